@@ -81,10 +81,11 @@ COMPATIBILITY_TESTS = (
     "tests/test_retry_policy.py",
     "tests/test_webhook_address.py",
     "tests/test_webhook_receiver.py",
-    # The methods of the endpoints touch no Airflow.
+    # The methods of the endpoints and the poller of many waits touch no Airflow.
     "--ignore=tests/hooks/test_every_shape.py",
     "--ignore=tests/hooks/test_bad_arguments.py",
     "--ignore=tests/hooks/test_error_responses.py",
+    "--ignore=tests/triggers/test_fleet.py",
 )
 REAL_AIRFLOW_TESTS = (
     "tests/airflow/test_quick_start.py",

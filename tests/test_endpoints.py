@@ -13,8 +13,10 @@ from api.every_sample import SAMPLES, endpoint_functions
 from fastapi.routing import APIRoute
 from mosaic_emulator.routes import API_ROUTERS
 
+from airflow_provider_mosaic.api.endpoints.account import whoami
 from airflow_provider_mosaic.api.models import Model
-from airflow_provider_mosaic.api.responses import Response, error_for
+from airflow_provider_mosaic.api.response_errors import error_for
+from airflow_provider_mosaic.api.responses import Response
 from airflow_provider_mosaic.hooks.endpoint_methods import EndpointMethods
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
@@ -171,7 +173,7 @@ def error_rows() -> dict[int, tuple[str, str]]:
 
 
 def exception_for(status: int) -> str:
-    return type(error_for(Response(status), description="x", method="GET", path="/whoami")).__name__
+    return type(error_for(whoami(), Response(status))).__name__
 
 
 def test_each_status_raises_its_exception() -> None:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from airflow_provider_mosaic.api.arguments import raise_invalid
-from airflow_provider_mosaic.api.candidates import oldest
 from airflow_provider_mosaic.api.endpoints.agents import Agent, delete_agent, get_agent, list_agents
 from airflow_provider_mosaic.api.errors import MosaicConflictError, MosaicError
 
@@ -103,3 +102,17 @@ class AgentsByName:
         except MosaicError as error:
             return f"It could not be deleted ({error})"
         return ""
+
+
+def oldest(agents: Collection[Agent]) -> Agent | None:
+    """
+    Return the oldest agent; of those created at the same time, the one with the smallest id.
+
+    All tasks that see the same agents choose the same one.
+
+    :returns: None if the creation time of an agent is missing.
+    """
+    created = [(agent.created_at, agent.agent_id, agent) for agent in agents if agent.created_at is not None]
+    if not created or len(created) < len(agents):
+        return None
+    return min(created, key=lambda each: each[:2])[2]

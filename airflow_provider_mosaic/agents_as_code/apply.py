@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_mosaic.agents_as_code.agents_by_name import AgentsByName
 from airflow_provider_mosaic.agents_as_code.definition import AgentDefinition, validate_definition
 from airflow_provider_mosaic.agents_as_code.diff import AgentPlan, plan_changes
-from airflow_provider_mosaic.agents_as_code.export import define_agent
 from airflow_provider_mosaic.agents_as_code.tile_types import NodeTypes
-from airflow_provider_mosaic.api.arguments import validate_flag
 from airflow_provider_mosaic.api.endpoints.agents import create_agent, get_agent, update_agent
 from airflow_provider_mosaic.api.endpoints.node_types import list_node_types
 from airflow_provider_mosaic.api.error_collector import ErrorCollector
@@ -166,17 +164,16 @@ class AgentApply:
 
     def _plan_new(self, agent_id: str) -> AgentPlan:
         """Plan the nodes of an agent that was just created. Mosaic may not find it at once."""
-        for pause in _EFFECT_PAUSES:
+        for pause in (*_EFFECT_PAUSES, None):
             try:
                 return self._plan(agent_id)
-            except MosaicNotFoundError:
+            except MosaicNotFoundError as error:
+                if pause is None:
+                    raise MosaicError(
+                        f"Agent {agent_id!r} was created, but Mosaic does not find it yet: {error}", transient=True
+                    ) from error
                 time.sleep(pause)
-        try:
-            return self._plan(agent_id)
-        except MosaicNotFoundError as error:
-            raise MosaicError(
-                f"Agent {agent_id!r} was created, but Mosaic does not find it yet: {error}", transient=True
-            ) from error
+        raise AssertionError("unreachable: the last read returns or raises")
 
     def _resolve_types(self) -> dict[str, str]:
         errors = ErrorCollector()
@@ -219,7 +216,8 @@ class AgentApply:
                     raise (lost.__cause__ or lost) from None
                 log.warning("The update of agent %r had no effect. It is sent once more.", agent_id)
             except MosaicError as error:
-                raise self._with_effect(agent_id, plan, error) from error
+                self._add_effect(agent_id, plan, error)
+                raise
             else:
                 self._done = [*done, f"Mosaic accepted {update}."]
                 created = {node.temp_ref_id: node.agent_node_id for node in change.created_nodes if node.temp_ref_id}
@@ -242,22 +240,13 @@ class AgentApply:
             left = self._plan(agent_id, known)
         return left
 
-    def _with_effect(self, agent_id: str, plan: AgentPlan, error: MosaicError) -> MosaicError:
-        """Return a copy of an error that adds what took effect. Mosaic does not document whether updates are atomic."""
+    def _add_effect(self, agent_id: str, plan: AgentPlan, error: MosaicError) -> None:
+        """Add to an error what took effect. Mosaic does not document whether updates are atomic."""
         try:
             effect = _effect(plan, self._plan(agent_id, plan.node_ids))
         except MosaicError as unread:
             effect = f"What took effect is unknown: {unread}"
-        return type(error)(
-            " ".join([str(error), *self._done, effect]),
-            status=error.status,
-            method=error.method,
-            path=error.path,
-            detail=error.detail,
-            transient=error.transient,
-            effect_unknown=error.effect_unknown,
-            retry_after=error.retry_after,
-        )
+        error.set_consequences(means=" ".join(filter(None, (error.means, *self._done, effect))), to_do=error.to_do)
 
 
 def _effect(plan: AgentPlan, left: AgentPlan) -> str:
@@ -276,21 +265,3 @@ def _unfinished(agent_id: str, plan: AgentPlan, left: AgentPlan, why: str) -> Mo
         to_do="Apply it again. The next apply changes what is left.",
         transient=True,
     )
-
-
-def export_agent(client: ApiClient, agent_id: str, *, node_ids: bool) -> dict[str, Any]:
-    """
-    Return the definition of an agent.
-
-    :param node_ids: Whether to include the ids of the nodes. The definition then fits only this agent.
-    :raises MosaicResponseError: The response does not show the connections.
-    """
-    validate_flag("node_ids", node_ids)
-    graph = client.send(get_agent(agent_id))
-    if not graph.shows_connections:
-        raise MosaicResponseError(
-            f"Agent {agent_id!r} cannot be exported: the response does not show how its nodes are connected.",
-            effect_unknown=False,
-        )
-    types = client.send(list_node_types())
-    return define_agent(graph, NodeTypes(types), node_ids=node_ids)

@@ -1,14 +1,38 @@
-"""Turn an agent into its definition."""
+"""Export an agent as its definition."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mosaic.agents_as_code.tile_types import NodeTypes
-from airflow_provider_mosaic.api.endpoints.agents import AgentGraph, AgentNode
+from airflow_provider_mosaic.api.arguments import validate_flag
+from airflow_provider_mosaic.api.endpoints.agents import AgentGraph, AgentNode, get_agent
+from airflow_provider_mosaic.api.endpoints.node_types import list_node_types
+from airflow_provider_mosaic.api.errors import MosaicResponseError
+
+if TYPE_CHECKING:
+    from airflow_provider_mosaic.api.client import ApiClient
+
+
+def export_agent(client: ApiClient, agent_id: str, *, node_ids: bool) -> dict[str, Any]:
+    """
+    Return the definition of an agent.
+
+    :param node_ids: Whether to include the ids of the nodes. The definition then fits only this agent.
+    :raises MosaicResponseError: The response does not show the connections.
+    """
+    validate_flag("node_ids", node_ids)
+    graph = client.send(get_agent(agent_id))
+    if not graph.shows_connections:
+        raise MosaicResponseError(
+            f"Agent {agent_id!r} cannot be exported: the response does not show how its nodes are connected.",
+            effect_unknown=False,
+        )
+    types = client.send(list_node_types())
+    return define_agent(graph, NodeTypes(types), node_ids=node_ids)
 
 
 def define_agent(graph: AgentGraph, types: NodeTypes, *, node_ids: bool = False) -> dict[str, Any]:

@@ -1,13 +1,12 @@
-"""Access to the API: base URL, API key and workspace; URL and headers of a request; redirects."""
+"""Access to the API: base URL, API key and workspace; URL and headers of a request."""
 
 from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from airflow_provider_mosaic import __version__
 from airflow_provider_mosaic.api.arguments import (
@@ -21,21 +20,16 @@ from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.link_policy import LinkPolicy
 from airflow_provider_mosaic.api.redaction import MASK, remember
-from airflow_provider_mosaic.api.responses import Response
 
 DEFAULT_BASE_URL = "https://api.mosaic.so"
 USER_AGENT = f"airflow-provider-mosaic/{__version__} python/{platform.python_version()}"
 
-#: Redirects of one call.
-MOST_REDIRECTS = 5
-
 #: Seconds. Sockets accept no very long timeouts.
 _LONGEST_TIMEOUT = 86_400.0
-# Libraries disagree about any other character: for "evil\@host", urlsplit returns host, and urllib3 connects to evil.
-_AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
+#: Host and port of a URL. Libraries disagree about any other character: for "evil\@host", urlsplit returns host, and
+#: urllib3 connects to evil.
+AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
 _MOTION = "Mosaic Motion (api.motion.so), another product. Nothing was sent there"
-_REDIRECTS_THAT_KEEP_THE_REQUEST = frozenset({307, 308})
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,75 +115,6 @@ class Access:
         return max(self.timeout, call.min_timeout)
 
 
-def redirected(method: str, url: str, response: Response) -> str | None:
-    """
-    Return the URL to send a call to next, with the key; None if the response is not a redirect, or must not be
-    followed.
-
-    Only redirects to the same host are followed. Of the target, only path and query are used. A request with effects
-    follows only 307 and 308, which guarantee that nothing was done and that method and body stay the same.
-    """
-    target = _redirect_target(url, response)
-    if target is None:
-        return None
-    here = urlsplit(url)
-    if _origin(target) != _origin(here):
-        return None
-    if method != "GET" and response.status not in _REDIRECTS_THAT_KEEP_THE_REQUEST:
-        return None
-    return urlunsplit((here.scheme, here.netloc, target.path or "/", target.query, ""))
-
-
-def why_not_followed(method: str, url: str, response: Response) -> str:
-    """Return why a redirect to the same host is not followed, and what to do; empty for other responses."""
-    target = _redirect_target(url, response)
-    if target is None:
-        return ""
-    here = urlsplit(url)
-    if target.hostname != here.hostname:
-        return ""
-    if redirected(method, url, response) is not None:
-        return (
-            f"It redirected {MOST_REDIRECTS} times on the same host, and the request was not carried out. Check the "
-            "server, or the proxy before it."
-        )
-    if (here.scheme, target.scheme) == ("http", "https"):
-        port = f":{target.port}" if target.port not in (None, 443) else ""
-        host = f"[{target.hostname}]" if ":" in str(target.hostname) else target.hostname
-        return (
-            f"It redirects to https, and nothing was sent there. Write https://{host}{port} as the connection's host."
-        )
-    if _origin(target) != _origin(here):
-        return ""
-    reason = f"A {response.status} turns a {method} into a GET, so it was not followed."
-    if (target.path, target.query) == (f"{here.path}/", here.query):
-        return (
-            f"It redirects to the same path with a slash at its end. {reason} Let the server, or the proxy before it, "
-            "accept the path without the slash."
-        )
-    return f"It redirects to another path on the same host. {reason} Check the connection's host."
-
-
-def _redirect_target(url: str, response: Response) -> SplitResult | None:
-    """Return the target of a redirect; None if there is none, or libraries would disagree about its host."""
-    location = response.headers.get("location")
-    if response.status not in _REDIRECTS or not location:
-        return None
-    if not location.isascii() or not location.isprintable() or " " in location or "\\" in location:
-        return None
-    try:
-        target = urlsplit(urljoin(url, location))
-        target.port  # noqa: B018 - raises ValueError for an invalid port
-    except ValueError:
-        return None
-    return target if _AUTHORITY.fullmatch(target.netloc) else None
-
-
-def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
-    port = {"http": 80, "https": 443}.get(parts.scheme) if parts.port is None else parts.port
-    return parts.scheme, parts.hostname, port
-
-
 def _validate_base_url(value: object, *, allow_http: bool) -> str:
     if not isinstance(value, str):
         raise_invalid("host", value, "it must be the API's address as text, such as https://api.mosaic.so.")
@@ -211,7 +136,7 @@ def _validate_base_url(value: object, *, allow_http: bool) -> str:
         raise_invalid("host", value, "it is not an address; write for example https://api.mosaic.so.")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise_invalid("host", value, "it must start with https:// (or http:// for a local emulator) and name a host.")
-    if not _AUTHORITY.fullmatch(parts.netloc) or parts.port == 0:
+    if not AUTHORITY.fullmatch(parts.netloc) or parts.port == 0:
         raise_invalid(
             "host",
             value,
@@ -235,8 +160,3 @@ def _with_scheme(text: str) -> str:
     authority = text.lstrip("/") or "api.mosaic.so"
     host = authority.partition("]")[0].lstrip("[") if authority.startswith("[") else authority.partition(":")[0]
     return f"{'http' if is_loopback(host) else 'https'}://{authority}"
-
-
-def lowered(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return headers with names in lower case, as :class:`Response` has them."""
-    return {name.lower(): value for name, value in headers.items()}

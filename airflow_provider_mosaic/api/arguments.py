@@ -30,8 +30,6 @@ _LONGEST_ID = 500
 _NOT_IN_IDS = frozenset("/\\?#%")
 #: Seconds. Python can't add much more to a date, and would fail after a run was started.
 _LONGEST_DURATION = 100 * 365 * 86400.0
-#: Similarity of two words, from 0 to 1, from which one is suggested for the other.
-_SIMILARITY = 0.6
 
 
 def raise_invalid(
@@ -46,9 +44,9 @@ def raise_invalid(
     from airflow_provider_mosaic.api.errors import MosaicValidationError
     from airflow_provider_mosaic.api.redaction import redact
 
-    shown = redact(representation(value))
+    shown = redact(representation(value), longest=200)
     raise MosaicValidationError(
-        redact(f"{name}={shown if len(shown) <= 200 else shown[:200] + '…'}: {why}"),
+        redact(f"{name}={shown}: {why}"),
         items=[redact(f"  {item}") for item in items],
         to_do=to_do,
     )
@@ -174,12 +172,27 @@ def validate_mapping(name: str, value: object) -> dict[str, Any]:
     for key in value:
         if not isinstance(key, str):
             raise_invalid(name, value, f"its key {key!r} must be text.")
-    mapping = dict(value)
     try:
-        json.dumps(mapping, allow_nan=False)
+        json.dumps(dict(value), allow_nan=False, default=_as_list)
     except (TypeError, ValueError, RecursionError) as error:
         raise_invalid(name, value, f"it can't be written as JSON ({error}).")
-    return mapping
+    return {key: _with_lists(item) for key, item in value.items()}
+
+
+def _with_lists(value: Any) -> Any:
+    """Return a value with a list for each sequence in it."""
+    if isinstance(value, Mapping):
+        return {key: _with_lists(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_with_lists(item) for item in value]
+    return value
+
+
+def _as_list(value: object) -> list[Any]:
+    """Return a sequence as a list: Airflow passes the outputs of a mapped task as a lazy sequence."""
+    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray, memoryview)):
+        return list(value)
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
 def validate_datetime(name: str, value: object) -> datetime:
@@ -254,17 +267,10 @@ def validate_choice(name: str, value: object, choices: Iterable[str]) -> str:
     """Return a text that is one of the choices."""
     known = tuple(choices)
     if not isinstance(value, str) or value not in known:
-        raise_invalid(name, value, f"it must be one of {', '.join(known)}.{suggestion(value, known)}")
+        from airflow_provider_mosaic.api.suggestions import suggest
+
+        raise_invalid(name, value, f"it must be one of {', '.join(known)}.{suggest(value, known)}")
     return value
-
-
-def suggestion(value: object, choices: Iterable[str], *, alike: float = _SIMILARITY) -> str:
-    """Return " Did you mean ...?" with the most similar choice; an empty text if none is similar."""
-    import difflib
-
-    word = value.strip().lower()[:100] if isinstance(value, str) else ""
-    close = difflib.get_close_matches(word, choices, n=1, cutoff=alike)
-    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def validate_credits(name: str, value: object) -> float:

@@ -25,10 +25,12 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.redaction import label, redact
-from airflow_provider_mosaic.api.refusals import find_refusal, new_ids, texts_in
-from airflow_provider_mosaic.api.responses import Response, describe_body, error_for, is_web_page, refusal_error
+from airflow_provider_mosaic.api.refusals import find_refusal, new_ids
+from airflow_provider_mosaic.api.response_errors import error_for, refusal_error
+from airflow_provider_mosaic.api.responses import Response, describe_body, is_web_page
 
 T = TypeVar("T")
+E = TypeVar("E", bound=MosaicError)
 
 #: The decoded body of a request or a response.
 Json = Any
@@ -114,36 +116,46 @@ class Call(Generic[T]):
 
         :param why_not_followed: Why a redirect to the same host was not followed; empty for other redirects.
         """
-        request: dict[str, Any] = {"description": self.description, "method": self.method, "path": self.path}
         if not response.ok:
-            raise error_for(response, secrets=secrets, why_not_followed=why_not_followed, **request)
-        facts: dict[str, Any] = {"status": response.status, "method": self.method, "path": self.path}
-        prefix = f"Could not {self.description}: {self.method} {self.path} returned {response.status}"
+            raise error_for(self, response, secrets=secrets, why_not_followed=why_not_followed)
+        returned, status = f"returned {response.status}", response.status
         try:
             data = response.json(self.decode)
         except ValueError:
-            raise MosaicResponseError(
-                f"{prefix} with {describe_body(response, secrets)}. Check that the connection's host is Mosaic's.",
+            raise self.error(
+                MosaicResponseError,
+                f"{returned} with {describe_body(response, secrets)}.",
+                to_do="Check that the connection's host is Mosaic's.",
+                status=status,
                 transient=True,
                 # A page may come from a proxy or a login service, before the request reached Mosaic.
                 accepted=not is_web_page(response),
-                **facts,
             ) from None
-        sent = frozenset((*self.ids.values(), *texts_in(self.body)))
-        refusal = find_refusal(data, method=self.method, path=self.path, makes=self.makes, sent=sent)
+        refusal = find_refusal(self, data)
         if refusal is not None and not self.is_normal(data):
-            raise refusal_error(refusal, response, secrets=secrets, **request)
+            raise refusal_error(self, refusal, response, secrets)
         try:
             return self.read(data)
         except (InvalidResponse, ValueError, ArithmeticError, RecursionError) as error:
             # A retry may return a whole body instead of an empty one, but no missing field.
-            raise MosaicResponseError(
-                f"{prefix}, but {_invalid_field(error) if data is not None else 'its body is empty'}.",
+            raise self.error(
+                MosaicResponseError,
+                f"{returned}, but {invalid_field(error) if data is not None else 'its body is empty'}.",
+                status=status,
                 transient=data is None,
                 accepted=True,
-                candidates=new_ids(data, self.makes, sent),
-                **facts,
+                candidates=new_ids(self, data),
             ) from None
+
+    def error(self, kind: type[E], problem: str, **facts: Any) -> E:
+        """
+        Return an error of this call.
+
+        :param problem: What happened. It follows method and path in the message.
+        :param facts: Further arguments of the exception.
+        """
+        message = f"Could not {self.description}: {self.method} {self.path} {problem}"
+        return kind(message, method=self.method, path=self.path, **facts)
 
     def final_error(self, error: MosaicError) -> MosaicError:
         """
@@ -173,13 +185,13 @@ class InvalidResponse(Exception):  # noqa: N818 - it never leaves this layer
     """A decoded response lacks what is needed, or has another type."""
 
 
-def _invalid_field(error: Exception) -> str:
-    """Return what is wrong with a response, naming the field."""
+def invalid_field(error: Exception) -> str:
+    """Return what is wrong with a decoded body, naming the field."""
     if isinstance(error, InvalidResponse):
         return str(error)
     if not isinstance(error, ValidationError):
         return f"a value in it can't be parsed ({type(error).__name__})"
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     # The place may contain keys that the server chose.
-    place = label(".".join(str(part) for part in first["loc"])) or "the response"
+    place = label(".".join(str(part) for part in first["loc"])) or "the body"
     return f"the field '{place}' is missing" if first["type"] == "missing" else f"'{place}' is wrong: {first['msg']}"

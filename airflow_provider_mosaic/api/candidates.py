@@ -16,7 +16,6 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from airflow_provider_mosaic.api.decoding import REPLACEMENT
-from airflow_provider_mosaic.api.endpoints.agents import Agent
 from airflow_provider_mosaic.api.endpoints.runs import Run
 from airflow_provider_mosaic.api.endpoints.social import Post
 from airflow_provider_mosaic.api.models import parse_time
@@ -231,17 +230,3 @@ def post_candidates(
         for post, match in matches
         if match is not _Match.NONE
     ]
-
-
-def oldest(agents: Collection[Agent]) -> Agent | None:
-    """
-    Return the oldest agent; of those created at the same time, the one with the smallest id.
-
-    All tasks that see the same agents choose the same one.
-
-    :returns: None if the creation time of an agent is missing.
-    """
-    created = [(agent.created_at, agent.agent_id, agent) for agent in agents if agent.created_at is not None]
-    if not created or len(created) < len(agents):
-        return None
-    return min(created, key=lambda each: each[:2])[2]

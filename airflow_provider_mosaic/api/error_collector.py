@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from airflow_provider_mosaic.api.arguments import representation
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.redaction import redact
-from airflow_provider_mosaic.api.suggestions import suggest_names
+from airflow_provider_mosaic.api.suggestions import suggest_or_list
 
 #: Errors that a message lists. A definition of a wrong type can have tens of thousands.
 _MAX_SHOWN = 100
@@ -31,9 +31,9 @@ class ErrorCollector:
         if self._count > _MAX_SHOWN:
             return
         if unknown:
-            why = f"{why} {suggest_names(unknown, known)}"
-        shown = redact(representation(value))
-        self._lines.append(redact(f"{path}={shown if len(shown) <= 120 else shown[:120] + '…'}: {why}"))
+            why += suggest_or_list(unknown, known)
+        shown = redact(representation(value), longest=120)
+        self._lines.append(redact(f"{path}={shown}: {why}"))
 
     def raise_any(self, name: str) -> None:
         """Raise if there are errors."""

@@ -35,6 +35,7 @@ from airflow_provider_mosaic.api.call import InvalidResponse
 from airflow_provider_mosaic.api.decoding import REPLACEMENT
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.redaction import MASK, holds_known_secret, label, one_line, redact
+from airflow_provider_mosaic.api.responses import explanation
 
 T = TypeVar("T")
 M = TypeVar("M", bound="Model")
@@ -237,6 +238,8 @@ Label = Annotated[str, AfterValidator(label)]
 Status = Annotated[str, AfterValidator(_clean_status)]
 #: Text for users. Values of other types are converted to text.
 Words = Annotated[str | None, BeforeValidator(_text)]
+#: An error of any shape, as text.
+ErrorText = Annotated[str | None, BeforeValidator(explanation)]
 
 
 class NodeType(Model):

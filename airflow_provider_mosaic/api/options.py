@@ -19,7 +19,6 @@ from airflow_provider_mosaic.api.arguments import (
     one_of,
     optional,
     raise_invalid,
-    suggestion,
     uri_scheme,
     validate_credits,
     validate_datetime,
@@ -65,9 +64,12 @@ def validate_platform(name: str, value: Any) -> str:
     """Return a platform in lower case. A platform that Mosaic does not document is accepted."""
     platform = validate_id(name, value).lower()
     platforms = get_args(Platform)
-    hint = "" if platform in platforms else suggestion(platform, platforms, alike=_TYPO_SIMILARITY)
-    if hint:
-        raise_invalid(name, value, f"Mosaic documents {', '.join(platforms)}.{hint}")
+    if platform not in platforms:
+        from airflow_provider_mosaic.api.suggestions import suggest
+
+        hint = suggest(platform, platforms, similarity=_TYPO_SIMILARITY)
+        if hint:
+            raise_invalid(name, value, f"Mosaic documents {', '.join(platforms)}.{hint}")
     return platform
 
 

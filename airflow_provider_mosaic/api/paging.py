@@ -35,6 +35,7 @@ MOST_IDLE_PAGES = 20
 #: Pages of the longest list: a million items.
 MOST_PAGES = 10_000
 _CURSOR_FIELDS = ("next_cursor", "cursor", "nextCursor")
+_MORE_FIELDS = ("has_more", "hasMore")
 #: Characters. Servers and proxies reject much longer URLs.
 _LONGEST_CURSOR = 8192
 
@@ -130,8 +131,9 @@ def read_page(key: str, read: Callable[[dict[str, Any]], T]) -> Callable[[Any], 
         inner = body.get("pagination")
         places = (body, inner) if isinstance(inner, Mapping) else (body,)
         cursor = next((place[name] for place in places for name in _CURSOR_FIELDS if place.get(name)), None)
-        if not cursor and any(place.get("has_more") is True for place in places):
-            raise InvalidResponse("'has_more' is true, but there is no 'next_cursor'")
+        has_more = next((name for place in places for name in _MORE_FIELDS if place.get(name) is True), None)
+        if not cursor and has_more:
+            raise InvalidResponse(f"'{has_more}' is true, but there is no 'next_cursor'")
         if cursor and (isinstance(cursor, bool) or not isinstance(cursor, (str, int))):
             # To ignore it would hide the items that follow.
             raise InvalidResponse(f"'next_cursor' is a {type(cursor).__name__} where a text was expected")
@@ -188,12 +190,11 @@ class _Iteration(Generic[T]):
         return self._listing.page(cursor)
 
     def _endless_list(self, problem: str) -> MosaicResponseError:
-        call = self._call
-        return MosaicResponseError(
-            f"Could not {call.description}: {call.method} {call.path} {problem}. {len(self._ids)} items were "
-            "read. Nothing was changed. Filter the list; if that does not help, check the connection's host.",
-            method=call.method,
-            path=call.path,
+        return self._call.error(
+            MosaicResponseError,
+            f"{problem}. {len(self._ids)} items were read.",
+            means="Nothing was changed.",
+            to_do="Filter the list; if that does not help, check the connection's host.",
             effect_unknown=False,
         )
 

@@ -101,11 +101,9 @@ class FailureTolerance:
     now: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
-        self._first_error_at = self.now()
-        self._errors = 0
-        self._not_found = 0
-        self._refusals = 0
-        self._first_refusal_at: float | None = None
+        self._errors = self._not_found = self._refusals = 0
+        self._first_error_at = self._first_refusal_at = self.now()
+        self._has_logged_refusal = False
 
     def record_error(self, error: MosaicError) -> None:
         """Record a failed poll."""
@@ -128,17 +126,16 @@ class FailureTolerance:
             self.log(f"{self.name} could not be read. The wait continues. {error}")
 
     def _record_refusal(self, error: MosaicError) -> None:
-        now = self.now()
-        if self._first_refusal_at is None:
+        if not self._has_logged_refusal:
+            self._has_logged_refusal = True
             self.log(
                 f"{self.name} could not be read: access was refused. If this lasts {REFUSALS_TIMEOUT / 60:g} minutes, "
                 f"the wait fails; nothing is cancelled. {error}"
             )
-        # Without refusals in a row, the time starts again. It is None only before the first refusal.
-        if not self._refusals or self._first_refusal_at is None:
-            self._first_refusal_at = now
+        if not self._refusals:
+            self._first_refusal_at = self.now()
         self._refusals += 1
-        if self._refusals >= MAX_REFUSALS and now - self._first_refusal_at >= REFUSALS_TIMEOUT:
+        if self._refusals >= MAX_REFUSALS and self.now() - self._first_refusal_at >= REFUSALS_TIMEOUT:
             error.transient = True
             raise error
 
@@ -218,7 +215,8 @@ class PollState(Generic[S]):
         self._next_pause = min(_FIRST_PAUSE, poll_interval)
         self._cooldown = 0.0
         self._failures: FailureTolerance | None = None
-        self._last_description: str | None = None
+        #: The progress at the newest successful poll; None before the first one.
+        self.description: str | None = None
         self._last_unknown: str | None = None
         self._unknown_statuses = UnknownStatuses(name)
 
@@ -230,8 +228,8 @@ class PollState(Generic[S]):
         outcome = self._outcome_of(subject)
         self._unknown_statuses.record(outcome, now=self._now())
         description = self._describe(subject)
-        if description != self._last_description:
-            self._last_description = description
+        if description != self.description:
+            self.description = description
             self._log(f"{self.name} is {description}.")
         if not outcome.known and outcome.status != self._last_unknown:
             self._last_unknown = outcome.status

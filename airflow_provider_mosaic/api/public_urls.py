@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from airflow_provider_mosaic.api.endpoints.social import Post
 from airflow_provider_mosaic.api.redaction import holds_known_secret, label
-from airflow_provider_mosaic.api.signatures import signs
+from airflow_provider_mosaic.api.signed_links import is_signature
 
 #: Characters of the longest address.
 _LONGEST = 2_000
@@ -65,5 +65,5 @@ def _is_public(url: str) -> bool:
         parts.scheme.lower() in ("http", "https")
         and bool(host)
         and "@" not in parts.netloc
-        and not any(signs(name) for name, _ in query)
+        and not any(is_signature(name) for name, _ in query)
     )

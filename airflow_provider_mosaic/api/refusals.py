@@ -18,10 +18,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mosaic.api.redaction import label
+
+if TYPE_CHECKING:
+    from airflow_provider_mosaic.api.call import Call
 
 # Names of fields and statuses are compared in lower case, without underscores, hyphens and spaces.
 _SUCCESS_FLAGS = ("success", "ok")
@@ -92,62 +95,50 @@ class Refusal:
     ids: tuple[str, ...] = ()
 
 
-def find_refusal(data: Any, *, method: str, path: str, makes: str, sent: Collection[str]) -> Refusal | None:
-    """
-    Return the refusal in the decoded body of a 2xx response; None if the body does not refuse the request.
-
-    :param makes: Name of the id of what the request creates; empty if it creates nothing.
-    :param sent: Ids and texts in the request. A response that repeats them shows no effect.
-    """
+def find_refusal(call: Call[Any], data: Any) -> Refusal | None:
+    """Return the refusal in the decoded body of a 2xx response; None if the body does not refuse the call."""
     if not isinstance(data, Mapping):
         return None
     body = {_normalize(name): value for name, value in data.items()}
     failed_flag = next((name for name in _SUCCESS_FLAGS if _as_flag(body.get(name)) is False), None)
-    code = _error_code(body)
-    has_error = _is_filled(body.get("error")) or (code or 0) >= 400
     status = _normalize(body["status"]) if isinstance(body.get("status"), str) else ""
-    creates = bool(makes) or path.endswith("/finalize_upload")
+    creates = bool(call.makes) or call.path.endswith("/finalize_upload")
     has_bad_status = status in _BAD_STATUSES or (creates and status in _BAD_STATUSES_OF_NEW)
-
-    evidence = {
-        f"'{failed_flag}' is false": failed_flag is not None,
-        f"'status' is {code}": code is not None and body.get("status") == code,
-        "'error' is set": has_error,
-        f"'status' is '{status}'": has_bad_status,
-        "'errors' is not empty": True,
-    }
-    reasons = (body.get(name) for name in _REASON_FIELDS)
-    refusal = Refusal(
-        evidence=next(text for text, applies in evidence.items() if applies),
-        reason=next((each for each in reasons if each is not True and _is_filled(each)), None),
-        code=code,
-    )
-    if method == "GET":
-        is_bare = all(name in _REFUSAL_FIELDS or not _is_filled(value) for name, value in body.items())
-        # A status without a flag may be that of the run or the post that was read.
-        refuses = failed_flag is not None or (has_error and not status)
-        return refusal if is_bare and refuses else None
+    code = _error_code(body)
+    has_error = code is not None or _is_filled(body.get("error"))
     is_clear = failed_flag is not None or (has_error and status not in _GOOD_STATUSES)
     if not is_clear and not has_bad_status and not _is_filled(body.get("errors")):
         return None
-    signs, ids = _signs_of_effect(data, makes, sent)
-    if not is_clear and (signs or _repeats_own_status(body, status, path, sent)):
-        return None
-    return replace(refusal, signs=signs, ids=ids)
+
+    signs: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+    if call.method == "GET":
+        # A status without a flag may be that of the run or the post that was read.
+        refuses = failed_flag is not None or (has_error and not status)
+        is_bare = all(name in _REFUSAL_FIELDS or not _is_filled(value) for name, value in body.items())
+        if not (refuses and is_bare):
+            return None
+    else:
+        signs, ids = _signs_of_effect(call, data)
+        if not is_clear and (signs or _repeats_own_status(call, body, status)):
+            return None
+
+    if failed_flag is not None:
+        evidence = f"'{failed_flag}' is false"
+    elif code is not None and body.get("status") == code:
+        evidence = f"'status' is {code}"
+    elif has_error:
+        evidence = "'error' is set"
+    else:
+        evidence = f"'status' is '{status}'" if has_bad_status else "'errors' is not empty"
+    reasons = (body.get(name) for name in _REASON_FIELDS)
+    reason = next((each for each in reasons if each is not True and _is_filled(each)), None)
+    return Refusal(evidence=evidence, reason=reason, code=code, signs=signs, ids=ids)
 
 
-def new_ids(data: Any, makes: str, sent: Collection[str]) -> tuple[str, ...]:
-    """Return the ids in the body of a response that may be those of what the request created."""
-    return tuple(map(label, _signs_of_effect(data, makes, sent)[1])) if makes else ()
-
-
-def texts_in(value: Any) -> Iterator[str]:
-    """Yield the texts in the body of a request, at any depth."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, (Mapping, list, tuple)):
-        for inner in value.values() if isinstance(value, Mapping) else value:
-            yield from texts_in(inner)
+def new_ids(call: Call[Any], data: Any) -> tuple[str, ...]:
+    """Return the ids in the body of a response that may be those of what the call created."""
+    return tuple(map(label, _signs_of_effect(call, data)[1])) if call.makes else ()
 
 
 def _normalize(name: Any) -> str:
@@ -188,30 +179,42 @@ def _error_code(body: Mapping[str, Any]) -> int | None:
     return None
 
 
-def _repeats_own_status(body: Mapping[str, Any], status: str, path: str, sent: Collection[str]) -> bool:
-    """Return whether the status is that of the run or the post which the request named."""
+def _repeats_own_status(call: Call[Any], body: Mapping[str, Any], status: str) -> bool:
+    """Return whether the status is that of the run or the post which the call named."""
     return (
         status in _OWN_STATUSES
-        and path.startswith(("/agent_run/", "/social/post/"))
-        and any(name.endswith("id") and value in sent for name, value in body.items() if isinstance(value, str))
+        and call.path.startswith(("/agent_run/", "/social/post/"))
+        and any(name.endswith("id") and value in call.ids.values() for name, value in body.items())
     )
 
 
-def _signs_of_effect(data: Any, makes: str, sent: Collection[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _signs_of_effect(call: Call[Any], data: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the names of the fields that suggest an effect, and the new ids in these fields."""
     signs: dict[str, None] = {}
     ids: dict[str, None] = {}
-    id_field = _normalize(makes)
+    sent = frozenset((*call.ids.values(), *_texts_in(call.body)))
+    id_field = _normalize(call.makes)
     for key, value, is_in_error in _fields_in(data):
         name = _normalize(key)
         is_id = name == id_field or (name.endswith(("id", "ids")) and name not in _OLD_IDS)
-        if makes and is_id and not (is_in_error and name == "id"):
+        if call.makes and is_id and not (is_in_error and name == "id"):
             new = [str(each) for each in (value if isinstance(value, list) else [value]) if _is_new(each, sent)]
             ids.update(dict.fromkeys(new))
             signs.update(dict.fromkeys([key] if new else []))
-        elif (makes and name == id_field.removesuffix("id") and _is_new(value, sent)) or _is_sign(name, value, sent):
+        elif (call.makes and name == id_field.removesuffix("id") and _is_new(value, sent)) or _is_sign(
+            name, value, sent
+        ):
             signs[key] = None
     return tuple(signs)[:_MAX_SIGNS], tuple(ids)[:_MAX_SIGNS]
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    """Yield the texts in the body of a request, at any depth."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (Mapping, list, tuple)):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts_in(inner)
 
 
 def _fields_in(value: Any, *, is_in_error: bool = False, depth: int = _MAX_DEPTH) -> Iterator[tuple[str, Any, bool]]:

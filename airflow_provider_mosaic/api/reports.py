@@ -115,21 +115,21 @@ def still_running_error(run: Run, *, before: str) -> MosaicRunFailedError:
 def post_failure(post: Post) -> MosaicPostFailedError:
     """Return the exception for a post that was not published everywhere. It names the destinations."""
     published = [d.name for d in post.outcomes if d.is_published]
-    failed = [f"{d.name}{_status_message(d.message)}" for d in post.outcomes if not d.is_published]
+    failed = [f"{d.name}{_status_message(d.message)}" for d in post.outcomes if not d.may_be_published]
     means = []
     if post.status == PostStatus.REJECTED:
         means.append("It was refused in approval, or deleted.")
     elif published:
         means.append(f"It was published on {_listed(published)}.")
-    elif post.status == PostStatus.FAILED:
+    elif post.is_published_nowhere:
         means.append("Nothing was published.")
-    if post.status in UNCLEAR_ENDS:
+    if post.status in UNCLEAR_ENDS or not (means or post.status == PostStatus.PARTIAL_FAILURE):
         means.append("It may be published on some accounts, so it is not sent again. Check the accounts.")
     if failed and post.status != PostStatus.REJECTED:
         means.append(f"It failed on {'; '.join([*failed[:_MAX_LISTED], *_more(len(failed))])}.")
     is_partial = post.status == PostStatus.PARTIAL_FAILURE
     return MosaicPostFailedError(
-        f"Post {post.post_id!r} ended as {post.status}{_reported(post.reported_status)}.",
+        f"Post {post.post_id!r} ended as {post.status}{_reported(post.reported_status)}{_status_message(post.error)}.",
         means=" ".join(means),
         to_do="The post is not sent again. Make a new post for the destinations that failed." if is_partial else "",
         post_id=post.post_id,

@@ -1,10 +1,7 @@
 """
-Read an HTTP response: its JSON, or the exception that says what happened and what to do.
+Read an HTTP response: its JSON, the pause that it asks for, and its explanation of an error.
 
-- The status decides the exception (``_ADVICE``). Codes of 2025 refine a 403.
-- An effect is unknown after a 408 and a 5xx, except a 503 with ``Retry-After``: the server rejected that before any
-  work.
-- The server's explanation is quoted on one line, without secrets. HTML and binary bodies are described, not quoted.
+An explanation is quoted on one line, without secrets. HTML and binary bodies are described, not quoted.
 """
 
 from __future__ import annotations
@@ -19,21 +16,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from airflow_provider_mosaic.api.decoding import REPLACEMENT, decode_json
-from airflow_provider_mosaic.api.errors import (
-    MosaicAuthenticationError,
-    MosaicConflictError,
-    MosaicError,
-    MosaicNeedsCreditsError,
-    MosaicNotFoundError,
-    MosaicPermissionError,
-    MosaicRateLimitError,
-    MosaicResponseError,
-    MosaicServerError,
-    MosaicValidationError,
-)
-from airflow_provider_mosaic.api.redaction import label, one_line, redact
-from airflow_provider_mosaic.api.refusals import ERROR_CODES, Refusal
-from airflow_provider_mosaic.api.scopes import scope_words
+from airflow_provider_mosaic.api.redaction import one_line, redact
 
 #: Characters of the server's explanation that an error quotes.
 _LONGEST_DETAIL = 500
@@ -47,29 +30,13 @@ _MIN_EPOCH = 1e9
 #: Characters of the longest Retry-After; a date has 29.
 _LONGEST_RETRY_AFTER = 64
 
-#: Exception of each status, and what to do.
-_ADVICE: Mapping[int, tuple[type[MosaicError], str]] = {
-    400: (MosaicValidationError, "Fix the request. Retrying it does not help."),
-    401: (MosaicAuthenticationError, "Set a valid API key as the password of the connection."),
-    402: (MosaicNeedsCreditsError, "Nothing was started. Buy credits, then retry."),
-    403: (
-        MosaicPermissionError,
-        "Check the scopes of the API key{needs}, the plan of the organization, and the workspace id of the connection.",
-    ),
-    404: (MosaicNotFoundError, "Check the id, and that the API key belongs to the organization that owns it."),
-    409: (MosaicConflictError, "The current state of the run, post or asset does not allow this. Check it first."),
-    413: (MosaicValidationError, "Use a smaller or shorter file."),
-    422: (MosaicValidationError, "Fix the request. Retrying it does not help."),
-    429: (MosaicRateLimitError, "Too many requests. Nothing was done."),
-}
-
 
 @dataclass(frozen=True)
 class Response:
     """
     An HTTP response of either transport.
 
-    :param headers: Header names in lower case.
+    :param headers: Finds names in lower case.
     :param content: The whole body. Only responses of the API are held in memory, never a file.
     """
 
@@ -193,14 +160,14 @@ def detail_of(response: Response, secrets: Iterable[str] = ()) -> str | None:
     read too.
     """
     try:
-        text = _explanation(response.json())
+        return explanation(response.json(), secrets)
     except (ValueError, RecursionError):
-        text = _plain_text(response)
-    return _shorten(text, secrets)
+        return explanation(_plain_text(response), secrets)
 
 
-def _shorten(text: str, secrets: Iterable[str]) -> str | None:
-    return redact(" ".join(text.split()), secrets, longest=_LONGEST_DETAIL) or None
+def explanation(value: Any, secrets: Iterable[str] = ()) -> str | None:
+    """Return the text of an error body of any shape, on one line and without secrets; None if there is none."""
+    return redact(" ".join(_texts(value).split()), secrets, longest=_LONGEST_DETAIL) or None
 
 
 def _plain_text(response: Response) -> str:
@@ -216,120 +183,14 @@ def _plain_text(response: Response) -> str:
     return text
 
 
-def _explanation(value: Any) -> str:
-    """Return the text of an error body of any shape."""
+def _texts(value: Any) -> str:
     if isinstance(value, Mapping):
         for key in ("detail", "message", "msg", "error_description", "error"):
             if value.get(key):
-                text = _explanation(value[key])
+                text = _texts(value[key])
                 place = ".".join(map(str, value["loc"])) if isinstance(value.get("loc"), list) else ""
                 return f"{place}: {text}" if place else text
         return json.dumps(value, ensure_ascii=False, default=str) if value else ""
     if isinstance(value, list):
-        return "; ".join(filter(None, map(_explanation, value)))
+        return "; ".join(filter(None, map(_texts, value)))
     return "" if value is None else str(value)
-
-
-def _advised_status(response: Response) -> int:
-    """Return the status whose advice fits: that of the error code if it refines a 403."""
-    if response.status == 403:
-        try:
-            body = response.json()
-        except ValueError:
-            return 403
-        code = body.get("error") if isinstance(body, Mapping) else None
-        if isinstance(code, str) and ERROR_CODES.get(code) in (402, 429):
-            return ERROR_CODES[code]
-    return response.status
-
-
-def _advice(status: int, method: str, path: str) -> tuple[type[MosaicError], str]:
-    kind, advice = _ADVICE.get(status, (MosaicError, ""))
-    scopes = scope_words(method, path)
-    return kind, advice.replace("{needs}", f" ({scopes})" if scopes else "")
-
-
-def error_for(
-    response: Response,
-    *,
-    description: str,
-    method: str,
-    path: str,
-    secrets: Iterable[str] = (),
-    why_not_followed: str = "",
-    now: datetime | None = None,
-) -> MosaicError:
-    """
-    Return the exception for a response that is not 2xx.
-
-    :param why_not_followed: Why a redirect to the same host is not followed, and what to do; empty for other redirects.
-    """
-    status = response.status
-    detail = detail_of(response, secrets)
-    retry_after = response.retry_after(now=now)
-    explanation = f": {detail}" if detail else ""
-    if not detail and response.content.strip():
-        explanation = f" ({describe_body(response, secrets)})"
-    message = f"Could not {description}: {method} {path} returned {status}{explanation}."
-    facts: dict[str, Any] = {
-        "status": status,
-        "method": method,
-        "path": path,
-        "detail": detail,
-        "retry_after": retry_after,
-    }
-    kind, advice = _advice(_advised_status(response), method, path)
-    if advice:
-        if kind is MosaicRateLimitError:
-            return kind(message, means=advice, **facts)
-        return kind(message, to_do=advice, **facts)
-    if status == 408:
-        return MosaicServerError(f"{message} The server timed out.", **facts)
-    if status >= 500:
-        was_rejected = status == 503 and retry_after is not None
-        means = "Nothing was done." if was_rejected else "The server failed. This may be temporary."
-        return MosaicServerError(message, means=means, effect_unknown=not was_rejected, **facts)
-    if 300 <= status < 400:
-        if response.headers.get("location"):
-            to_do = "It redirects to another address. The API key is not sent to it. Check the connection's host."
-        else:
-            to_do = "It redirects without an address. Check the connection's host."
-        # A 303 points to the result of a request that was carried out
-        # (https://www.rfc-editor.org/rfc/rfc9110#section-15.4.4).
-        return MosaicResponseError(
-            message, to_do=why_not_followed or to_do, effect_unknown=status == 303, accepted=status == 303, **facts
-        )
-    if 400 <= status < 500:
-        return MosaicValidationError(f"{message} The server refused the request.", **facts)
-    return MosaicResponseError(f"{message} The API does not document this status.", **facts)
-
-
-def refusal_error(
-    refusal: Refusal, response: Response, *, description: str, method: str, path: str, secrets: Iterable[str] = ()
-) -> MosaicError:
-    """Return the exception for a 2xx whose body refuses the request."""
-    detail = _shorten(_explanation(refusal.reason), secrets)
-    reason = f": {detail.rstrip('.')}." if detail else ", and no reason is given."
-    message = f"Could not {description}: {method} {path} returned {response.status}, but {refusal.evidence}{reason}"
-    facts: dict[str, Any] = {"status": response.status, "method": method, "path": path, "detail": detail}
-    if refusal.signs:
-        fields = ", ".join(map(label, refusal.signs))
-        return MosaicResponseError(
-            f"{message} The body contradicts itself: these fields suggest that something was done: {fields}.",
-            accepted=True,
-            candidates=tuple(map(label, refusal.ids)),
-            **facts,
-        )
-    if refusal.code is not None and refusal.code >= 500:
-        return MosaicServerError(f"{message} The server failed. This may be temporary.", **facts)
-    kind, advice = _advice(refusal.code or 0, method, path)
-    if advice:
-        return kind(f"{message} {advice}", retry_after=response.retry_after(), **facts)
-    if method == "GET":
-        return MosaicResponseError(f"{message} Nothing was read. Check the id, the API key and the host.", **facts)
-    return MosaicValidationError(
-        message,
-        means="Mosaic refused the request. Nothing was started, paid or published by it.",
-        to_do="Fix the cause that Mosaic gives, then clear the task.",
-        **facts,
-    )

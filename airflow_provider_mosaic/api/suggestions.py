@@ -15,16 +15,26 @@ def normalize_name(name: str) -> str:
     return re.sub(r"[\W_]+", "", name).casefold()
 
 
-def suggest_names(unknown: str, known: Iterable[str]) -> str:
-    """Return the end of an error about an unknown name: the similar names, or else the first thirty names."""
+def suggest(unknown: object, known: Iterable[str], *, similarity: float = 0.6) -> str:
+    """
+    Return a space and "Did you mean ...?" for the end of an error; an empty text if no known name is similar.
+
+    :param similarity: Of two names, from 0 to 1, from which one is suggested for the other.
+    """
+    if not isinstance(unknown, str):
+        return ""
+    by_plain = {normalize_name(each)[:_COMPARED]: each for each in sorted(known)}
+    similar = difflib.get_close_matches(normalize_name(unknown[:_COMPARED]), list(by_plain), cutoff=similarity)
+    return f" Did you mean {', '.join(by_plain[each] for each in similar)}?" if similar else ""
+
+
+def suggest_or_list(unknown: str, known: Iterable[str]) -> str:
+    """Return what :func:`suggest` returns, or else the first thirty known names."""
     names = sorted(set(known))
-    by_plain = {normalize_name(each)[:_COMPARED]: each for each in names}
-    similar = difflib.get_close_matches(normalize_name(unknown)[:_COMPARED], list(by_plain), n=3, cutoff=0.6)
-    if similar:
-        return f"Did you mean {', '.join(by_plain[each] for each in similar)}?"
     if not names:
-        return "There are none."
-    return f"Known:{one_a_line([*names[:30], *(['...'] if len(names) > 30 else [])])}"
+        return " There are none."
+    shown = [*names[:30], *(["..."] if len(names) > 30 else [])]
+    return suggest(unknown, names) or f" Known:{one_a_line(shown)}"
 
 
 def one_a_line(choices: Iterable[str]) -> str:

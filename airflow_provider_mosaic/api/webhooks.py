@@ -22,11 +22,11 @@ from typing import Any
 
 from pydantic import AliasChoices, Field, ValidationError
 
+from airflow_provider_mosaic.api.call import invalid_field
 from airflow_provider_mosaic.api.decoding import decode_json
 from airflow_provider_mosaic.api.endpoints.runs import RUN_STATUS_WORDS, NodeCounts, NodeErrors, Output, RunInput
 from airflow_provider_mosaic.api.errors import MosaicResponseError
 from airflow_provider_mosaic.api.models import Flag, IdOrEmpty, Label, Many, Model, Status, Time, Words
-from airflow_provider_mosaic.api.redaction import label
 
 SIGNATURE_HEADER = "X-Mosaic-Signature"
 #: Bytes of the longest accepted body: the end of a run with thousands of outputs. A receiver should not read more.
@@ -104,8 +104,6 @@ def read_event(body: bytes | str) -> WebhookEvent:
     try:
         return WebhookEvent.model_validate(decode_json(body))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = label(".".join(map(str, first["loc"]))) or "the body"
-        raise MosaicResponseError(f"The webhook can't be read: '{place}' is missing or invalid.") from None
+        raise MosaicResponseError(f"The webhook can't be read: {invalid_field(error)}.") from None
     except (ValueError, ArithmeticError, RecursionError):
         raise MosaicResponseError("The webhook's body is not JSON.") from None

@@ -144,7 +144,7 @@ _WEBHOOK = (
     ActionCommand(
         name="url",
         help="Print the address to which Mosaic sends the webhooks of a connection. It is a secret",
-        func=lazy_load_command("airflow_provider_mosaic.cli.webhook.webhook_url"),
+        func=lazy_load_command("airflow_provider_mosaic.cli.connection.webhook_url"),
         args=(
             Arg(("conn_id",), help="The connection (default: mosaic_default)", nargs="?", default="mosaic_default"),
             ARG_VERBOSE,
@@ -163,7 +163,7 @@ def get_commands() -> list[CLICommand]:
                 ActionCommand(
                     name="whoami",
                     help="Show the owner and the scopes of the API key",
-                    func=lazy_load_command("airflow_provider_mosaic.cli.account.whoami"),
+                    func=lazy_load_command("airflow_provider_mosaic.cli.connection.whoami"),
                     args=_SHOW,
                 ),
                 GroupCommand(name="agents", help="List, export and apply agents", subcommands=_AGENTS),

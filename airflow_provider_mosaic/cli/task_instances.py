@@ -58,7 +58,7 @@ def find_task_instance(dag_id: str, task_id: str, run_id: str, map_index: int) -
 
     key: dict[str, Any] = {"dag_id": dag_id, "task_id": task_id, "run_id": run_id, "map_index": map_index}
     with create_session() as session:
-        instance = session.query(TaskInstance.operator).filter_by(**key).first()
+        instance = session.query(TaskInstance).filter_by(**key).first()
         if instance is None:
             rows = session.query(TaskInstance.map_index).filter_by(dag_id=dag_id, task_id=task_id, run_id=run_id)
             indexes = sorted(row.map_index for row in rows)
@@ -72,11 +72,11 @@ def find_task_instance(dag_id: str, task_id: str, run_id: str, map_index: int) -
             raise MosaicValidationError(
                 f"DAG run {run_id!r} of DAG {dag_id!r} has no task {task_id!r}{of_index}.", to_do=to_do
             )
-        fields = session.query(RenderedTaskInstanceFields.rendered_fields).filter_by(**key).first()
-    rendered = fields.rendered_fields if fields else {}
+        rendered = RenderedTaskInstanceFields.get_templated_fields(instance, session=session) or {}
+        operator = instance.operator or ""
     return TaskInstanceFacts(
         **key,
-        creates=_CREATES.get(instance.operator or ""),
+        creates=_CREATES.get(operator),
         agent_id=_text(rendered.get("agent_id")),
         conn_id=_text(rendered.get("mosaic_conn_id")),
     )

@@ -12,15 +12,17 @@ import anyio
 import httpx
 import tenacity
 
-from airflow_provider_mosaic.api.access import MOST_REDIRECTS, Access, redirected, why_not_followed
+from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.arguments import raise_invalid
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError
+from airflow_provider_mosaic.api.redirects import Redirects
 from airflow_provider_mosaic.api.responses import Response
 from airflow_provider_mosaic.api.retries import RetryPolicy
 from airflow_provider_mosaic.clients.environment import api_proxy, proxy_secrets, shown_proxy, ssl_context
-from airflow_provider_mosaic.clients.error_mapper import ErrorMapper, ResponseBody, ResponseTooSlow
+from airflow_provider_mosaic.clients.error_mapper import ErrorMapper, ResponseTooSlow
 from airflow_provider_mosaic.clients.library_logs import redact_library_logs
+from airflow_provider_mosaic.clients.response_body import ResponseBody
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -97,15 +99,11 @@ class AsyncClient:
             raise HTTPX_ERRORS.call_error(ResponseTooSlow("the time limit is over"), call) from None
 
     async def _follow_redirects(self, call: Call[T]) -> T:
-        url = self.access.url(call)
-        for _ in range(MOST_REDIRECTS):
-            response = await self._request(call, url)
-            target = redirected(call.method, url, response)
-            if target is None:
-                break
-            url = target
-        reason = why_not_followed(call.method, url, response)
-        decode = partial(call.result, response, self._secrets, why_not_followed=reason)
+        redirects = Redirects(call.method, self.access.url(call))
+        response = await self._request(call, redirects.url)
+        while redirects.follow(response):
+            response = await self._request(call, redirects.url)
+        decode = partial(call.result, response, self._secrets, why_not_followed=redirects.why_not_followed)
         if len(response.content) <= _MAX_DECODED_ON_LOOP:
             return decode()
         return await asyncio.get_running_loop().run_in_executor(None, decode)
@@ -138,7 +136,7 @@ class AsyncClient:
                 await response.aclose()
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, asyncio.TimeoutError) as error:
             raise HTTPX_ERRORS.call_error(error, call, self._secrets, status=status) from None
-        return Response(status, dict(response.headers), body.content)
+        return Response(status, response.headers, body.content)
 
 
 def _open_transport(proxy: str | None) -> httpx.AsyncHTTPTransport:

@@ -29,7 +29,7 @@ from airflow_provider_mosaic.api.metrics import BYTES_DOWNLOADED, count
 from airflow_provider_mosaic.api.retries import DEFAULT_RETRIES, RetryPolicy
 from airflow_provider_mosaic.clients.destinations import Destination, PartialFile
 from airflow_provider_mosaic.clients.error_mapper import ResponseTooSlow
-from airflow_provider_mosaic.clients.file_info import FileInfo, file_info, starts_playlist
+from airflow_provider_mosaic.clients.file_info import PLAYLIST, FileInfo, file_info, starts_playlist
 from airflow_provider_mosaic.clients.progress import TransferProgress, format_size
 from airflow_provider_mosaic.clients.signed_urls import TRANSFER_ERRORS, open_url, origin, transfer_error
 from airflow_provider_mosaic.clients.storage_responses import read_error_response
@@ -126,7 +126,8 @@ def read_file_info(
                     if response.status_code == 416:
                         return FileInfo(size=0)
                     info = file_info(response)
-                    reader.check_is_file(response, info)
+                    if info.problem:
+                        reader.raise_not_a_file(info.problem, response.status_code)
                     return info
             except _Interrupted as interruption:
                 reader.wait_to_retry(interruption, has_new_bytes=False)
@@ -226,63 +227,41 @@ class _SignedUrlReader:
 
     def interruption(self, problem: str) -> _Interrupted:
         """Return the interruption for a response that is incomplete or does not fit."""
-        return _Interrupted(
-            MosaicTransportError(f"Could not {self.action}: {self._host} {problem}.", method="GET", path=self._host)
-        )
-
-    def check_is_file(self, response: requests.Response, info: FileInfo) -> None:
-        """Raise if a response is a web page, a playlist, JSON, XML, compressed, or without a recognizable end."""
-        if info.page:
-            self.raise_not_a_file("returned an HTML page, as a proxy or a login page does", response.status_code)
-        if info.playlist:
-            self.raise_playlist(response.status_code)
-        if info.document:
-            self.raise_not_a_file(f"sent {info.media_type}, as for an error, and no file", response.status_code)
-        if info.encoded:
-            self.raise_not_a_file(f"sent it compressed ({info.encoded}) without being asked", response.status_code)
-        if not info.delimited:
-            self.raise_not_a_file("sent it without its length, so that its end is unknown", response.status_code)
-
-    def raise_playlist(self, status: int) -> NoReturn:
-        """Raise for a streaming playlist: saved as a file it would look like the video."""
-        self.raise_not_a_file(
-            "sent a streaming playlist (HLS or DASH), which lists the segments of a video and contains none. Nothing "
-            "was saved. Open the output in Mosaic, or fetch the segments with a tool such as ffmpeg",
-            status,
-        )
+        return _Interrupted(self._error(MosaicTransportError, f"{problem}."))
 
     def raise_not_a_file(self, problem: str, status: int) -> NoReturn:
         """Raise for a response that a retry would not change."""
-        raise MosaicResponseError(
-            f"Could not {self.action}: {self._host} {problem}.",
+        raise self._error(
+            MosaicResponseError,
+            f"{problem}.",
+            means="Nothing was saved.",
+            to_do="Open the output in Mosaic, or fetch the segments with ffmpeg." if problem == PLAYLIST else "",
             status=status,
-            method="GET",
-            path=self._host,
             effect_unknown=False,
         )
 
     def _rejection_error(self, response: requests.Response) -> Exception:
         error = read_error_response(response)
-        message = f"Could not {self.action}: {self._host} returned {error}"
-        attributes: dict[str, Any] = {
+        returned = f"returned {error}"
+        facts: dict[str, Any] = {
             "status": error.status,
-            "method": "GET",
-            "path": self._host,
             "detail": error.detail or None,
             "retry_after": error.retry_after,
             "effect_unknown": False,
         }
         if error.status == 429:
-            return _Interrupted(MosaicRateLimitError(f"{message}.", **attributes))
+            return _Interrupted(self._error(MosaicRateLimitError, f"{returned}.", **facts))
         if error.status >= 500 or error.status in (408, 425):
-            return _Interrupted(MosaicServerError(f"{message}. A retry may succeed.", **attributes))
+            return _Interrupted(self._error(MosaicServerError, f"{returned}. A retry may succeed.", **facts))
+        if error.status not in _EXPIRED:
+            return self._error(MosaicResponseError, f"{returned} instead of a file.", **facts)
+        returned += f", also for {self._renewals} fresh links."
         if error.status in (404, 410):
-            return MosaicNotFoundError(
-                f"{message}, also for {self._renewals} fresh links. The file no longer exists.", **attributes
-            )
-        if error.status in _EXPIRED:
-            return MosaicPermissionError(f"{message}, also for {self._renewals} fresh links.", **attributes)
-        return MosaicResponseError(f"{message} instead of a file.", **attributes)
+            return self._error(MosaicNotFoundError, f"{returned} The file no longer exists.", **facts)
+        return self._error(MosaicPermissionError, returned, **facts)
+
+    def _error(self, kind: type[MosaicError], problem: str, **facts: Any) -> MosaicError:
+        return kind(f"Could not {self.action}: {self._host} {problem}", method="GET", path=self._host, **facts)
 
 
 class _Download:
@@ -338,7 +317,8 @@ class _Download:
         if status == 416:
             raise self._restart("has fewer bytes now than were fetched")
         info = file_info(response)
-        self._reader.check_is_file(response, info)
+        if info.problem:
+            self._reader.raise_not_a_file(info.problem, status)
         if info.start != (self._received if status == 206 else 0):
             raise self._restart("sent another range than the requested one")
         if status == 206:
@@ -385,7 +365,7 @@ class _Download:
             if not block:
                 break
             if not self._received and starts_playlist(block):
-                self._reader.raise_playlist(response.status_code)
+                self._reader.raise_not_a_file(PLAYLIST, response.status_code)
             is_fast = time.monotonic() - started < _SLOW * len(block) / _BLOCK_SIZE
             block_size = _BLOCK_SIZE if is_fast else _SMALL_BLOCK_SIZE
             if self._max_bytes is not None and self._received + len(block) > self._max_bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import PurePosixPath
@@ -14,6 +15,8 @@ from airflow_provider_mosaic.api.media_types import is_playlist
 from airflow_provider_mosaic.api.redaction import label, one_line
 from airflow_provider_mosaic.clients.signed_urls import response_secrets
 
+WEB_PAGE = "returned an HTML page, as a proxy or a login page does"
+PLAYLIST = "sent a streaming playlist (HLS or DASH), which lists the segments of a video and contains none"
 _WEB_PAGES = frozenset({"text/html", "application/xhtml+xml"})
 #: Documents that report an error, unless the name of the file has a suffix of theirs.
 _DOCUMENTS = frozenset({"application/json", "application/problem+json", "application/xml", "text/xml"})
@@ -39,11 +42,7 @@ class FileInfo:
     :param etag: A strong validator; empty without one.
     :param modified: ``Last-Modified``, verbatim; empty without one.
     :param start: The first byte of the file that the response contains.
-    :param delimited: Whether the response marks the end of its body. Otherwise a connection error looks like the end.
-    :param page: Whether it is a web page instead of a file.
-    :param document: Whether it is a JSON or XML document instead of a file, as some hosts send with a 200 for an error.
-    :param playlist: Whether it is a streaming playlist (HLS, DASH) instead of a file.
-    :param encoded: How the body is compressed; empty if it is not.
+    :param problem: Why it can't be saved as a file, as it follows "the host"; empty if it can.
     :param names: Possible names of the file, the best one first.
     """
 
@@ -53,11 +52,7 @@ class FileInfo:
     etag: str = field(default="", repr=False)
     modified: str = field(default="", repr=False)
     start: int = 0
-    delimited: bool = True
-    page: bool = False
-    document: bool = False
-    playlist: bool = False
-    encoded: str = ""
+    problem: str = ""
     names: tuple[str, ...] = ()
 
 
@@ -66,9 +61,8 @@ def file_info(response: requests.Response) -> FileInfo:
     headers = response.headers
     disposition = Message()
     disposition["content-disposition"] = headers.get("content-disposition", "")[:_MAX_DISPOSITION]
-    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = _media_type(headers)
     etag = headers.get("etag", "").strip()
-    encoding = headers.get("content-encoding", "").strip().lower()
     is_chunked = "chunked" in headers.get("transfer-encoding", "").lower()
     length = headers.get("content-length", "").strip()
     has_length = _LENGTH.fullmatch(length) is not None
@@ -90,13 +84,33 @@ def file_info(response: requests.Response) -> FileInfo:
         etag=etag if etag.startswith('"') else "",
         modified=headers.get("last-modified", "").strip(),
         start=start,
-        delimited=is_chunked or has_length,
-        page=media_type in _WEB_PAGES,
-        document=media_type in _DOCUMENTS and not any(name.lower().endswith(_DOCUMENT_SUFFIXES) for name in names),
-        playlist=is_playlist(media_type, names),
-        encoded="" if encoding in _NOT_COMPRESSED else encoding if encoding in _ENCODINGS else "unknown",
+        problem=_problem(headers, media_type, names, has_end=is_chunked or has_length),
         names=names,
     )
+
+
+def is_web_page(response: requests.Response) -> bool:
+    """Return whether a response has a web page instead of a file."""
+    return _media_type(response.headers) in _WEB_PAGES
+
+
+def _media_type(headers: Mapping[str, str]) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _problem(headers: Mapping[str, str], media_type: str, names: Sequence[str], *, has_end: bool) -> str:
+    if media_type in _WEB_PAGES:
+        return WEB_PAGE
+    if is_playlist(media_type, names):
+        return PLAYLIST
+    if media_type in _DOCUMENTS and not any(name.lower().endswith(_DOCUMENT_SUFFIXES) for name in names):
+        return f"sent {media_type}, as for an error, and no file"
+    encoding = headers.get("content-encoding", "").strip().lower()
+    if encoding not in _NOT_COMPRESSED:
+        name = encoding if encoding in _ENCODINGS else "unknown"
+        return f"sent it compressed ({name}) without being asked"
+    # A connection error would look like the end.
+    return "" if has_end else "sent it without its length, so that its end is unknown"
 
 
 def file_name_of(url: str) -> str:

@@ -10,7 +10,6 @@ from html import unescape
 
 import requests
 
-from airflow_provider_mosaic.api.access import lowered
 from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.api.responses import Response
 from airflow_provider_mosaic.clients.signed_urls import TRANSFER_ERRORS, response_secrets
@@ -62,7 +61,7 @@ def read_error_response(response: requests.Response, secrets: Iterable[str] = ()
         status=response.status_code,
         code=_first_match(_CODE, text, masked),
         message=_first_match(_MESSAGE, text, masked),
-        retry_after=Response(response.status_code, lowered(response.headers)).retry_after(),
+        retry_after=Response(response.status_code, response.headers).retry_after(),
     )
 
 

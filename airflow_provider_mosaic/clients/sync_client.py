@@ -22,14 +22,16 @@ from urllib3.exceptions import (
 )
 from urllib3.util.ssl_match_hostname import CertificateError
 
-from airflow_provider_mosaic.api.access import MOST_REDIRECTS, Access, lowered, redirected, why_not_followed
+from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError
+from airflow_provider_mosaic.api.redirects import Redirects
 from airflow_provider_mosaic.api.responses import Response
 from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
 from airflow_provider_mosaic.clients.environment import api_proxy, ca_bundle, proxy_for, proxy_secrets
-from airflow_provider_mosaic.clients.error_mapper import ErrorMapper, ResponseBody, ResponseTooSlow
+from airflow_provider_mosaic.clients.error_mapper import ErrorMapper, ResponseTooSlow
 from airflow_provider_mosaic.clients.library_logs import redact_library_logs
+from airflow_provider_mosaic.clients.response_body import ResponseBody
 from airflow_provider_mosaic.clients.stall_timeout import StallTimeoutAdapter, time_limit
 
 T = TypeVar("T")
@@ -105,15 +107,11 @@ class SyncClient:
             return self._follow_redirects(call)
 
     def _follow_redirects(self, call: Call[T]) -> T:
-        url = self.access.url(call)
-        for _ in range(MOST_REDIRECTS):
-            response = self._request(call, url)
-            target = redirected(call.method, url, response)
-            if target is None:
-                break
-            url = target
-        reason = why_not_followed(call.method, url, response)
-        return call.result(response, self._secrets, why_not_followed=reason)
+        redirects = Redirects(call.method, self.access.url(call))
+        response = self._request(call, redirects.url)
+        while redirects.follow(response):
+            response = self._request(call, redirects.url)
+        return call.result(response, self._secrets, why_not_followed=redirects.why_not_followed)
 
     def _request(self, call: Call[Any], url: str) -> Response:
         status = 0
@@ -133,7 +131,7 @@ class SyncClient:
                     pass
         except (requests.RequestException, HTTPError, OSError) as error:
             raise REQUESTS_ERRORS.call_error(error, call, self._secrets, status=status) from None
-        return Response(status, lowered(response.headers), body.content)
+        return Response(status, response.headers, body.content)
 
 
 class _Session(requests.Session):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
 import requests
@@ -23,9 +23,8 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
 from airflow_provider_mosaic.api.redaction import remember_signed
-from airflow_provider_mosaic.clients.file_info import file_info
+from airflow_provider_mosaic.clients.file_info import WEB_PAGE, is_web_page
 from airflow_provider_mosaic.clients.library_logs import masking
-from airflow_provider_mosaic.clients.multipart_frame import MultipartFrame
 from airflow_provider_mosaic.clients.progress import TransferProgress, format_size
 from airflow_provider_mosaic.clients.signed_urls import (
     CONNECT_TIMEOUT,
@@ -67,9 +66,8 @@ def send_form(
     """
     check_size(form, source)
     remember_signed(form.signature)
-    frame = MultipartFrame(form.upload_fields, file_name=source.name, media_type=media_type)
     progress = TransferProgress(source.name, log.info, total=source.size)
-    body = _Body(frame, source, progress)
+    body = _Body(form, source, media_type, progress)
     action = f"upload {source.name!r}"
     check_is_http(form.upload_url, action=action, given_by="the address of the form from Mosaic", secrets=form.secrets)
     with (
@@ -84,7 +82,7 @@ def send_form(
             data=cast("Iterable[bytes]", body),
             headers={
                 "User-Agent": USER_AGENT,
-                "Content-Type": frame.content_type,
+                "Content-Type": body.content_type,
                 # After an early response the rest is never sent, so the connection can't be used again.
                 "Connection": "close",
             },
@@ -104,34 +102,55 @@ def check_size(form: UploadForm, source: Source) -> None:
         _raise_too_large(source, limit)
 
 
-@dataclass
 class _Body:
-    """The form as requests sends it: with a ``Content-Length``, block by block."""
+    """
+    The form as requests sends it: block by block, with a ``Content-Length``.
 
-    frame: MultipartFrame
-    source: Source
-    progress: TransferProgress
-    blocks: Generator[memoryview, None, None] | None = None
-    complete: bool = False
+    The storage host requires the signed fields verbatim and in order, then the file, and rejects other fields
+    (https://docs.mosaic.so/api/asset-management/upload-flow).
+    """
+
+    def __init__(self, form: UploadForm, source: Source, media_type: str, progress: TransferProgress) -> None:
+        # No file contains 128 random bits.
+        boundary = f"mosaic-{secrets.token_hex(16)}"
+        head = f"--{boundary}\r\nContent-Disposition: form-data; name="
+        parts = [f'{head}"{_escaped(name)}"\r\n\r\n{value}\r\n' for name, value in form.upload_fields.items()]
+        parts.append(f'{head}"file"; filename="{_escaped(source.name)}"\r\nContent-Type: {media_type}\r\n\r\n')
+        self.content_type = f"multipart/form-data; boundary={boundary}"
+        #: Whether the whole file was sent.
+        self.complete = False
+        self._before = "".join(parts).encode()
+        self._after = f"\r\n--{boundary}--\r\n".encode()
+        self._source = source
+        self._progress = progress
+        self._blocks: Generator[memoryview, None, None] | None = None
 
     def __len__(self) -> int:
-        return len(self.frame.before) + self.source.size + len(self.frame.after)
+        return len(self._before) + self._source.size + len(self._after)
 
     def __iter__(self) -> Iterator[memoryview]:
-        self.blocks = read_blocks(self.source)
-        yield memoryview(self.frame.before)
+        self._blocks = read_blocks(self._source)
+        yield memoryview(self._before)
         done = 0
-        for block in self.blocks:
+        for block in self._blocks:
             size = len(block)
             yield block
             done += size
-            self.progress.update(done)
+            self._progress.update(done)
         self.complete = True
-        yield memoryview(self.frame.after)
+        yield memoryview(self._after)
 
     def close(self) -> None:
-        if self.blocks is not None:
-            self.blocks.close()
+        if self._blocks is not None:
+            self._blocks.close()
+
+
+def _escaped(name: str) -> str:
+    # The three escapes of browsers
+    # (https://html.spec.whatwg.org/multipage/form-control-infrastructure.html#multipart-form-data). urllib3's encoder
+    # has others in version 1.26, and fails for file names with half characters.
+    text = name.encode("utf-8", "replace").decode("utf-8")
+    return text.replace("\r", "%0D").replace("\n", "%0A").replace('"', "%22")
 
 
 def _check_response(
@@ -142,10 +161,8 @@ def _check_response(
     request: dict[str, Any] = {"status": status, "method": "POST", "path": host}
     # If the form has a field such as success_action_redirect, S3 and Google return 303 for a stored file.
     if 200 <= status < 300 or status == 303:
-        if status != 303 and file_info(response).page:
-            raise MosaicResponseError(
-                f"Could not {action}: {host} returned an HTML page, as a proxy or a login page does.", **request
-            )
+        if status != 303 and is_web_page(response):
+            raise MosaicResponseError(f"Could not {action}: {host} {WEB_PAGE}.", **request)
         if status == 200 and (error := read_error_response(response, form.secrets)).code:
             raise MosaicServerError(
                 f"Could not {action}: {host} returned {error}, although the status means success.",
@@ -178,16 +195,14 @@ def _rejection_error(
     if status == 413 or error.code == "EntityTooLarge":
         _raise_too_large(source, form.max_file_size_bytes, error)
     kind: type[MosaicError] = MosaicValidationError
-    transient = effect_unknown = False
     if status == 429:
-        kind, transient = MosaicRateLimitError, True
-        advice = "The host is rate limiting. A retry may succeed."
+        kind, advice = MosaicRateLimitError, "The host is rate limiting. A retry may succeed."
     elif status >= 500 or status == 408 or error.code in _SERVER_ERRORS:
-        kind, advice, transient, effect_unknown = MosaicServerError, "The host failed. A retry may succeed.", True, True
+        kind, advice = MosaicServerError, "The host failed. A retry may succeed."
     elif error.code == "EntityTooSmall":
         advice = "The file is smaller than the host accepts."
     elif status in _FORM_REJECTED:
-        kind, transient = MosaicPermissionError, True
+        kind = MosaicPermissionError
         advice = "The host rejects this form, or the form has expired. Start the upload again with a new form."
     else:
         advice = "The host rejects the file."
@@ -195,8 +210,7 @@ def _rejection_error(
         f"{subject} returned {error}. {advice}",
         **request,
         detail=error.detail or None,
-        transient=transient,
-        effect_unknown=effect_unknown,
+        transient=kind is not MosaicValidationError,
         retry_after=error.retry_after,
     )
 

@@ -12,7 +12,6 @@ from typing import BinaryIO, cast
 
 import requests
 
-from airflow_provider_mosaic.api.access import lowered
 from airflow_provider_mosaic.api.arguments import raise_invalid, validate_url
 from airflow_provider_mosaic.api.errors import (
     MosaicRateLimitError,
@@ -72,7 +71,7 @@ def url_source(
     with response:
         name = _choose_name(url, response.url or url, info)
         if info.size is None:
-            spool = _spool(url, response, info, max_bytes)
+            spool = _spool(url, response, max_bytes)
             return Source(name=name, size=spool.size, stamp=_stamp(spool.size, info), open=spool.open, shown=shown)
     stamp = _stamp(info.size, info)
 
@@ -103,21 +102,13 @@ def _validated_info(shown: str, response: requests.Response) -> FileInfo:
             status=status,
             method="GET",
             effect_unknown=False,
-            retry_after=Response(status, lowered(response.headers)).retry_after(),
+            retry_after=Response(status, response.headers).retry_after(),
         )
     if status != 200:
         raise_invalid("source", shown, f"the server returned {status} instead of the file.")
     info = file_info(response)
-    if info.page:
-        raise_invalid("source", shown, "it leads to a web page, not to a file. Give the URL of the file itself.")
-    if info.playlist:
-        raise_invalid(
-            "source", shown, "it leads to a streaming playlist (HLS or DASH), not to a file. Nothing was sent."
-        )
-    if info.document:
-        raise_invalid("source", shown, f"the server sent {info.media_type}, as for an error. Nothing was sent.")
-    if info.encoded:
-        raise_invalid("source", shown, f"the server sends it only compressed ({info.encoded}).")
+    if info.problem:
+        raise_invalid("source", shown, f"the server {info.problem}. Nothing was sent. Give the URL of the file itself.")
     if info.size == 0:
         raise_invalid("source", shown, "it is empty.")
     return info
@@ -164,11 +155,9 @@ class _Spool:
         return cast("BinaryIO", stream)
 
 
-def _spool(url: str, response: requests.Response, info: FileInfo, max_bytes: int) -> _Spool:
+def _spool(url: str, response: requests.Response, max_bytes: int) -> _Spool:
     """Save a response whose size is unknown."""
     shown = shown_url(url)
-    if not info.delimited:
-        raise_invalid("source", shown, "the server reports neither its size nor its end.")
     stream = _ResponseStream(url, response)
     buffer = memoryview(bytearray(_BLOCK_SIZE))
     checked = 0

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from airflow.providers.common.compat.sdk import TaskDeferred
+
 from airflow_provider_mosaic.api import errors
 from airflow_provider_mosaic.api.arguments import Validator
 from airflow_provider_mosaic.api.call import Call
@@ -62,20 +64,6 @@ class WaitOptions:
         return cls(**{name: known[name](name, value) if name in known else value for name, value in arguments.items()})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Deferral:
-    """
-    How a task continues to wait in the triggerer: the arguments of ``BaseOperator.defer``.
-
-    :param kwargs: Arguments of ``execute_complete``, besides the event.
-    :param timeout: When Airflow ends the trigger.
-    """
-
-    trigger: BaseTrigger
-    kwargs: dict[str, Any]
-    timeout: timedelta | None
-
-
 class CompletionWaiter(ABC, Generic[S]):
     """The wait of a task for the completion of an item, on workers and in the triggerer."""
 
@@ -93,8 +81,8 @@ class CompletionWaiter(ABC, Generic[S]):
         self._hook = hook
         #: The item that the task started, once it is known.
         self.item_id: str | None = None
-        #: Why the newest poll failed, as a line of the timeout's error; empty after a successful one.
-        self._poll_failure: tuple[str, ...] = ()
+        #: The result of the newest poll, as a line of the timeout's error; empty before the first one.
+        self._last_poll: tuple[str, ...] = ()
 
     @abstractmethod
     def _read(self, item_id: str) -> Call[S]:
@@ -130,13 +118,14 @@ class CompletionWaiter(ABC, Generic[S]):
 
     def wait(
         self, context: Mapping[str, Any], item_id: str, *, deadline: float | None, started_at: float | None = None
-    ) -> str | Deferral:
+    ) -> str:
         """
         Wait on the worker, or poll once and defer, or return at once without ``wait_for_completion``.
 
         :param deadline: The deadline that the first attempt set, in seconds since the epoch.
         :param started_at: When this task started the item, in seconds since the epoch. A new item may not be found yet.
-        :returns: The id, or how to wait in the triggerer.
+        :returns: The id.
+        :raises TaskDeferred: The wait continues in the triggerer.
         """
         self.item_id = item_id
         return self._wait(context, item_id, deadline=deadline, started_at=started_at)
@@ -149,7 +138,7 @@ class CompletionWaiter(ABC, Generic[S]):
         *,
         deadline: float | None = None,
         try_started_at: float | None = None,
-    ) -> str | Deferral:
+    ) -> str:
         """
         Continue after the wait in the triggerer: read the item again, and finish or wait on.
 
@@ -234,7 +223,7 @@ class CompletionWaiter(ABC, Generic[S]):
         try_started_at: float | None = None,
         started_at: float | None = None,
         is_over: bool = False,
-    ) -> str | Deferral:
+    ) -> str:
         """
         Poll until the item is complete; defer after the first poll if the wait is deferrable.
 
@@ -257,8 +246,9 @@ class CompletionWaiter(ABC, Generic[S]):
             if is_over or state.expired or self._stopped():
                 break
             if self._options.deferrable:
-                return Deferral(
+                raise TaskDeferred(
                     trigger=self._trigger(item_id, mosaic_conn_id=self._hook.mosaic_conn_id, **options),
+                    method_name="execute_complete",
                     kwargs={self.key: item_id, "deadline": deadline, "try_started_at": try_started_at},
                     timeout=backstop(earliest, self._options.poll_interval),
                 )
@@ -271,7 +261,7 @@ class CompletionWaiter(ABC, Generic[S]):
         try:
             item = self._poll(call, item_id, is_last=is_last)
         except MosaicError as error:
-            self._poll_failure = (f"The last poll failed: {error.what}",)
+            self._last_poll = (f"The last poll failed: {error.what}",)
             if is_last and is_refusal(error):
                 # The refusal lasted minutes: see read_known. A retry continues the wait.
                 raise
@@ -280,8 +270,9 @@ class CompletionWaiter(ABC, Generic[S]):
                 # The API key may have been replaced since.
                 self._hook.renew()
             return None
-        self._poll_failure = ()
-        return item if state.record_success(item).ended else None
+        outcome = state.record_success(item)
+        self._last_poll = (f"The last poll returned: {state.description}.",)
+        return item if outcome.ended else None
 
     def _sleep(self, seconds: float) -> None:
         # In parts: Python continues a sleep after a signal, and Airflow ends the process five seconds after a kill.

@@ -37,6 +37,9 @@ from airflow_provider_mosaic.durable.task_state import ExistingItems, StartRecor
 
 log = logging.getLogger(__name__)
 
+#: The fact in the saved intent that the request was sent twice.
+_RESENT = "resent"
+
 
 class CreateOnce(ABC):
     """
@@ -149,6 +152,7 @@ class CreateOnce(ABC):
     def resume_search(self, record: StartRecord) -> StartRecord:
         """Search for the item of an earlier attempt that saved no id. Create it if the lists do not show it."""
         log.info("An earlier attempt may have created %s and saved no id. Searching for it.", self._description)
+        self._was_resent = bool(record.facts.get(_RESENT))
         found = self._search(record, lost=None)
         if found is not None:
             return found
@@ -243,6 +247,8 @@ class CreateOnce(ABC):
                 raise self._not_created(lost) from None
             log.warning("The lists do not show %s. Sending the request once more.", self._description)
             self._was_resent = True
+            record = replace(record, facts={_RESENT: True})
+            self.state.save_intent(record)
             return self._send(record)
         except MosaicError:
             # Any other error means that the request had no effect.
@@ -262,6 +268,14 @@ class CreateOnce(ABC):
     def _save_started(self, record: StartRecord) -> StartRecord:
         if self.metric is not None:
             count(self.metric)
+        if self._was_resent:
+            log.warning(
+                "The request for %s was sent twice. If Mosaic's lists lag by more than two minutes, a second one "
+                "exists besides %r, and is paid or published too. %s",
+                self._description,
+                record.id,
+                self.advice,
+            )
         self.state.save_best_effort(record)
         self.on_started(str(record.id))
         return record
@@ -313,8 +327,11 @@ class CreateOnce(ABC):
 
     def _not_created(self, lost: MosaicAmbiguousOutcomeError) -> MosaicError:
         error = lost.__cause__ if isinstance(lost.__cause__, MosaicError) else lost
-        means = f"The request was sent twice, and the lists do not show {self._description}: nothing was created."
-        error.set_consequences(means=means, to_do=error.to_do)
+        means = (
+            f"The request was sent twice, and for two minutes after each the lists did not show {self._description}. "
+            "Most likely nothing was created."
+        )
+        error.set_consequences(means=means, to_do=(self.advice, *error.to_do))
         return error
 
     def _unknown_outcome(

@@ -27,8 +27,8 @@ class SiblingTasks:
     requests per task, for any number of mapped instances: the states, all ids, and the instances that started nothing.
     The list of ids does not show who pushed which. Single instances are read only while that matters.
 
+    :param kind: The kind of item, as ``_creates`` of their operators names it.
     :param key: XCom key of the ids.
-    :param operator_class: The class of operators that create such items.
     :param same_argument: Name and value of an argument that all tasks with such items share. A task whose argument is
         another constant is ignored.
     """
@@ -37,14 +37,14 @@ class SiblingTasks:
         self,
         context: Mapping[str, Any],
         *,
+        kind: str,
         key: str,
-        operator_class: type[Any],
         same_argument: tuple[str, str] | None = None,
     ) -> None:
         self._tasks = [
             _SiblingTask(context["ti"], task.task_id, key)
             for task in context["dag"].tasks
-            if issubclass(getattr(task, "operator_class", type(task)), operator_class)
+            if getattr(getattr(task, "operator_class", type(task)), "_creates", None) == kind
             and not (same_argument is not None and _differs(task, *same_argument, template_markers(context["dag"])))
         ]
 

@@ -22,7 +22,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_mosaic.airflow_compat import entries_can_vanish, task_state_store
 from airflow_provider_mosaic.api.redaction import one_line
-from airflow_provider_mosaic.api.signatures import signs
+from airflow_provider_mosaic.api.signed_links import is_signature
 from airflow_provider_mosaic.durable.failures import nothing_sent_error
 from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
 from airflow_provider_mosaic.durable.xcoms import save_best_effort
@@ -135,9 +135,10 @@ class TaskState:
         self._possible = (
             StartRecord(started_at=_dag_run_start(context), is_saved=False) if durable and may_be_retry else None
         )
-        # Whether certainly no attempt of this task instance started anything; None before the store is read.
-        self._not_started: bool | None = True if ti.try_number == 1 else None
-        self._not_started_before_intent = False
+        # Whether certainly no earlier attempt started anything; None before the store is read.
+        self._nothing_before: bool | None = True if ti.try_number == 1 else None
+        # Whether a request of this attempt may have had an effect.
+        self._may_have_started = False
         self._why_discarded: tuple[int, str] | None = None
         #: The item from before the last clear, once :meth:`load` found one.
         self.cleared_id: str | None = None
@@ -161,23 +162,24 @@ class TaskState:
         item = f"{self._noun} {stored['id']!r}" if stored.get("id") else f"the {self._noun} that it may have started"
         if stored.get("max_tries") != self._max_tries:
             self.cleared_id = stored.get("id")
-            self._discard(logging.INFO, f"The task was cleared: it starts over and does not continue {item}.")
+            reason = f"The task was cleared: it starts over and does not continue {item}."
+            self._why_discarded = logging.INFO, reason
             return None
         if stored.get("fingerprint") != self._fingerprint:
-            self._discard(
-                logging.WARNING,
+            reason = (
                 "The arguments of the task changed since its earlier attempt: it starts over. It does not touch "
-                f"{item}, which may still be running.",
+                f"{item}, which may still be running."
             )
+            self._why_discarded = logging.WARNING, reason
             return None
         record = StartRecord.from_entry(stored)
         if not self._may_be_cleared(stored):
             return record
-        self._discard(
-            logging.WARNING,
+        reason = (
             "It is unknown whether this is a retry or the task was cleared, because its retries were lowered in the "
-            f"DAG file. It does not continue {item} unless a user decides so.",
+            f"DAG file. It does not continue {item} unless a user decides so."
         )
+        self._why_discarded = logging.WARNING, reason
         return replace(record, is_saved=False, id=None, facts={})
 
     def _possible_unless(self, *, was_never_written: bool) -> StartRecord | None:
@@ -191,9 +193,6 @@ class TaskState:
             self._noun,
         )
         return self._possible
-
-    def _discard(self, level: int, reason: str) -> None:
-        self._why_discarded = level, reason
 
     def log_discarded(self) -> None:
         """Log once why :meth:`load` discarded the record of an earlier attempt, if it did."""
@@ -282,7 +281,7 @@ class TaskState:
         :param certain: Whether no request since the intent can have had an effect. A search that found nothing is not
             as certain.
         """
-        self._not_started = certain and self._not_started_before_intent
+        self._may_have_started = not certain
         if self._store is not None:
             store = self._store
             save_best_effort(
@@ -305,9 +304,9 @@ class TaskState:
 
     def _publish_not_started(self) -> None:
         try:
-            if self._not_started is None:
+            if self._nothing_before is None:
                 self._parse(self._store.get(self._key, _ABSENT) if self._store else _ABSENT)
-            if not self._not_started:
+            if self._may_have_started or not self._nothing_before:
                 return
             self._ti.xcom_push(key=NOT_STARTED_KEY, value=self._ti.map_index)
             if self._store is not None:
@@ -331,8 +330,7 @@ class TaskState:
                 "clear_number": self._clear_number,
             }
             self._store.set(self._key, {**record.as_entry(), **own})
-        # A request may be sent from now on. clear() needs the value from before.
-        self._not_started_before_intent, self._not_started = self._not_started is True, False
+        self._may_have_started = True
 
     def _read_entry(self) -> Any:
         """Return the entry as it is stored: None if its value is lost, ``_ABSENT`` if it was never written."""
@@ -351,16 +349,16 @@ class TaskState:
             raise nothing_sent_error(event, error, more) from error
 
     def _parse(self, entry: Any) -> Mapping[str, Any] | None:
-        """Return an entry that this version wrote, else None. Update ``_not_started`` by it."""
+        """Return an entry that this version wrote, else None. Update ``_nothing_before`` by it."""
         if (
             not isinstance(entry, Mapping)
             or entry.get("version") != _VERSION
             or not entry.keys() & {"started_at", "not_started_until_try"}
         ):
-            self._not_started = self._ti.try_number == 1
+            self._nothing_before = self._ti.try_number == 1
             return None
         # An unknown attempt in between may have started something.
-        self._not_started = entry.get("not_started_until_try") == self._ti.try_number - 1
+        self._nothing_before = entry.get("not_started_until_try") == self._ti.try_number - 1
         return entry
 
     def _may_be_cleared(self, stored: Mapping[str, Any]) -> bool:
@@ -434,6 +432,6 @@ def _unsigned(value: Any) -> Any:
         except ValueError:
             # Not a URL, although it starts like one.
             return value
-        kept = [(name, item) for name, item in query if not signs(name)]
+        kept = [(name, item) for name, item in query if not is_signature(name)]
         return urlunsplit(parts._replace(query=urlencode(kept, errors="surrogatepass")))
     return value

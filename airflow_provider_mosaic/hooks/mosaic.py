@@ -260,7 +260,7 @@ class MosaicHook(EndpointMethods, BaseHook):
 
         :param node_ids: Whether to include the ids of the nodes. The definition then fits only this agent.
         """
-        from airflow_provider_mosaic.agents_as_code.apply import export_agent
+        from airflow_provider_mosaic.agents_as_code.export import export_agent
 
         return export_agent(self, agent_id, node_ids=node_ids)
 

@@ -44,7 +44,12 @@ def get_source(location: Any, access: Access) -> Source:
     scheme = uri_scheme(text)
     if scheme in ("http", "https"):
         return url_source(validate_url("source", text), policy=access.link_policy)
-    return storage_source(_storage_path("source", text)) if scheme else local_source(text)
+    return storage_source(_storage_path("source", text)) if scheme else local_source(_with_home(text))
+
+
+def _with_home(path: str) -> str:
+    """Return a local path with ``~`` replaced by the home directory of the worker's user."""
+    return os.path.expanduser(path)  # noqa: PTH111 - Path drops a final slash
 
 
 def read_text(name: str, location: Any, *, directory: str) -> str:
@@ -138,7 +143,7 @@ class DownloadDirectory:
             text = validate_destination("destination", location)
             scheme = uri_scheme(text)
             self._storage = _storage_path("destination", text) if scheme else None
-            self._path = None if scheme else os.path.abspath(text)  # noqa: PTH100 - keeps symlinks
+            self._path = None if scheme else os.path.abspath(_with_home(text))  # noqa: PTH100 - keeps symlinks
         try:
             str(location).encode("utf-8")
         except UnicodeEncodeError:

@@ -82,17 +82,13 @@ class MosaicApplyAgentOperator(MosaicOperator):
             options.validate_agent_is_named(self.agent_id, self.definition.get("name"))
 
     def execute(self, context: Context) -> str | None:
-        """
-        Update the agent.
-
-        :param context: The task's context.
-        """
+        """Update the agent."""
         from pathlib import Path
 
         from airflow_provider_mosaic.agents_as_code.apply import ApplyOptions
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.hooks.paths import read_definition
-        from airflow_provider_mosaic.tasks.agents import ApplyTask
+        from airflow_provider_mosaic.tasks.agents import apply
 
         with self._validated_arguments(context):
             apply_options = ApplyOptions.validated(
@@ -101,4 +97,4 @@ class MosaicApplyAgentOperator(MosaicOperator):
                 unknown_nodes=self.unknown_nodes,
                 dry_run=self._dry_run,
             )
-            return ApplyTask(MosaicHook(self.mosaic_conn_id), apply_options, durable=self.durable).apply(context)
+            return apply(context, MosaicHook(self.mosaic_conn_id), apply_options, durable=self.durable)

@@ -66,11 +66,7 @@ class MosaicUploadOperator(MosaicOperator):
             options.validate_file_kind(os.fspath(self.source), self.asset_type)
 
     def execute(self, context: Context) -> str:
-        """
-        Upload the file.
-
-        :param context: The task's context.
-        """
+        """Upload the file."""
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.uploads import upload
 
@@ -135,11 +131,7 @@ class MosaicDownloadOutputsOperator(MosaicOperator):
         self._validate_constants()
 
     def execute(self, context: Context) -> list[str]:
-        """
-        Download the files.
-
-        :param context: The task's context.
-        """
+        """Download the files."""
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.downloads import DownloadTask
 

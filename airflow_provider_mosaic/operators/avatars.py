@@ -46,6 +46,7 @@ class MosaicCreateAvatarProfileOperator(MosaicOperator):
     """
 
     template_fields: Sequence[str] = ("name", *_SOURCES, "mosaic_conn_id")
+    _creates = "avatar_profile"
     _options = options.AVATAR_PROFILE
     _row_label_arguments = ("name",)
     _failure_effect = "This attempt created no avatar profile."
@@ -84,22 +85,13 @@ class MosaicCreateAvatarProfileOperator(MosaicOperator):
         options.validate_avatar_sources(self._sources())
 
     def execute(self, context: Context) -> str:
-        """
-        Create the profile, or continue with that of an earlier attempt.
-
-        :param context: The task's context.
-        """
+        """Create the profile, or continue with that of an earlier attempt."""
         from airflow_provider_mosaic.durable.failures import adding_consequences, fail_without_retry
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-        from airflow_provider_mosaic.tasks.avatars import AvatarTask
+        from airflow_provider_mosaic.tasks.avatars import CreateAvatarProfile
 
-        with self._validated_arguments(context, creates="avatar_profile"):
-            task = AvatarTask(
-                MosaicHook(self.mosaic_conn_id),
-                name=self.name,
-                sources=self._sources(),
-                durable=self.durable,
-                operator_class=MosaicCreateAvatarProfileOperator,
-            )
-        with adding_consequences(context, task.consequences), fail_without_retry():
-            return task.create(context)
+        with self._validated_arguments(context):
+            hook = MosaicHook(self.mosaic_conn_id)
+            profile = CreateAvatarProfile(context, hook, name=self.name, sources=self._sources(), durable=self.durable)
+        with adding_consequences(context, profile.consequences), fail_without_retry():
+            return str(profile.ensure().id)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_mosaic.api.arguments import raise_invalid
 from airflow_provider_mosaic.base import MosaicBaseOperator, is_trigger_timeout
@@ -16,13 +16,10 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
 
     from airflow_provider_mosaic.api.errors import MosaicError
-    from airflow_provider_mosaic.durable.completion_waiter import Deferral
     from airflow_provider_mosaic.durable.failures import Consequences
     from airflow_provider_mosaic.tasks.existing_runs import ResumeTask
     from airflow_provider_mosaic.tasks.posts import PostTask
     from airflow_provider_mosaic.tasks.runs import RunTask
-
-T = TypeVar("T")
 
 # Stands for a mapped argument: any text with a template, since Airflow renders the argument for each item.
 _MAPPED = "{{ mapped }}"
@@ -50,6 +47,8 @@ class MosaicOperator(MosaicBaseOperator):
     _failure_effect: ClassVar[str] = "No run was started, and nothing was published."
     #: What a retry does, as it follows "Airflow tries the task again, which".
     _retry_effect: ClassVar[str] = "starts over"
+    #: The kind of item that the task creates, if the searches of other tasks depend on who owns such items.
+    _creates: ClassVar[str | None] = None
     #: The templated arguments that ``optional`` may name, with the value that each has when it is left out.
     _may_be_empty: ClassVar[Mapping[str, Any]] = {}
 
@@ -93,20 +92,15 @@ class MosaicOperator(MosaicBaseOperator):
         return Consequences(means=self._failure_effect, retry=self._retry_effect)
 
     @contextmanager
-    def _validated_arguments(self, context: Context, *, creates: str | None = None) -> Iterator[None]:
-        """
-        Reject arguments that rendered to None, and turn the errors of the block into Airflow's failures.
-
-        :param context: The task's context.
-        :param creates: The kind of items that the task creates, if the searches of other tasks depend on who owns them.
-        """
+    def _validated_arguments(self, context: Context) -> Iterator[None]:
+        """Reject arguments that rendered to None, and turn the errors of the block into Airflow's failures."""
         from airflow_provider_mosaic.durable.failures import adding_consequences, fail_without_retry
         from airflow_provider_mosaic.durable.task_state import publishing_not_started
 
         with (
             adding_consequences(context, self._consequences),
             fail_without_retry(),
-            publishing_not_started(context, creates),
+            publishing_not_started(context, self._creates),
         ):
             markers = template_markers(context["dag"])
             for name, written in self._written_arguments(context).items():
@@ -158,8 +152,6 @@ class MosaicOperator(MosaicBaseOperator):
 class WaitingOperator(MosaicOperator):
     """Base class of operators that start or resume something and wait for its end."""
 
-    #: The kind of items that it creates, if the searches of other tasks depend on who owns them.
-    _creates: ClassVar[str | None] = None
     #: The task of this execution, for ``on_kill``. None until its arguments are validated.
     _active: RunTask | ResumeTask | PostTask | None = None
 
@@ -168,20 +160,16 @@ class WaitingOperator(MosaicOperator):
         """Return the task with its validated arguments."""
 
     def execute(self, context: Context) -> str:
-        """
-        Start it, or continue with what an earlier attempt started; wait for its end, or defer.
-
-        :param context: The task's context.
-        """
-        with self._validated_arguments(context, creates=self._creates):
+        """Start it, or continue with what an earlier attempt started; wait for its end, or defer."""
+        with self._validated_arguments(context):
             task = self._task()
-        return self._run_or_defer(context, task, lambda: task.start(context))
+        with self._running(task, context):
+            return task.start(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None, **deferred: Any) -> str:
         """
         Continue after the deferral: read the status again; return, fail, or defer again.
 
-        :param context: The task's context.
         :param event: The trigger's event.
         :param deferred: The id (``run_id`` or ``post_id``) and the times that the deferral passed on. Empty under
             ``dag.test()``, which drops them (https://github.com/apache/airflow/issues/69942); the event has the id.
@@ -192,29 +180,23 @@ class WaitingOperator(MosaicOperator):
             task = self._task()
             key = task.wait.key
             item_id = deferred.pop(key, None) or validate_id(key, (event or {}).get("id"))
-        return self._run_or_defer(context, task, lambda: task.wait.resume(context, event, item_id, **deferred))
+        with self._running(task, context):
+            return task.wait.resume(context, event, item_id, **deferred)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """
-        Continue after a deferral. If the trigger timed out, read the status first, and cancel a run that is not over.
-
-        :param next_method: The method that Airflow calls.
-        :param next_kwargs: Its arguments.
-        :param context: The task's context.
-        """
+        """Continue after a deferral. If the trigger timed out, read the status first, and cancel a running run."""
         if is_trigger_timeout(next_method, next_kwargs):
             with self._resuming(context):
                 task = self._task()
-            result = self._run_or_defer(context, task, lambda: task.wait.resume_after_timeout(context))
-            if result is not None:
-                return result
+            with self._running(task, context):
+                item_id = task.wait.resume_after_timeout(context)
+            if item_id is not None:
+                return item_id
         return super().resume_execution(next_method, next_kwargs, context)
 
-    def _run_or_defer(
-        self, context: Context, task: RunTask | ResumeTask | PostTask, step: Callable[[], T | Deferral]
-    ) -> T:
-        """Return the result of a step of the task, or defer if the step returns a deferral."""
-        from airflow_provider_mosaic.durable.completion_waiter import Deferral
+    @contextmanager
+    def _running(self, task: RunTask | ResumeTask | PostTask, context: Context) -> Iterator[None]:
+        """Run a step of the task: turn its errors into Airflow's failures, and let a kill reach it."""
         from airflow_provider_mosaic.durable.failures import adding_consequences, fail_without_retry
 
         self._active = task
@@ -222,11 +204,7 @@ class WaitingOperator(MosaicOperator):
             adding_consequences(context, lambda error: task.consequences(context, error)),
             fail_without_retry(*task.non_retryable(context)),
         ):
-            result = step()
-        if not isinstance(result, Deferral):
-            return result
-        self.defer(trigger=result.trigger, method_name="execute_complete", kwargs=result.kwargs, timeout=result.timeout)
-        raise AssertionError("defer does not return")
+            yield
 
     @contextmanager
     def _resuming(self, context: Context) -> Iterator[None]:

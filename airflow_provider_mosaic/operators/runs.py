@@ -163,7 +163,7 @@ class MosaicRunAgentOperator(RunWaitOperator):
         arguments = self._arguments()
         inputs = {name: arguments.pop(name) for name in _INPUTS}
         run_options = RunOptions.validated(inputs=inputs, **arguments)
-        return RunTask(run_options, MosaicHook(self.mosaic_conn_id), operator_class=MosaicRunAgentOperator)
+        return RunTask(run_options, MosaicHook(self.mosaic_conn_id))
 
 
 class MosaicResumeRunOperator(RunWaitOperator):
@@ -268,11 +268,7 @@ class MosaicCancelRunOperator(MosaicOperator):
         self._validate_constants()
 
     def execute(self, context: Context) -> str:
-        """
-        Cancel the run.
-
-        :param context: The task's context.
-        """
+        """Cancel the run."""
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.existing_runs import cancel
         from airflow_provider_mosaic.tasks.items import push_run_item

@@ -139,7 +139,7 @@ class MosaicSocialPostOperator(WaitingOperator):
         arguments = self._arguments()
         content = {name: arguments.pop(name) for name in _CONTENT}
         post_options = PostOptions.validated(content=content, **arguments)
-        return PostTask(post_options, MosaicHook(self.mosaic_conn_id), operator_class=MosaicSocialPostOperator)
+        return PostTask(post_options, MosaicHook(self.mosaic_conn_id))
 
 
 class MosaicPostAnalyticsOperator(MosaicOperator):
@@ -181,11 +181,7 @@ class MosaicPostAnalyticsOperator(MosaicOperator):
         self._validate_constants()
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        """
-        Read the metrics.
-
-        :param context: The task's context.
-        """
+        """Read the metrics."""
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
         with self._validated_arguments(context):

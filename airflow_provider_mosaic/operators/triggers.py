@@ -80,11 +80,7 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
         self._validate_constants()
 
     def execute(self, context: Context) -> list[str]:
-        """
-        Set the channels.
-
-        :param context: The task's context.
-        """
+        """Set the channels."""
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.youtube import DesiredTrigger, YouTubeTask
         from airflow_provider_mosaic.webhook_address import webhook_url

@@ -13,9 +13,10 @@ from airflow_provider_mosaic.sensors.base import CompletionSensor
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from typing_extensions import Unpack
 
     from airflow_provider_mosaic.api.endpoints.avatars import AvatarProfile
-    from airflow_provider_mosaic.api.outcomes import StatusOutcome
+    from airflow_provider_mosaic.api.poll_state import PollOptions, PollState
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
     from airflow_provider_mosaic.templated import Text
 
@@ -44,7 +45,6 @@ class MosaicAvatarProfileSensor(CompletionSensor):
     _options = options.AVATAR_PROFILE_SENSOR
     _row_label_arguments = ("avatar_profile_id",)
     _trigger_class = "airflow_provider_mosaic.triggers.avatars.MosaicAvatarProfileTrigger"
-    _noun = "Avatar profile"
     _key = "avatar_profile_id"
 
     def __init__(
@@ -63,14 +63,14 @@ class MosaicAvatarProfileSensor(CompletionSensor):
     def _read(self, hook: MosaicHook) -> AvatarProfile:
         return hook.get_avatar_profile(self._id)
 
-    def _outcome(self, item: AvatarProfile) -> StatusOutcome:
-        from airflow_provider_mosaic.api.outcomes import avatar_profile_outcome
+    def _poll_state(self, **options: Unpack[PollOptions]) -> PollState[AvatarProfile]:
+        from airflow_provider_mosaic.api.poll_state import avatar_profile_poll_state
 
-        return avatar_profile_outcome(item)
+        return avatar_profile_poll_state(self._id, **options)
 
     def _finish(self, context: Context, item: AvatarProfile, hook: MosaicHook) -> None:
-        from airflow_provider_mosaic.api.outcomes import Outcome
+        from airflow_provider_mosaic.api.outcomes import Outcome, avatar_profile_outcome
         from airflow_provider_mosaic.api.reports import avatar_profile_failure
 
-        if self._outcome(item).outcome is Outcome.FAILED:
+        if avatar_profile_outcome(item).outcome is Outcome.FAILED:
             raise avatar_profile_failure(item)

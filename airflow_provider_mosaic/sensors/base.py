@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import partial
+from functools import cached_property, partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
@@ -20,10 +20,11 @@ from airflow_provider_mosaic.validation import is_mapped_item
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from typing_extensions import Unpack
 
     from airflow_provider_mosaic.api.errors import MosaicError, MosaicTimeoutError
     from airflow_provider_mosaic.api.outcomes import StatusOutcome
-    from airflow_provider_mosaic.api.poll_state import UnknownStatuses
+    from airflow_provider_mosaic.api.poll_state import PollOptions, PollState
     from airflow_provider_mosaic.durable.failures import Consequences
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
     from airflow_provider_mosaic.templated import Text
@@ -40,8 +41,6 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
 
     #: The class path of the trigger that waits in the triggerer.
     _trigger_class: ClassVar[str]
-    #: The kind of item that it waits for, as the first word of a log line.
-    _noun: ClassVar[str]
     #: The argument with the item's id: of the sensor, of its trigger and of ``execute_complete``. Airflow's database
     #: keeps it over upgrades.
     _key: ClassVar[str]
@@ -66,10 +65,7 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
         self.poll_interval = poll_interval
         self.mosaic_conn_id = mosaic_conn_id
         self._has_read = False
-        self._was_deferred = False
-        self._unknown_statuses: UnknownStatuses | None = None
         # Logged last, to log it once.
-        self._logged_status: str | None = None
         self._logged_error: str | None = None
 
     # Each sensor defines what it waits for.
@@ -79,12 +75,8 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
         """Read the item."""
 
     @abstractmethod
-    def _outcome(self, item: Any) -> StatusOutcome:
-        """Return whether the item has ended, and how."""
-
-    def _describe_status(self, item: Any) -> str:
-        """Return the item's status in a few words, for the log."""
-        return self._outcome(item).status
+    def _poll_state(self, **options: Unpack[PollOptions]) -> PollState[Any]:
+        """Return the state of the wait for the item."""
 
     def _finish(self, context: Context, item: Any, hook: MosaicHook) -> None:
         """Fail or skip if the item did not end well."""
@@ -101,19 +93,18 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
         """The item's id, as the trigger's event has it."""
         return str(getattr(self, self._key))
 
-    @property
-    def _name(self) -> str:
-        """The item in the log and in errors."""
-        return f"{self._noun} {self._id!r}"
+    @cached_property
+    def _state(self) -> PollState[Any]:
+        poll_interval = validate_seconds("poll_interval", self.poll_interval)
+        # A trigger logs its own progress.
+        return self._poll_state(
+            poll_interval=poll_interval, deadline=None, log=self.log.debug if self.deferrable else self.log.info
+        )
 
     # All sensors poll and defer in the same way.
 
     def execute(self, context: Context) -> Any:
-        """
-        Wait on a worker; or poll once, and defer.
-
-        :param context: The task's context.
-        """
+        """Wait on a worker; or poll once, and defer."""
         if not self.deferrable:
             with self._adding_timeout_advice(context):
                 return super().execute(context)
@@ -128,7 +119,6 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
         """
         Continue after the deferral: poll once, and defer again if the item has not ended.
 
-        :param context: The task's context.
         :param event: The trigger's event.
         :param started_at: When the attempt started, in seconds since the epoch.
         :param item: What the sensor deferred for; its template may render to another value since. Empty if the wait
@@ -137,7 +127,7 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
         for name, value in item.items():
             if value:
                 setattr(self, name, value)
-        self._has_read = self._was_deferred = True
+        self._has_read = True
         with self._skipping_if_soft_fail():
             timeout_error = self._read_event(context, event)
             # The item may have ended while the task was queued for a worker.
@@ -149,13 +139,7 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
         self._defer(context, started_at)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """
-        Continue after a deferral. At the sensor's timeout poll once more: the item may have ended since.
-
-        :param next_method: The method that Airflow calls.
-        :param next_kwargs: Its arguments.
-        :param context: The task's context.
-        """
+        """Continue after a deferral. At the sensor's timeout poll once more: the item may have ended since."""
         with self._adding_timeout_advice(context):
             if is_trigger_timeout(next_method, next_kwargs):
                 self._has_read = True
@@ -171,7 +155,6 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
         A refused first read (wrong API key, an item of another organization) fails the task after 15 seconds, and a
         refused later read after some minutes. Both fail without retries, because a retry would be refused too.
 
-        :param context: The task's context.
         """
         from airflow_provider_mosaic.api.errors import MosaicConnectionError, MosaicError
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -204,13 +187,13 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
             read = partial(read_new, lambda: self._read(hook))
             is_first = not (self._has_read or self._was_rescheduled(context))
             count(POLLS, "single")
-            item = read() if is_first else read_known(hook, read, name=self._name)
+            item = read() if is_first else read_known(hook, read, name=self._state.name)
             self._has_read = True
         self._logged_error = None
-        outcome = self._outcome(item)
-        self._log_status(self._describe_status(item), ended=outcome.ended)
-        self._warn_unknown_status(outcome, context)
+        outcome = self._state.record_success(item)
         if not outcome.ended:
+            if self._was_rescheduled(context):
+                self._warn_unknown_status(outcome, context)
             return None
         # The item has ended: a retry would read the same.
         with fail_without_retry(MosaicError):
@@ -226,7 +209,7 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
         with self._adding_consequences(context):
             try:
                 with fail_without_retry(*NON_RETRYABLE_ERRORS):
-                    read_event(event, self._id, self._name)
+                    read_event(event, self._id, self._state.name)
             except MosaicTimeoutError as error:
                 return error
             except MosaicError as error:
@@ -259,28 +242,17 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
 
     # Logs and failures
 
-    def _log_status(self, status: str, *, ended: bool) -> None:
-        """Log a status that has changed, unless the triggerer logs it."""
-        is_in_triggerer_log = self.deferrable and (self._was_deferred or not ended)
-        if status != self._logged_status and not is_in_triggerer_log:
-            self.log.info("%s is %s.", self._name, status)
-        self._logged_status = status
-
     def _warn_unknown_status(self, outcome: StatusOutcome, context: Context) -> None:
-        """Warn of a status that stays unknown for an hour."""
+        """Warn of a status that stays unknown for an hour. A rescheduled sensor does not remember the last poll."""
         from airflow_provider_mosaic.api.poll_state import UNKNOWN_STATUS_TIMEOUT, UnknownStatuses
 
-        if self._unknown_statuses is None:
-            self._unknown_statuses = UnknownStatuses(self._name)
-        now = time.time()
-        self._unknown_statuses.record(outcome, now=now)
-        # A rescheduled sensor is a new process at each poll and remembers no status. It warns after the first hour,
-        # within a window of one and a half pauses, which contains a poll.
-        if not outcome.known and self._was_rescheduled(context):
-            first = context["ti"].get_first_reschedule_date(context)
-            waited = now - first.timestamp() if first else 0.0
-            if UNKNOWN_STATUS_TIMEOUT <= waited < UNKNOWN_STATUS_TIMEOUT + 1.5 * self.poke_interval:
-                self._unknown_statuses.record(outcome, now=now + UNKNOWN_STATUS_TIMEOUT)
+        first = context["ti"].get_first_reschedule_date(context)
+        waited = time.time() - first.timestamp() if first else 0.0
+        # A window of one and a half pauses contains one or two polls.
+        if waited < UNKNOWN_STATUS_TIMEOUT + 1.5 * self.poke_interval:
+            statuses = UnknownStatuses(self._state.name)
+            statuses.record(outcome, now=0.0)
+            statuses.record(outcome, now=waited)
 
     def _was_rescheduled(self, context: Context) -> bool:
         return self.reschedule and bool(context.get("task_reschedule_count"))
@@ -320,7 +292,7 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
             if type(error).__name__ in ("AirflowSensorTimeout", "TaskDeferralTimeout"):
                 log_lines(
                     (
-                        f"{self._name} has not ended within timeout={timedelta(seconds=self.timeout)}.",
+                        f"{self._state.name} has not ended within timeout={timedelta(seconds=self.timeout)}.",
                         "The sensor only reads: what it waited for was not cancelled, and may keep running.",
                         "Clear this task to wait again, or give it a longer timeout.",
                     ),

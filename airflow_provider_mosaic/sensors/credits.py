@@ -13,8 +13,10 @@ from airflow_provider_mosaic.api.arguments import validate_credits
 from airflow_provider_mosaic.sensors.base import CompletionSensor
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from airflow_provider_mosaic.api.endpoints.billing import Credits
-    from airflow_provider_mosaic.api.outcomes import StatusOutcome
+    from airflow_provider_mosaic.api.poll_state import PollOptions, PollState
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
     from airflow_provider_mosaic.templated import Text
 
@@ -41,7 +43,6 @@ class MosaicCreditsSensor(CompletionSensor):
     _options = options.CREDITS_SENSOR
     _row_label_arguments = ("min_credits",)
     _trigger_class = "airflow_provider_mosaic.triggers.credits.MosaicCreditsTrigger"
-    _name = "The balance"
 
     def __init__(
         self,
@@ -62,15 +63,10 @@ class MosaicCreditsSensor(CompletionSensor):
     def _read(self, hook: MosaicHook) -> Credits:
         return hook.get_credits()
 
-    def _outcome(self, item: Credits) -> StatusOutcome:
-        from airflow_provider_mosaic.api.outcomes import credits_outcome
+    def _poll_state(self, **options: Unpack[PollOptions]) -> PollState[Credits]:
+        from airflow_provider_mosaic.api.poll_state import credits_poll_state
 
-        return credits_outcome(item, self._required_balance())
-
-    def _describe_status(self, item: Credits) -> str:
-        from airflow_provider_mosaic.api.endpoints.billing import balance_words
-
-        return f"{balance_words(item)}, {self._required_balance():g} are required"
+        return credits_poll_state(self._required_balance(), **options)
 
     def _return_value(self, item: Credits) -> float | None:
         return None if item.unlimited else item.balance

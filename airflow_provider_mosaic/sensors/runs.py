@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
     from airflow.triggers.base import StartTriggerArgs
+    from typing_extensions import Unpack
 
     from airflow_provider_mosaic.api.endpoints.runs import Run
-    from airflow_provider_mosaic.api.outcomes import StatusOutcome
+    from airflow_provider_mosaic.api.poll_state import PollOptions, PollState
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
     from airflow_provider_mosaic.templated import Text
 
@@ -62,7 +63,6 @@ class MosaicRunSensor(CompletionSensor):
     _row_label_arguments = ("run_id",)
     _trigger_class = "airflow_provider_mosaic.triggers.runs.MosaicRunTrigger"
     operator_extra_links = (MosaicAgentLink(),)
-    _noun = "Run"
     _key = "run_id"
 
     def __init__(
@@ -103,11 +103,7 @@ class MosaicRunSensor(CompletionSensor):
         return mapped
 
     def execute(self, context: Context) -> Any:
-        """
-        Wait on a worker; or poll once, and defer.
-
-        :param context: The task's context.
-        """
+        """Wait on a worker; or poll once, and defer."""
         if self.start_from_trigger is True and self.get_closest_mapped_task_group() is None:
             from airflow_provider_mosaic.durable.failures import fail_without_retry
 
@@ -138,13 +134,10 @@ class MosaicRunSensor(CompletionSensor):
     def _read(self, hook: MosaicHook) -> Run:
         return hook.get_run(self._id)
 
-    def _outcome(self, item: Run) -> StatusOutcome:
-        from airflow_provider_mosaic.api.outcomes import run_outcome
+    def _poll_state(self, **options: Unpack[PollOptions]) -> PollState[Run]:
+        from airflow_provider_mosaic.api.poll_state import run_poll_state
 
-        return run_outcome(item)
-
-    def _describe_status(self, item: Run) -> str:
-        return f"{item.status}: {item.node_status_counts}"
+        return run_poll_state(self._id, **options)
 
     def _finish(self, context: Context, item: Run, hook: MosaicHook) -> None:
         from airflow_provider_mosaic.api.errors import MosaicRunPartialError

@@ -14,9 +14,10 @@ from airflow_provider_mosaic.sensors.base import CompletionSensor
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from typing_extensions import Unpack
 
     from airflow_provider_mosaic.api.endpoints.social import Post
-    from airflow_provider_mosaic.api.outcomes import StatusOutcome
+    from airflow_provider_mosaic.api.poll_state import PollOptions, PollState
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
     from airflow_provider_mosaic.templated import Text
 
@@ -49,7 +50,6 @@ class MosaicSocialPostSensor(CompletionSensor):
     _row_label_arguments = ("post_id",)
     _trigger_class = "airflow_provider_mosaic.triggers.social.MosaicSocialPostTrigger"
     operator_extra_links = (MosaicPostLink(),)
-    _noun = "Post"
     _key = "post_id"
 
     def __init__(
@@ -70,10 +70,10 @@ class MosaicSocialPostSensor(CompletionSensor):
     def _read(self, hook: MosaicHook) -> Post:
         return hook.get_post(self._id)
 
-    def _outcome(self, item: Post) -> StatusOutcome:
-        from airflow_provider_mosaic.api.outcomes import post_outcome
+    def _poll_state(self, **options: Unpack[PollOptions]) -> PollState[Post]:
+        from airflow_provider_mosaic.api.poll_state import post_poll_state
 
-        return post_outcome(item)
+        return post_poll_state(self._id, **options)
 
     def _finish(self, context: Context, item: Post, hook: MosaicHook) -> None:
         from airflow_provider_mosaic.tasks.items import push_post_item

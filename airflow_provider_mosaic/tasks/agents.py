@@ -25,37 +25,30 @@ log = logging.getLogger(__name__)
 AGENT_ID_KEY = "mosaic_agent_id"
 
 
-class ApplyTask:
+def apply(context: Mapping[str, Any], hook: MosaicHook, options: ApplyOptions, *, durable: bool) -> str | None:
     """
-    The task of ``MosaicApplyAgentOperator``, in one execution.
+    Apply the definition.
 
     :param durable: Whether a retry searches for an agent of an earlier attempt that the list does not show yet.
+    :returns: The agent's id; None in a dry run of an agent that does not exist.
     """
+    agent_apply = AgentApply(hook, options, workspace_id=hook.access.workspace_id)
+    name = options.definition.name
+    creation = CreateAgent(context, hook, agent_apply, name=name, durable=validate_flag("durable", durable))
+    applied = agent_apply.apply(lambda: str(creation.ensure().id), choose=creation.choose)
+    if applied.agent_id is not None:
+        push_agent(context, hook, applied.agent_id)
+    subject = f"agent {applied.agent_id or name!r}"
+    push_xcom(context, "operations", applied.operations, subject=subject)
+    push_xcom(context, "node_ids", dict(applied.node_ids), subject=subject)
+    return applied.agent_id
 
-    def __init__(self, hook: MosaicHook, options: ApplyOptions, *, durable: bool) -> None:
-        self.hook = hook
-        self.name = options.definition.name
-        self.durable = validate_flag("durable", durable)
-        self.agent_apply = AgentApply(hook, options, workspace_id=hook.access.workspace_id)
 
-    def apply(self, context: Mapping[str, Any]) -> str | None:
-        """Apply the definition. Return the agent's id; None in a dry run of an agent that does not exist."""
-        applied = self.agent_apply.apply(
-            lambda: str(CreateAgent(self, context).ensure().id),
-            choose=lambda ids: CreateAgent(self, context).choose(ids),
-        )
-        if applied.agent_id is not None:
-            self.push_agent(context, applied.agent_id)
-        subject = f"agent {applied.agent_id or self.name!r}"
-        push_xcom(context, "operations", applied.operations, subject=subject)
-        push_xcom(context, "node_ids", dict(applied.node_ids), subject=subject)
-        return applied.agent_id
-
-    def push_agent(self, context: Mapping[str, Any], agent_id: str) -> None:
-        """Push the id and the link of the agent."""
-        subject = f"agent {agent_id!r}"
-        push_xcom(context, AGENT_ID_KEY, agent_id, subject=subject)
-        push_agent_link(context, self.hook, agent_id, subject=subject)
+def push_agent(context: Mapping[str, Any], hook: MosaicHook, agent_id: str) -> None:
+    """Push the id and the link of the agent."""
+    subject = f"agent {agent_id!r}"
+    push_xcom(context, AGENT_ID_KEY, agent_id, subject=subject)
+    push_agent_link(context, hook, agent_id, subject=subject)
 
 
 class CreateAgent(CreateOnce):
@@ -63,31 +56,32 @@ class CreateAgent(CreateOnce):
 
     advice = "Check the agents in the editor."
 
-    def __init__(self, task: ApplyTask, context: Mapping[str, Any]) -> None:
+    def __init__(
+        self, context: Mapping[str, Any], hook: MosaicHook, agent_apply: AgentApply, *, name: str | None, durable: bool
+    ) -> None:
+        # Without the rest of the definition: a changed definition is applied to the same agent.
+        request = [name, hook.access.workspace_id]
         super().__init__(
-            # Without the rest of the definition: a changed definition is applied to the same agent.
-            state=TaskState(
-                context, kind="agent", request=[task.name, task.hook.access.workspace_id], durable=task.durable
-            ),
-            description=f"agent {task.name!r}",
+            state=TaskState(context, kind="agent", request=request, durable=durable), description=f"agent {name!r}"
         )
-        self._task = task
         self._context = context
-        self._agents_by_name = task.agent_apply.agents_by_name
+        self._hook = hook
+        self._agent_apply = agent_apply
+        self._name = name
 
     def send(self) -> str:
         """Create the agent and return its id."""
-        return self._task.agent_apply.create()
+        return self._agent_apply.create()
 
     def snapshot_existing(self, now: float) -> ExistingItems:
         """Return the agents of this name."""
-        return ExistingItems(ids=tuple(agent.agent_id for agent in self._agents_by_name.all()))
+        return ExistingItems(ids=tuple(agent.agent_id for agent in self._agent_apply.agents_by_name.all()))
 
     def find_candidates(self, record: StartRecord) -> list[Candidate]:
         """Return the agents of this name that did not exist before."""
         return [
             Candidate(id=agent.agent_id, status="exists", started_at=agent.created_at)
-            for agent in self._agents_by_name.all()
+            for agent in self._agent_apply.agents_by_name.all()
             if agent.agent_id not in (record.existing_ids or ())
         ]
 
@@ -99,7 +93,7 @@ class CreateAgent(CreateOnce):
         """Continue with an agent that still exists."""
         agent_id = str(record.id)
         try:
-            read_started(self._task.hook, get_agent(agent_id), name=f"Agent {agent_id!r}", started_at=record.started_at)
+            read_started(self._hook, get_agent(agent_id), name=f"Agent {agent_id!r}", started_at=record.started_at)
         except MosaicNotFoundError:
             log.warning("Agent %r of an earlier attempt does not exist any more. Creating a new one.", agent_id)
             return False
@@ -108,11 +102,11 @@ class CreateAgent(CreateOnce):
 
     def on_started(self, id: str) -> None:
         """Push the id and the link: a later step may fail, and the agent exists."""
-        self._task.push_agent(self._context, id)
+        push_agent(self._context, self._hook, id)
 
     def validate_adopted(self, id: str) -> None:
         """Raise if there is no such agent."""
-        self._task.hook.get_agent(id)
+        self._hook.get_agent(id)
 
     def choose(self, ids: Sequence[str]) -> str:
         """
@@ -122,11 +116,11 @@ class CreateAgent(CreateOnce):
         """
         record = self.load()
         if record is None or record.id is None or record.id not in ids:
-            self._agents_by_name.raise_ambiguous(ids, self.state.adoption.adopt_hint(ids))
+            self._agent_apply.agents_by_name.raise_ambiguous(ids, self.state.adoption.adopt_hint(ids))
         log.warning(
             "Several agents have the name %r: %s. The task continues with %r, which is its own. Delete the others, or "
             "set agent_id.",
-            self._task.name,
+            self._name,
             ", ".join(ids),
             record.id,
         )

@@ -23,30 +23,33 @@ log = logging.getLogger(__name__)
 AVATAR_PROFILE_ID_KEY = "mosaic_avatar_profile_id"
 
 
-class AvatarTask:
+class CreateAvatarProfile(CreateOnce):
     """
-    The task of ``MosaicCreateAvatarProfileOperator``, in one execution.
+    The creation of a profile, for ``MosaicCreateAvatarProfileOperator``.
 
     :param name: The name of the profile. A search finds the profile by it.
     :param sources: The other arguments of :func:`create_avatar_profile`.
     :param durable: Whether a retry continues with the profile of an earlier attempt.
-    :param operator_class: The class of operators that create profiles.
     """
 
+    advice = "Check the avatar profiles in Mosaic."
+
     def __init__(
-        self,
-        hook: MosaicHook,
-        *,
-        name: Any,
-        sources: Mapping[str, Any],
-        durable: Any,
-        operator_class: type[Any],
+        self, context: Mapping[str, Any], hook: MosaicHook, *, name: Any, sources: Mapping[str, Any], durable: Any
     ) -> None:
-        self.hook = hook
-        self.name = name
-        self.call = create_avatar_profile(name, **sources)
-        self.durable = validate_flag("durable", durable)
-        self.operator_class = operator_class
+        self._call = create_avatar_profile(name, **sources)
+        super().__init__(
+            state=TaskState(
+                context,
+                kind="avatar_profile",
+                request=self._call.body,
+                durable=validate_flag("durable", durable),
+            ),
+            description=f"avatar profile {name!r}",
+        )
+        self._context = context
+        self._hook = hook
+        self._name = name
 
     def consequences(self, error: MosaicError) -> Consequences:
         """Return what an error of the task means."""
@@ -58,27 +61,9 @@ class AvatarTask:
             else ("Clear this task to create the profile.",),
         )
 
-    def create(self, context: Mapping[str, Any]) -> str:
-        """Create the profile, or continue with that of an earlier attempt. Return its id."""
-        return str(CreateAvatarProfile(self, context).ensure().id)
-
-
-class CreateAvatarProfile(CreateOnce):
-    """The creation of the profile."""
-
-    advice = "Check the avatar profiles in Mosaic."
-
-    def __init__(self, task: AvatarTask, context: Mapping[str, Any]) -> None:
-        super().__init__(
-            state=TaskState(context, kind="avatar_profile", request=task.call.body, durable=task.durable),
-            description=f"avatar profile {task.name!r}",
-        )
-        self._task = task
-        self._context = context
-
     def send(self) -> str:
         """Create the profile and return its id."""
-        profile = self._task.hook.send(self._task.call)
+        profile = self._hook.send(self._call)
         log.info("Created avatar profile %r, which is %s.", profile.id, profile.status)
         return profile.id
 
@@ -92,7 +77,7 @@ class CreateAvatarProfile(CreateOnce):
 
     def siblings(self) -> SiblingTasks:
         """Return the tasks that create profiles."""
-        return SiblingTasks(self._context, key=AVATAR_PROFILE_ID_KEY, operator_class=self._task.operator_class)
+        return SiblingTasks(self._context, kind="avatar_profile", key=AVATAR_PROFILE_ID_KEY)
 
     def can_continue(self, record: StartRecord) -> bool:
         """Continue with any profile: it is not created again."""
@@ -105,12 +90,12 @@ class CreateAvatarProfile(CreateOnce):
 
     def validate_adopted(self, id: str) -> None:
         """Raise if there is no such profile."""
-        self._task.hook.get_avatar_profile(id)
+        self._hook.get_avatar_profile(id)
 
     def _of_this_name(self) -> list[Candidate]:
         return [
             Candidate(id=profile.id, status=profile.status)
-            for profile in self._task.hook.list_avatar_profiles()
+            for profile in self._hook.list_avatar_profiles()
             # A row without a name may be any profile.
-            if profile.name is None or profile.name.split() == self._task.name.split()
+            if profile.name is None or profile.name.split() == self._name.split()
         ]

@@ -25,7 +25,7 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.metrics import RUNS_RESUMED, count
 from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
-from airflow_provider_mosaic.durable.completion_waiter import Deferral, WaitOptions
+from airflow_provider_mosaic.durable.completion_waiter import WaitOptions
 from airflow_provider_mosaic.durable.failures import Consequences, fail_exception
 from airflow_provider_mosaic.durable.reads import read_until
 from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState
@@ -66,12 +66,8 @@ class ResumeTask:
             else (f"Clear this task to resume run {run_id!r} once more: only what is missing is done again.",),
         )
 
-    def start(self, context: Mapping[str, Any]) -> str | Deferral:
-        """
-        Resume the run if it failed or was cancelled, then wait for it.
-
-        :returns: The run id, or how to wait in the triggerer.
-        """
+    def start(self, context: Mapping[str, Any]) -> str:
+        """Resume the run if it failed or was cancelled, then wait for it. Return its id."""
         run_id = self._run_id
         state = TaskState(context, kind="resume", request=run_id)
         record = state.load()

@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_mosaic.api.arguments import validate_datetime, validate_seconds
 from airflow_provider_mosaic.api.call import Call
-from airflow_provider_mosaic.api.endpoints.social import Post, PostStatus, get_post
+from airflow_provider_mosaic.api.endpoints.social import Post, get_post
 from airflow_provider_mosaic.api.errors import MosaicPostFailedError, MosaicTimeoutError
 from airflow_provider_mosaic.api.metrics import POSTS_ENDED, count
 from airflow_provider_mosaic.api.outcomes import Outcome, post_outcome
@@ -59,7 +59,7 @@ class PostWait(CompletionWaiter[Post]):
         try:
             raise_unless_posted(item, on_partial=self._options.on_partial)
         except MosaicPostFailedError as failure:
-            if is_published_nowhere(item):
+            if item.is_published_nowhere:
                 # Retryable: a retry creates it again.
                 raise
             raise fail_exception(failure) from None
@@ -71,19 +71,9 @@ class PostWait(CompletionWaiter[Post]):
         means = "It may be published later: it was not withdrawn, and is not created again."
         limit = "its timeout" if is_final else f"execution_timeout={context['ti'].task.execution_timeout}"
         error = MosaicTimeoutError(
-            f"Post {item_id!r} is not published within {limit}.", items=self._poll_failure, means=means
+            f"Post {item_id!r} is not published within {limit}.", items=self._last_poll, means=means
         )
         return fail_exception(error) if is_final else error
-
-
-def is_published_nowhere(post: Post) -> bool:
-    """
-    Return whether a post that has ended may be created again.
-
-    Mosaic has the statuses ``failed`` and ``partial_failure``, and does not say that nothing of a failed post is
-    published. The provider assumes it, unless a destination shows otherwise.
-    """
-    return post.status == PostStatus.FAILED and not any(destination.is_published for destination in post.outcomes)
 
 
 def raise_unless_posted(post: Post, *, on_partial: str) -> None:
@@ -99,6 +89,11 @@ def raise_unless_posted(post: Post, *, on_partial: str) -> None:
         log.info("Post %r is published%s", post.post_id, ":" if urls else ".")
         for place in urls:
             log.info("  %s: %s", place.name, place.url)
+        failed = [place.name for place in post.outcomes if not place.may_be_published and place.status]
+        if failed:
+            log.warning(
+                "Post %r is %s, but failed on: %s. Check it there.", post.post_id, post.status, ", ".join(failed)
+            )
         return
     failure = post_failure(post)
     if outcome is Outcome.FAILED or on_partial == "fail":

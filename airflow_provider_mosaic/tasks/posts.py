@@ -23,13 +23,13 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunFailedError,
     MosaicRunPartialError,
 )
-from airflow_provider_mosaic.api.link_expiry import expiry_of
 from airflow_provider_mosaic.api.metrics import POSTS_CREATED
 from airflow_provider_mosaic.api.options import POST, validate_media_of_post
 from airflow_provider_mosaic.api.outcomes import Outcome, post_outcome, run_outcome
 from airflow_provider_mosaic.api.reports import still_running_error
 from airflow_provider_mosaic.api.search import Candidate
-from airflow_provider_mosaic.durable.completion_waiter import Deferral, WaitOptions
+from airflow_provider_mosaic.api.signed_links import expiry_of
+from airflow_provider_mosaic.durable.completion_waiter import WaitOptions
 from airflow_provider_mosaic.durable.create_once import CreateOnce
 from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, Consequences
 from airflow_provider_mosaic.durable.reads import read_started
@@ -49,7 +49,6 @@ from airflow_provider_mosaic.tasks.outputs import with_outputs
 from airflow_provider_mosaic.tasks.post_waits import (
     POST_ID_KEY,
     PostWait,
-    is_published_nowhere,
     post_timeout,
     push_post_urls,
 )
@@ -110,24 +109,15 @@ class PostOptions(WaitOptions):
 
 
 class PostTask:
-    """
-    The task of ``MosaicSocialPostOperator``, in one execution.
+    """The task of ``MosaicSocialPostOperator``, in one execution."""
 
-    :param operator_class: The class of operators that create posts.
-    """
-
-    def __init__(self, options: PostOptions, hook: MosaicHook, *, operator_class: type[Any]) -> None:
+    def __init__(self, options: PostOptions, hook: MosaicHook) -> None:
         self.options = options
         self.hook = hook
-        self.operator_class = operator_class
         self.wait = PostWait(options, hook)
 
-    def start(self, context: Mapping[str, Any]) -> str | Deferral:
-        """
-        Create the post or continue with that of an earlier attempt, and wait for it if requested.
-
-        :returns: The post id, or how to wait in the triggerer.
-        """
+    def start(self, context: Mapping[str, Any]) -> str:
+        """Create the post or continue with that of an earlier attempt. Wait for it if requested. Return its id."""
         with publishing_not_started(context, "post"):
             creation = CreatePost(self, context)
         record = creation.ensure()
@@ -190,7 +180,6 @@ class CreatePost(CreateOnce):
         )
         self._hook = task.hook
         self._wait = task.wait
-        self._operator_class = task.operator_class
         self._context = context
         #: The post as the response to its creation has it.
         self.response: Post | None = None
@@ -212,7 +201,7 @@ class CreatePost(CreateOnce):
 
     def siblings(self) -> SiblingTasks:
         """Return the tasks that create posts."""
-        return SiblingTasks(self._context, key=POST_ID_KEY, operator_class=self._operator_class)
+        return SiblingTasks(self._context, kind="post", key=POST_ID_KEY)
 
     def check_before_start(self) -> None:
         """Raise for a workspace that the connection can't list: a search would miss the post, and publish it twice."""
@@ -235,7 +224,7 @@ class CreatePost(CreateOnce):
                 f"Post {post_id!r} of an earlier attempt does not exist any more.",
                 means="It may have been published, so it is not created again.",
             ) from error
-        if is_published_nowhere(post):
+        if post.is_published_nowhere:
             self._wait.item_id = None
             log.info("Post %r of an earlier attempt failed and is not published anywhere. Creating it again.", post_id)
             return False

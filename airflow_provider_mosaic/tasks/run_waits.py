@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from airflow.providers.common.compat.sdk import AirflowSkipException
+from airflow.providers.common.compat.sdk import AirflowSkipException, TaskDeferred
 
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.runs import Run, RunNode, RunStatus, get_run
@@ -29,7 +29,7 @@ from airflow_provider_mosaic.api.metrics import RUNS_DURATION, RUNS_ENDED, count
 from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
 from airflow_provider_mosaic.api.poll_state import PollState, run_poll_state
 from airflow_provider_mosaic.api.reports import node_lines, run_failure
-from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter, Deferral, WaitOptions
+from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter, WaitOptions
 from airflow_provider_mosaic.durable.failures import fail_exception, log_lines
 from airflow_provider_mosaic.durable.outages import api_server_is_unreachable
 from airflow_provider_mosaic.durable.xcoms import push_xcom
@@ -76,7 +76,8 @@ class RunWait(CompletionWaiter[Run]):
         super().__init__(options, hook)
         self._advise = advise
         self._durable = durable
-        #: The run that a kill cancels, from the start of the run on.
+        #: The run that a kill cancels at once. The run of an earlier attempt is none until the wait for it starts: the
+        #: task may resume or replace it before, and the wait must cancel what comes of that.
         self.active_run_id: str | None = None
         self._killed = False
         # Whether Airflow ended the task because its API server is away.
@@ -176,15 +177,16 @@ class RunWait(CompletionWaiter[Run]):
                 cancel_with_timeout(self._hook.access, run_id)
             else:
                 self._hook.cancel_run(run_id)
-        except MosaicNotFoundError:
-            return f"{run} does not exist any more."
         except MosaicError as error:
+            # A new run may not be found yet, and keeps running then.
+            if isinstance(error, MosaicNotFoundError) and not self._killed and self._is_gone(run_id):
+                return f"{run} does not exist any more."
             # It is not documented how Mosaic rejects the cancel of a run that has ended.
             conflict = isinstance(error, MosaicConflictError)
             has_ended = conflict if self._killed else self._has_ended(run_id, if_unread=conflict)
             if has_ended:
                 return f"{run} had ended already."
-            return f"{run} could not be cancelled and may keep running: cancel it in the editor. ({error})"
+            return f"{run} could not be cancelled and may keep running: cancel it in the editor. ({error.what})"
         self._cancelled_run_id = run_id
         # After a kill there is no time to read the run: the cancel must be saved.
         return f"Mosaic accepted the cancel of run {run_id!r}." if self._killed else self._cancel_result(run_id)
@@ -208,6 +210,13 @@ class RunWait(CompletionWaiter[Run]):
         except MosaicError:
             return if_unread
 
+    def _is_gone(self, run_id: str) -> bool:
+        try:
+            self._hook.get_run(run_id)
+        except MosaicError as error:
+            return isinstance(error, MosaicNotFoundError)
+        return False
+
     # Waiting
 
     def _read(self, item_id: str) -> Call[Run]:
@@ -222,14 +231,14 @@ class RunWait(CompletionWaiter[Run]):
     def _stopped(self) -> bool:
         return self._killed
 
-    def _wait(self, context: Mapping[str, Any], item_id: str, **options: Any) -> str | Deferral:
+    def _wait(self, context: Mapping[str, Any], item_id: str, **options: Any) -> str:
         self.active_run_id = item_id
         if self._killed:
             # The id was unknown when the task was killed.
             raise self._killed_error(context, item_id)
         try:
             return super()._wait(context, item_id, **options)
-        except Exception:
+        except (Exception, TaskDeferred):
             raise
         except BaseException:
             # Airflow raises one when execution_timeout has passed, and kills the task next.
@@ -281,12 +290,12 @@ class RunWait(CompletionWaiter[Run]):
             # The first attempt set this deadline: a retry would fail at once.
             return fail_exception(
                 MosaicTimeoutError(
-                    f"Run {item_id!r} has not ended within timeout={limit}.", items=self._poll_failure, means=means
+                    f"Run {item_id!r} has not ended within timeout={limit}.", items=self._last_poll, means=means
                 )
             )
         return MosaicTimeoutError(
             f"Run {item_id!r} has not ended within execution_timeout={context['ti'].task.execution_timeout}.",
-            items=self._poll_failure,
+            items=self._last_poll,
             means=means,
         )
 

@@ -28,7 +28,7 @@ from airflow_provider_mosaic.api.metrics import RUNS_STARTED
 from airflow_provider_mosaic.api.options import AIRFLOW_CALLBACK, RUN_AGENT
 from airflow_provider_mosaic.api.outcomes import Outcome, credits_outcome, run_outcome
 from airflow_provider_mosaic.api.search import Candidate
-from airflow_provider_mosaic.durable.completion_waiter import Deferral, WaitOptions
+from airflow_provider_mosaic.durable.completion_waiter import WaitOptions
 from airflow_provider_mosaic.durable.create_once import CreateOnce
 from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, Consequences, fail_exception
 from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
@@ -80,24 +80,15 @@ class RunOptions(WaitOptions):
 
 
 class RunTask:
-    """
-    The task of ``MosaicRunAgentOperator``, in one execution.
+    """The task of ``MosaicRunAgentOperator``, in one execution."""
 
-    :param operator_class: The class of operators that start runs.
-    """
-
-    def __init__(self, options: RunOptions, hook: MosaicHook, *, operator_class: type[Any]) -> None:
+    def __init__(self, options: RunOptions, hook: MosaicHook) -> None:
         self.options = options
         self.hook = hook
-        self.operator_class = operator_class
         self.wait = RunWait(options, hook, advise=self._advice_without_retry, durable=options.durable)
 
-    def start(self, context: Mapping[str, Any]) -> str | Deferral:
-        """
-        Start a run or continue with that of an earlier attempt, then wait for it.
-
-        :returns: The run id, or how to wait in the triggerer.
-        """
+    def start(self, context: Mapping[str, Any]) -> str:
+        """Start a run or continue with that of an earlier attempt, then wait for it. Return its id."""
         options = self.options
         with publishing_not_started(context, "run"):
             # The address of the receiver inside Airflow is added before the request is sent.
@@ -178,6 +169,10 @@ class StartRun(CreateOnce):
 
     def __init__(self, task: RunTask, context: Mapping[str, Any], call: Call[str]) -> None:
         options = self._options = task.options
+        self._hook = task.hook
+        self._wait = task.wait
+        self._context = context
+        self._call = call
         agent_id = options.agent_id
         # The address of the receiver inside Airflow changes with the webhook secret. The request is still the same.
         body = call.body | {"callback_url": AIRFLOW_CALLBACK} if options.webhooks_to_airflow else call.body
@@ -187,11 +182,6 @@ class StartRun(CreateOnce):
             timeout=options.timeout,
             adopt=options.on_ambiguous == "adopt",
         )
-        self._hook = task.hook
-        self._wait = task.wait
-        self._operator_class = task.operator_class
-        self._context = context
-        self._call = call
 
     def send(self) -> str:
         """Start the run and return its id."""
@@ -214,7 +204,7 @@ class StartRun(CreateOnce):
     def siblings(self) -> SiblingTasks:
         """Return the tasks that start runs of the agent."""
         same = ("agent_id", self._options.agent_id)
-        return SiblingTasks(self._context, key=RUN_ID_KEY, operator_class=self._operator_class, same_argument=same)
+        return SiblingTasks(self._context, kind="run", key=RUN_ID_KEY, same_argument=same)
 
     def check_before_start(self) -> None:
         """Raise or skip if there are too few credits, or if Airflow can't receive the run's webhooks."""

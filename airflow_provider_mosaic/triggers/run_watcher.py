@@ -65,6 +65,8 @@ class RunWatcher:
         # Watches that differ in one of these have separate states.
         watched = json.dumps([self.agent_id, self.status, self.mosaic_conn_id])
         self._key = f"mosaic_finished_runs_{hashlib.sha256(watched.encode()).hexdigest()[:16]}"
+        # Polls in a row that failed, the error that was logged last, and the pause that the server asked for.
+        self._errors, self._logged, self._cooldown = 0, "", 0.0
 
     async def completions(self) -> AsyncGenerator[list[RunCompletion], None]:
         """Yield the runs that have ended since the last poll: a list for each poll that found some."""
@@ -76,40 +78,13 @@ class RunWatcher:
                 self.poll_interval,
             )
         reading = webhook_hints(self.mosaic_conn_id) if self.webhook else nullcontext(Hints())
-        async with reading as hints, aclosing(self._watch(hints)) as polls:
-            async for completions in polls:
-                yield completions
-
-    async def _watch(self, hints: Hints) -> AsyncGenerator[list[RunCompletion], None]:
-        tracker = await self._load()
-        client = SharedClient(MosaicHook(self.mosaic_conn_id).look_up_access)
-        errors, logged, hinted = 0, "", False
-        try:
+        async with reading as hints, aclosing(SharedClient(MosaicHook(self.mosaic_conn_id).look_up_access)) as client:
+            tracker = await self._load()
+            hinted = False
             while True:
                 completions: list[RunCompletion] = []
-                is_complete, cooldown = True, 0.0
-                try:
-                    is_complete = await self._poll(client, tracker, completions)
-                except MosaicError as error:
-                    # The watch never fails: nothing would start it again after a user has fixed the key or the agent.
-                    errors += 1
-                    cooldown = bounded_cooldown(error.retry_after or 0.0)
-                    if errors == 1 or (not error.transient and str(error) != logged):
-                        logged = str(error)
-                        log.error(
-                            "The runs of agent %r could not be read. The next polls report what has ended. %s",
-                            self.agent_id,
-                            error,
-                        )
-                else:
-                    if errors:
-                        log.info("The runs of agent %r can be read again.", self.agent_id)
-                    errors = 0
-                pause = max(self._pause(errors), cooldown) if is_complete else 0.0
-                if hinted and not errors:
-                    pause = min(pause, _RECHECK_INTERVAL)
-                # A hint ends the rest of the pause.
-                least = pause if errors else min(pause, _HINT_INTERVAL)
+                is_complete = await self._try_poll(client, tracker, completions)
+                least, pause = self._pauses(hinted) if is_complete else (0.0, 0.0)
                 if completions:
                     yield completions
                     await asyncio.sleep(_HANDOVER)
@@ -118,8 +93,29 @@ class RunWatcher:
                 await self._save(tracker, has_reported=bool(completions))
                 await asyncio.sleep(least)
                 hinted = await hints.wait(pause - least)
-        finally:
-            await client.aclose()
+
+    async def _try_poll(
+        self, client: SharedClient, tracker: RunCompletionTracker, completions: list[RunCompletion]
+    ) -> bool:
+        """Poll, and log an error. Return whether the next poll can wait."""
+        try:
+            is_complete = await self._poll(client, tracker, completions)
+        except MosaicError as error:
+            # The watch never fails: nothing would start it again after a user has fixed the key or the agent.
+            self._errors += 1
+            self._cooldown = bounded_cooldown(error.retry_after or 0.0)
+            if self._errors == 1 or (not error.transient and str(error) != self._logged):
+                self._logged = str(error)
+                log.error(
+                    "The runs of agent %r could not be read. The next polls report what has ended. %s",
+                    self.agent_id,
+                    error,
+                )
+            return True
+        if self._errors:
+            log.info("The runs of agent %r can be read again.", self.agent_id)
+        self._errors, self._cooldown = 0, 0.0
+        return is_complete
 
     async def _poll(
         self, client: SharedClient, tracker: RunCompletionTracker, completions: list[RunCompletion]
@@ -152,6 +148,15 @@ class RunWatcher:
                 completions.append(completion)
         tracker.finish_poll(now=started_at)
         return True
+
+    def _pauses(self, hinted: bool) -> tuple[float, float]:
+        """Return the least and the longest pause until the next poll. A hint ends what is between them."""
+        pause = max(self._pause(self._errors), self._cooldown)
+        if self._errors:
+            return pause, pause
+        if hinted:
+            pause = min(pause, _RECHECK_INTERVAL)
+        return min(pause, _HINT_INTERVAL), pause
 
     def _pause(self, errors: int) -> float:
         longest = max(self.poll_interval, _MAX_PAUSE)

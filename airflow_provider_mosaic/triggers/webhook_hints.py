@@ -48,19 +48,13 @@ def write_hint(conn_id: str, now: datetime) -> None:
 
 
 class Hints:
-    """The hints for one watcher. This class gives none: see :func:`webhook_hints`."""
+    """The hints for one watcher. Without a reader there are none: see :func:`webhook_hints`."""
 
-    async def wait(self, seconds: float) -> bool:
-        """Wait for a hint, with a timeout. Return whether there was one since the last call."""
-        await asyncio.sleep(seconds)
-        return False
-
-
-class _ReadHints(Hints):
     def __init__(self) -> None:
         self.received = asyncio.Event()
 
     async def wait(self, seconds: float) -> bool:
+        """Wait for a hint, with a timeout. Return whether there was one since the last call."""
         with anyio.move_on_after(seconds):
             await self.received.wait()
         received = self.received.is_set()
@@ -81,7 +75,7 @@ async def webhook_hints(conn_id: str) -> AsyncIterator[Hints]:
     key = (os.getpid(), conn_id)
     if key not in readers:
         readers[key] = _HintReader(conn_id)
-    reader, hints = readers[key], _ReadHints()
+    reader, hints = readers[key], Hints()
     reader.watchers.add(hints)
     try:
         yield hints
@@ -96,7 +90,7 @@ class _HintReader:
     """Reads the Variable of a connection while there are watchers."""
 
     def __init__(self, conn_id: str) -> None:
-        self.watchers: set[_ReadHints] = set()
+        self.watchers: set[Hints] = set()
         self._key = hint_variable(conn_id)
         # An empty context: the reader belongs to no trigger.
         self._task = contextvars.Context().run(asyncio.ensure_future, self._read_without_end())

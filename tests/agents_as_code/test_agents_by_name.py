@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -11,9 +12,11 @@ from mosaic_emulator.catalogue import NODE_TYPES
 
 from airflow_provider_mosaic.agents_as_code import agents_by_name
 from airflow_provider_mosaic.agents_as_code.apply import AgentApply
+from airflow_provider_mosaic.api.endpoints.agents import Agent
 from airflow_provider_mosaic.api.errors import MosaicConflictError
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
+NOON = datetime(2026, 7, 1, 12, 0, tzinfo=timezone.utc)
 DEFINITION: dict[str, Any] = {"name": "Nightly", "nodes": {"film": {"tile": "Video Generation"}}}
 
 
@@ -116,3 +119,26 @@ def test_nothing_is_deleted_if_the_creation_times_are_unknown(
     [warning] = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert str(agent_id) in warning
     assert other[0] in warning
+
+
+def agent(agent_id: str, minutes: float | None = 0) -> Agent:
+    created_at = None if minutes is None else (NOON + timedelta(minutes=minutes)).isoformat()
+    return Agent.model_validate({"id": agent_id, "created_at": created_at})
+
+
+@pytest.mark.parametrize(
+    ("agents", "first"),
+    [
+        ([agent("b", 1), agent("a", 2)], "b"),
+        ([agent("a", 2), agent("b", 1)], "b"),
+        ([agent("b"), agent("a")], "a"),
+        ([agent("c"), agent("a"), agent("b", -1)], "b"),
+        ([agent("a")], "a"),
+        ([agent("a", None), agent("b")], None),
+        ([], None),
+    ],
+)
+def test_the_oldest_agent_does_not_depend_on_the_order(agents: list[Agent], first: str | None) -> None:
+    for each in (agents, agents[::-1]):
+        found = agents_by_name.oldest(each)
+        assert (found.agent_id if found else None) == first

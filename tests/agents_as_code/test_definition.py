@@ -402,7 +402,7 @@ def test_a_hundred_errors_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """Suggestions for each of 20,000 errors would take minutes."""
     compared = []
     monkeypatch.setattr(
-        "airflow_provider_mosaic.api.error_collector.suggest_names",
+        "airflow_provider_mosaic.api.error_collector.suggest_or_list",
         lambda unknown, known: compared.append(unknown) or "",
     )
     definition = {

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_mosaic.api.access import DEFAULT_BASE_URL, Access, redirected
+from airflow_provider_mosaic.api.access import DEFAULT_BASE_URL, Access
 from airflow_provider_mosaic.api.endpoints.account import whoami
 from airflow_provider_mosaic.api.endpoints.runs import get_run, start_run
 from airflow_provider_mosaic.api.errors import MosaicValidationError
+from airflow_provider_mosaic.api.redirects import Redirects
 from airflow_provider_mosaic.api.responses import Response
 
 KEY = "mk_live_hush"
@@ -168,4 +169,6 @@ def test_redirect_is_followed_only_on_the_same_host(
     method: str, status: int, location: str | None, target: str | None
 ) -> None:
     headers = {} if location is None else {"location": location}
-    assert redirected(method, "https://a.example/agent_run/r", Response(status, headers)) == target
+    redirects = Redirects(method, "https://a.example/agent_run/r")
+    assert redirects.follow(Response(status, headers)) is (target is not None)
+    assert redirects.url == (target or "https://a.example/agent_run/r")

@@ -10,12 +10,10 @@ import pytest
 from airflow_provider_mosaic.api.candidates import (
     SKEW,
     Candidate,
-    oldest,
     post_candidates,
     run_candidates,
     runs_before,
 )
-from airflow_provider_mosaic.api.endpoints.agents import Agent
 from airflow_provider_mosaic.api.endpoints.runs import Run
 from airflow_provider_mosaic.api.endpoints.social import Post, create_post
 
@@ -232,26 +230,3 @@ def test_an_old_post_is_no_candidate_if_the_posts_before_are_unknown() -> None:
 
 def test_a_post_that_existed_before_is_no_candidate() -> None:
     assert post_candidates([Post.model_validate(ROW)], body=BODY, before={"p"}, since=0.0) == []
-
-
-def agent(agent_id: str, minutes: float | None = 0) -> Agent:
-    created_at = None if minutes is None else (NOW + timedelta(minutes=minutes)).isoformat()
-    return Agent.model_validate({"id": agent_id, "created_at": created_at})
-
-
-@pytest.mark.parametrize(
-    ("agents", "first"),
-    [
-        ([agent("b", 1), agent("a", 2)], "b"),
-        ([agent("a", 2), agent("b", 1)], "b"),
-        ([agent("b"), agent("a")], "a"),
-        ([agent("c"), agent("a"), agent("b", -1)], "b"),
-        ([agent("a")], "a"),
-        ([agent("a", None), agent("b")], None),
-        ([], None),
-    ],
-)
-def test_the_oldest_agent_does_not_depend_on_the_order(agents: list[Agent], first: str | None) -> None:
-    for each in (agents, agents[::-1]):
-        found = oldest(each)
-        assert (found.agent_id if found else None) == first

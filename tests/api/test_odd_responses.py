@@ -33,7 +33,7 @@ FORMS = {
     **{f"{name}/{i}": (name, form) for name, forms in OTHER_FORMS.items() for i, form in enumerate(forms, 1)},
 }
 #: Errors about a whole response, which name no field.
-WHOLE_RESPONSE = re.compile(r"its body is empty|but it is a \w+ where|'the response' is wrong|it has \d lists")
+WHOLE_RESPONSE = re.compile(r"its body is empty|but it is a \w+ where|'the body' is wrong|it has \d lists")
 
 
 def names_a_field(message: str, fields: set[str]) -> bool:

@@ -190,7 +190,9 @@ def test_cursor_has_other_names(read_all: ReadAll, more: dict[str, Any]) -> None
     assert [post.post_id for post in read_all(pages, list_posts())] == ["a", "b"]
 
 
-@pytest.mark.parametrize("more", [{"has_more": True}, {"pagination": {"has_more": True, "next": "/x"}}], ids=str)
+@pytest.mark.parametrize(
+    "more", [{"has_more": True}, {"hasMore": True}, {"pagination": {"has_more": True, "next": "/x"}}], ids=str
+)
 def test_list_with_more_items_and_no_cursor_is_an_error(read_all: ReadAll, more: dict[str, Any]) -> None:
-    with pytest.raises(MosaicResponseError, match="has_more"):
+    with pytest.raises(MosaicResponseError, match=r"has_more|hasMore"):
         read_all(Pages({None: {"posts": [{"post_id": "a"}], **more}}), list_posts())

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from airflow_provider_mosaic.api import errors
 from airflow_provider_mosaic.api.endpoints.account import whoami
 from airflow_provider_mosaic.api.endpoints.runs import get_run, start_run
-from airflow_provider_mosaic.api.responses import Response, describe_body, detail_of, error_for
+from airflow_provider_mosaic.api.response_errors import error_for
+from airflow_provider_mosaic.api.responses import Response, describe_body, detail_of
 
 NOW = datetime(2026, 7, 1, 12, 0, tzinfo=timezone.utc)
 
@@ -21,9 +22,7 @@ NOW = datetime(2026, 7, 1, 12, 0, tzinfo=timezone.utc)
 def error(status: int, body: Any = None, **headers: str) -> errors.MosaicError:
     content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
     named = {name.lower().replace("_", "-"): value for name, value in headers.items()}
-    return error_for(
-        Response(status, named, content), description="read run 'r'", method="GET", path="/agent_run/{run_id}", now=NOW
-    )
+    return error_for(get_run("r"), Response(status, named, content), now=NOW)
 
 
 @pytest.mark.parametrize(

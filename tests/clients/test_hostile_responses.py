@@ -137,6 +137,7 @@ def test_usual_responses_are_limited_to_one_mebibyte(transport: Transport) -> No
     assert not caught.value.transient
 
 
+# Some MiB of JSON.
 def test_run_with_5000_outputs_is_read(transport: Transport) -> None:
     body = {"status": "completed", "outputs": outputs(5000)}
     with HostileServer(answer(200, body)) as server:

@@ -255,8 +255,9 @@ def test_server_error_in_a_2xx_is_retried_if_safe(transport: Transport) -> None:
         transport.send(access_to(server.url), cancel_run(RUN))
 
 
-def test_server_error_in_a_2xx_never_repeats_a_payment(transport: Transport) -> None:
-    fault = answer(200, {"success": False, "error": {"code": "internal_server_error"}})
+@pytest.mark.parametrize("code", ["internal_server_error", 408])
+def test_server_error_in_a_2xx_never_repeats_a_payment(transport: Transport, code: object) -> None:
+    fault = answer(200, {"success": False, "error": {"code": code}})
     with HostileServer(fault) as server:
         with pytest.raises(MosaicAmbiguousOutcomeError):
             transport.send(access_to(server.url), upgrade_plan("creator"))

@@ -41,8 +41,12 @@ class CreateItem(CreateOnce):
         *,
         send: Callable[[], str] = lose_response,
         description: str = "a run of agent 'x'",
+        store: StateStore | None = None,
+        try_number: int = 1,
     ) -> None:
-        super().__init__(state=TaskState(bare_context(StateStore()), kind="run", request="a"), description=description)
+        self.store = store or StateStore()
+        context = bare_context(self.store, try_number=try_number)
+        super().__init__(state=TaskState(context, kind="run", request="a"), description=description)
         self._listed = listed
         self._respond = send
         self.reads = 0
@@ -90,6 +94,28 @@ def test_a_second_request_is_reported_when_its_outcome_is_unknown_too(clock: Clo
     with pytest.raises(MosaicAmbiguousOutcomeError) as failure:
         item.ensure()
     assert failure.value.means.startswith("The request was sent twice")
+
+
+def test_a_second_request_without_a_listed_effect_is_not_called_certain(clock: Clock) -> None:
+    item = CreateItem(lambda read: [], send=lose_response)
+    with pytest.raises(MosaicError) as failure:
+        item.ensure()
+    assert "Most likely nothing was created" in str(failure.value)
+
+
+def test_a_second_request_warns_of_a_second_item(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    item = CreateItem(lambda read: [OURS] if read > 10 else [], send=lose_response)
+    assert item.ensure().id == "ours"
+    assert "a second one exists besides 'ours', and is paid or published too. Check the runs." in caplog.text
+
+
+def test_a_retry_knows_that_the_request_was_sent_twice(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    first = CreateItem(lambda read: [], send=lose_response)
+    with pytest.raises(MosaicError):
+        first.ensure()
+    retry = CreateItem(lambda read: [OURS], store=first.store, try_number=2)
+    assert retry.ensure().id == "ours"
+    assert "a second one exists besides 'ours'" in caplog.text
 
 
 @pytest.mark.parametrize("error", [MosaicNotFoundError("404"), MosaicResponseError("307"), MosaicServerError("500")])

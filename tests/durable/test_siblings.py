@@ -20,13 +20,15 @@ KEY = "mosaic_run_id"
 class StartOperator(BaseOperator):
     """An operator that creates items."""
 
+    _creates = "run"
+
 
 def siblings_in(dag_run: DagRun, *, map_index: int = 0, tasks: tuple[str, ...] = ("run",)) -> SiblingTasks:
     """Return the siblings of the instance 0 of the first task."""
     with DAG("dag", schedule=None) as dag:
         operators = [StartOperator(task_id=task_id) for task_id in tasks]
     ti = TaskInstance(task=operators[0], dag_run=dag_run, map_index=map_index)
-    return SiblingTasks({"ti": ti, "dag": dag}, key=KEY, operator_class=StartOperator)
+    return SiblingTasks({"ti": ti, "dag": dag}, kind="run", key=KEY)
 
 
 def push(dag_run: DagRun, index: int, value: Any, key: str = KEY, task_id: str = "run") -> None:
@@ -194,8 +196,8 @@ def test_only_a_constant_tells_a_task_of_another_agent(agent_id: str, may_own: b
     dag_run = DagRun(states={"run": "running", "other": "running"})
     siblings = SiblingTasks(
         {"ti": TaskInstance(task=run, dag_run=dag_run, map_index=-1), "dag": dag},
+        kind="run",
         key=KEY,
-        operator_class=StartOperator,
         same_argument=("agent_id", "a1"),
     ).read(False)
     assert bool(siblings.possible_owners) is may_own

@@ -30,7 +30,7 @@ KILL_POINTS = (
     KillPoint("connection lookup fails at the start", "run_with_retries", BOTH,
               (fail_lookups(2), start), RUN_RETRIED, ("failing_lookups",)),
     KillPoint("connection lookup fails before a post", "post_with_retries", WORKER,
-              (fail_lookups(2), start), Outcome(posts=1, tries=2), ("failing_lookups",)),
+              (fail_lookups(1), start), Outcome(posts=1, tries=2), ("failing_lookups",)),
     # The task's first poll hangs, so that the next lookup is that of the triggerer.
     KillPoint("connection lookup fails at the trigger's first poll", "run_without_retries", DEFERRED,
               (hold_runs, inject("hang", "GET", GET_RUN, when="after", seconds=2), start,

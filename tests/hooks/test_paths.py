@@ -33,6 +33,13 @@ def test_chained_storages_are_rejected(role: str, chain: str, tmp_path: Path) ->
         ROLES[role](chain.format(path=path))
 
 
+def test_a_tilde_is_the_home_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.mp4").write_bytes(b"a film")
+    assert get_source("~/a.mp4", ACCESS).size == 6
+    assert DownloadDirectory("~/edited").uri_of("a.mp4") == str(tmp_path / "edited" / "a.mp4")
+
+
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("place", ["zip://a.mp4", "tar://a.mp4", "dir://a", "reference://a", "filecache://a"])
 def test_a_storage_that_needs_options_is_rejected(role: str, place: str) -> None:

@@ -14,9 +14,13 @@ from tasks.fakes import Killed, StateStore, TaskRunner
 from tasks.fixtures import Clock
 from tasks.other_mosaic import OtherMosaic, serving
 
-from airflow_provider_mosaic.api.errors import MosaicRunFailedError
+from airflow_provider_mosaic.api.errors import MosaicPostFailedError, MosaicRunFailedError
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.operators import MosaicDownloadOutputsOperator, MosaicRunAgentOperator
+from airflow_provider_mosaic.operators import (
+    MosaicDownloadOutputsOperator,
+    MosaicRunAgentOperator,
+    MosaicSocialPostOperator,
+)
 from airflow_provider_mosaic.sensors import MosaicRunSensor
 from airflow_provider_mosaic.tasks import outputs, runs
 
@@ -186,3 +190,80 @@ def test_retry_finds_the_run_of_a_killed_attempt(other: OtherMosaic, clock: Cloc
     other.add("started-by-the-killed-attempt")
     assert task.run_to_end() == "started-by-the-killed-attempt"
     assert other.started_by_api() == ["started-by-the-killed-attempt"]
+
+
+def test_a_cancel_that_finds_no_run_does_not_hide_a_running_run(other: OtherMosaic) -> None:
+    other.cancel_not_found, other.looks_until_end = True, 10**6
+    with pytest.raises(AirflowFailException, match=r"may keep running: cancel it.*404") as failure:
+        task_runner(timeout=0.2).execute()
+    assert "The last poll returned: running" in str(failure.value)
+    assert "does not exist" not in str(failure.value)
+
+
+def post_runner(**options: Any) -> TaskRunner:
+    arguments = {"task_id": "post", "text": "Hello", "platforms": ["x"], "poll_interval": 0.02, **options}
+    return TaskRunner(lambda: MosaicSocialPostOperator(wait_for_completion=True, **arguments), store=StateStore())
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        {"destinations": [{"platform": "x", "status": "live", "post_url": "https://x.com/1"}]},
+        {"destinations": [{"platform": "x", "status": "failed", "post_url": "https://x.com/1"}]},
+        {"destinations": [{"platform": "x", "status": "processing"}]},
+        {
+            "destinations": [{"platform": "x", "message": "Late"}],
+            "links": [{"platform": "x", "post_url": "https://x/1"}],
+        },
+        {"destinations": [{"platform": "x", "status": "failed"}], "results": [{"platform": "x", "status": "success"}]},
+    ],
+    ids=str,
+)
+@WAITS
+def test_failed_post_that_may_be_published_is_not_created_again(
+    other: OtherMosaic, deferrable: bool, shown: dict[str, Any]
+) -> None:
+    other.post_fields = {"status": "failed", **shown}
+    with pytest.raises(AirflowFailException, match="MosaicPostFailedError") as failure:
+        post_runner(deferrable=deferrable).run_to_end()
+    assert ("It was published on x" in str(failure.value)) == ("post_url" in str(shown["destinations"]))
+    assert "Nothing was published" not in str(failure.value)
+    assert len(other.posts) == 1
+
+
+@WAITS
+def test_timeout_of_a_post_names_its_last_status(other: OtherMosaic, deferrable: bool) -> None:
+    other.post_fields = {"status": "pending_approval"}
+    with pytest.raises(AirflowFailException, match="The last poll returned: pending_approval"):
+        post_runner(deferrable=deferrable, timeout=0.5).run_to_end()
+
+
+@WAITS
+@pytest.mark.parametrize(
+    "error",
+    [{"message": "The key of x has expired"}, [{"platform": "x", "message": "The key of x has expired"}]],
+    ids=["object", "list"],
+)
+def test_failed_post_quotes_its_error(other: OtherMosaic, deferrable: bool, error: Any) -> None:
+    other.post_fields = {"status": "failed", "error": error, "destinations": [{"platform": "x", "error": error}]}
+    with pytest.raises(MosaicPostFailedError) as failure:
+        post_runner(deferrable=deferrable).run_to_end()
+    assert "ended as failed: The key of x has expired. Nothing was published." in str(failure.value)
+    assert "It failed on x: The key of x has expired." in str(failure.value)
+
+
+def test_published_post_with_a_failed_destination_is_logged(
+    other: OtherMosaic, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [{"platform": "x", "status": "error"}, {"platform": "tiktok"}, {"platform": "youtube", "status": "success"}]
+    other.post_fields = {"status": "posted", "destinations": rows}
+    assert post_runner().run_to_end() == "post-0"
+    assert "Post 'post-0' is posted, but failed on: x. Check it there." in caplog.messages
+
+
+def test_a_start_that_the_lists_show_too_late_is_reported(
+    other: OtherMosaic, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    other.lose_answers, other.empty_lists = 1, 100
+    assert task_runner().run_to_end() == "started-1"
+    assert "a second one exists besides 'started-1', and is paid or published too" in caplog.text

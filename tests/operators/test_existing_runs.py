@@ -160,7 +160,7 @@ def test_resume_without_effect_is_left_to_a_retry(mosaic: Emulator, clock: Clock
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
 
 
-def test_retry_resumes_a_run_that_failed_again(mosaic: Emulator, run_id: str) -> None:
+def test_retry_resumes_a_run_that_failed_again(mosaic: Emulator, clock: Clock, run_id: str) -> None:
     mosaic.finish_run(run_id, "failed")
     task = resuming(run_id)
 

@@ -74,6 +74,13 @@ def test_other_operators_and_sensors_accept_references(dags: dict[str, DAG], mos
     assert mosaic.runs()[0]["status"] == "completed"
 
 
+def test_outputs_of_a_mapped_task_inside_an_argument_are_sent_as_a_list(dags: dict[str, DAG], mosaic: Emulator) -> None:
+    run = dags["list_of_mapped_outputs"].test()
+    assert states(run)["run"] == "success"
+    [start] = [request for request in mosaic.requests() if request["path"].endswith("/run")]
+    assert list(start["body"]["update_params"].values()) == [{"numbers": [2, 4, 6]}]
+
+
 @pytest.mark.parametrize("way", ["on_worker", "deferrable"])
 def test_mapped_tasks_start_their_own_runs(dags: dict[str, DAG], mosaic: Emulator, way: str) -> None:
     run = dags[f"mapped_{way}"].test()

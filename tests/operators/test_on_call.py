@@ -107,7 +107,7 @@ def test_failed_upload_has_no_asset(mosaic: Emulator, tmp_path: Any, caplog: pyt
 
 @WAITS
 def test_error_of_an_attempt_names_the_retry_and_the_last_one_the_choices(
-    mosaic: Emulator, caplog: pytest.LogCaptureFixture, deferrable: bool
+    mosaic: Emulator, clock: Clock, caplog: pytest.LogCaptureFixture, deferrable: bool
 ) -> None:
     mosaic.configure(failing_nodes={"Video Generation": "The model is away"})
     task = run_task(StateStore(), deferrable=deferrable)

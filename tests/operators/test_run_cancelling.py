@@ -17,7 +17,7 @@ from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, TaskDeferralTimeout
 from tasks.fakes import Deferred, StateStore, TaskRunner
 from tasks.fixtures import AGENT, START, Clock, InBackground, effects, sent, started, until
-from tasks.task_runs import run_operator, run_task
+from tasks.task_runs import fail_first_attempt, run_operator, run_task
 
 from airflow_provider_mosaic.api.errors import MosaicRunCancelledError, MosaicTimeoutError
 from airflow_provider_mosaic.operators import MosaicRunAgentOperator
@@ -187,6 +187,17 @@ def test_kill_during_the_start_cancels_the_run_once_its_id_is_known(mosaic: Emul
     with killed_after(0.2, task), pytest.raises(MosaicRunCancelledError, match="killed"):
         task.execute()
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
+
+
+def test_kill_while_a_retry_resumes_the_run_cancels_what_was_resumed(mosaic: Emulator) -> None:
+    task = task_runner()
+    fail_first_attempt(mosaic, task, "failed")
+    mosaic.configure(hold_runs=True)
+    mosaic.inject("hang", method="POST", path="/agent_run/{run_id}/resume", seconds=0.6)
+    with killed_after(0.3, task), pytest.raises(MosaicRunCancelledError, match="killed"):
+        task.execute()
+    assert effects(mosaic)["runs_resumed"] == 1
+    assert mosaic.runs()[0]["status"] == "cancelled"
 
 
 @pytest.mark.parametrize("moment", ["starting", "waiting"])

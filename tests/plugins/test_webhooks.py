@@ -246,6 +246,7 @@ def test_endless_body_without_a_length_is_rejected(receiver: Receiver) -> None:
     assert receiver.hints == []
 
 
+# A thousand webhooks in ten seconds.
 def test_flood_of_signed_webhooks_writes_once_a_second(receiver: Receiver, evidence: Counter[str]) -> None:
     """A thousand webhooks in about ten seconds. It takes as long as that."""
     started = time.monotonic()

@@ -13,6 +13,7 @@ import pytest
 from tasks.fixtures import Clock
 from tasks.other_mosaic import OtherMosaic, serving
 
+from airflow_provider_mosaic.api.poll_state import PollState
 from airflow_provider_mosaic.sensors import MosaicRunSensor
 from airflow_provider_mosaic.sensors import base as waiting
 
@@ -21,6 +22,7 @@ from airflow_provider_mosaic.sensors import base as waiting
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(waiting, "time", clock)
+    monkeypatch.setitem(PollState.__init__.__kwdefaults__, "now", clock.time)
     return clock
 
 

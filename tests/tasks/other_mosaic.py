@@ -31,6 +31,13 @@ class OtherMosaic:
         #: Reads of the ended run without outputs, and then reads without a link.
         self.looks_without_outputs = self.looks_without_links = 0
         self.ends_as = "completed"
+        #: Lists that show no runs.
+        self.empty_lists = 0
+        #: Whether a cancel responds with 404 though the run exists.
+        self.cancel_not_found = False
+        self.posts: list[dict[str, Any]] = []
+        #: Fields of a post when it is read.
+        self.post_fields: dict[str, Any] = {"status": "posted"}
         self.url = ""
 
     def add(self, run_id: str, **fields: Any) -> dict[str, Any]:
@@ -60,10 +67,15 @@ class OtherMosaic:
                 return 0, None
             return 201, {"agent_state_id": run["run_id"], "status": None, "extra": [None]}
         if method == "GET" and re.fullmatch(r"/agent/[^/]+/runs", parts.path):
+            if self.empty_lists:
+                self.empty_lists -= 1
+                return 200, {"runs": []}
             at = int(parse_qs(parts.query).get("cursor", ["0"])[0])
             page = [{k: v for k, v in run.items() if k != "looks"} for run in self.runs[at : at + 100]]
             more = {"cursor": str(at + 100)} if at + 100 < len(self.runs) else {}
             return 200, {"runs": page, **more}
+        if parts.path.startswith("/social/"):
+            return self._answer_social(method, parts.path)
         found = re.fullmatch(r"/agent_run/([^/]+)(/\w+)?", parts.path)
         run = next((each for each in self.runs if found and each["run_id"] == found[1]), None)
         if found is None or run is None:
@@ -71,6 +83,8 @@ class OtherMosaic:
         if found[2] == "/nodes":
             return 200, {"nodes": []}
         if found[2] == "/cancel":
+            if self.cancel_not_found:
+                return 404, {"detail": "no such run"}
             if run["status"] in ("completed", "cancelled", "failed"):
                 return 400, {"detail": {"message": "not running"}}
             run["status"] = "cancelled"
@@ -92,6 +106,14 @@ class OtherMosaic:
             self.looks_without_links -= 1
             outputs = [{"id": "out-1"}]
         return 200, {"id": "another-id", "status": run["status"], "errors": None, "outputs": outputs}
+
+    def _answer_social(self, method: str, path: str) -> tuple[int, Any]:
+        if method == "POST":
+            self.posts.append({"post_id": f"post-{len(self.posts)}"})
+            return 201, self.posts[-1]
+        if path == "/social/posts":
+            return 200, {"posts": self.posts}
+        return 200, self.post_fields
 
 
 @contextmanager

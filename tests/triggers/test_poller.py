@@ -260,6 +260,7 @@ def test_an_unexpected_exception_of_a_scan_ends_no_wait_and_is_logged(
     assert line.exc_info
 
 
+# Three scans, two seconds between them.
 def test_log_lines_of_a_scan_are_paced(server: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poller, "_SECONDS_PER_LOG_LINE", 0.05)
 

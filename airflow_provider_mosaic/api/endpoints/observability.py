@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from airflow_provider_mosaic.api.arguments import optional_text
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, InvalidResponse
@@ -153,21 +153,16 @@ def get_run_progress(run_id: str) -> Call[RunProgress]:
     return _progress_page(run_id, None)
 
 
-def read_run_progress(send: Callable[[Call[Page[Row]]], Page[Row]], run_id: str) -> RunProgress:
+def read_run_progress(send: Callable[[Call[RunProgress]], RunProgress], run_id: str) -> RunProgress:
     """Read the progress of a run with the tiles of all pages."""
     pages: list[RunProgress] = []
 
-    def page(cursor: str | None) -> Call[Page[Row]]:
-        call = _progress_page(run_id, cursor)
+    def send_page(call: Call[Any]) -> Page[Row]:
+        pages.append(send(call))
+        return Page(pages[-1].tiles, pages[-1].next_cursor or None)
 
-        def read(data: Any) -> Page[Row]:
-            pages.append(call.read(data))
-            return Page(pages[-1].tiles, pages[-1].next_cursor or None)
-
-        # dataclasses.replace would keep the type of the result.
-        return Call(**{**vars(call), "read": read})
-
-    tiles = tuple(iterate(send, Listing(page, key=row_key)))
+    listing: Listing[Row] = Listing(lambda cursor: cast("Any", _progress_page(run_id, cursor)), key=row_key)
+    tiles = tuple(iterate(send_page, listing))
     # Each page has the counts of the whole run. Those of the last page are the newest.
     return pages[-1].model_copy(update={"tiles": tiles, "next_cursor": None})
 

@@ -23,6 +23,7 @@ from airflow_provider_mosaic.api.arguments import (
 )
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, RetrySafety
 from airflow_provider_mosaic.api.models import (
+    ErrorText,
     Id,
     Many,
     Model,
@@ -75,6 +76,9 @@ UNCLEAR_ENDS = status_words(
     error="errored", failure="fail", timed_out="timedout timeout time_out", cancelled="canceled aborted", deleted=""
 )
 
+#: Statuses of a destination that does not have the post.
+_FAILURES = frozenset({PostStatus.FAILED.value, PostStatus.REJECTED.value, *UNCLEAR_ENDS.values()})
+
 
 class SocialConnection(Model):
     """A connected account. Lists do not report ``connected``."""
@@ -101,14 +105,21 @@ class Destination(Model):
     account_name: Words = None
     account_username: Words = None
     status: Status | None = None
-    message: Words = Field(default=None, validation_alias=AliasChoices("message", "error", "error_message", "detail"))
+    message: ErrorText = Field(
+        default=None, validation_alias=AliasChoices("message", "error", "error_message", "detail")
+    )
     platform_post_id: Words = Field(default=None, validation_alias=AliasChoices("platform_post_id", "post_id"))
     post_url: Words = None
 
     @property
     def is_published(self) -> bool:
         """Whether the response reports the post as published there."""
-        return self.status == PostStatus.POSTED if self.status else bool(self.post_url)
+        return self.status == PostStatus.POSTED or bool(self.post_url)
+
+    @property
+    def may_be_published(self) -> bool:
+        """Whether the post is published there, or may be: its status is no failure."""
+        return self.is_published or bool(self.status and self.status not in _FAILURES)
 
     @property
     def name(self) -> str:
@@ -122,8 +133,8 @@ class Post(Model):
     """
     A post. Its text is ``post`` in requests and ``description`` in responses.
 
-    ``status`` is the documented spelling. If the API reported another one, ``reported_status`` has it. ``links`` are
-    the addresses by platform in responses of March 2026.
+    ``status`` is the documented spelling. If the API reported another one, ``reported_status`` has it. ``error``
+    and ``links``, the addresses by platform, are fields of March 2026.
     """
 
     lenient_fields = frozenset({"platforms", "destinations", "results", "links"})
@@ -133,6 +144,7 @@ class Post(Model):
     post_id: Id
     status: Status = "unknown"
     reported_status: Status | None = None
+    error: ErrorText = Field(default=None, validation_alias=AliasChoices("error", "errors", "status_message"))
     description: Words = Field(default=None, validation_alias=AliasChoices("description", "post"))
     scheduled_at: Time = Field(default=None, validation_alias=AliasChoices("scheduled_at", "schedule_date"))
     created_at: Time = None
@@ -147,6 +159,17 @@ class Post(Model):
         if any(destination.status or destination.message for destination in self.destinations):
             return self.destinations
         return self.results or self.destinations
+
+    @property
+    def is_published_nowhere(self) -> bool:
+        """
+        Whether the post has failed, and may be created again.
+
+        Mosaic has the statuses ``failed`` and ``partial_failure``, and does not say that nothing of a failed post is
+        published. The provider assumes it, unless a destination shows otherwise.
+        """
+        places = (*self.destinations, *self.results, *self.links)
+        return self.status == PostStatus.FAILED and not any(place.may_be_published for place in places)
 
 
 def list_social_connections() -> Call[tuple[SocialConnection, ...]]:

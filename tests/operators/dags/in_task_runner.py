@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import DAG, task_group
+from airflow.sdk import DAG, task, task_group
 
 from airflow_provider_mosaic.operators import (
     MosaicCancelRunOperator,
@@ -112,3 +112,16 @@ with DAG("retried", schedule=None) as retried:
         task_id="run", agent_id=OUT_OF_NOTHING, retries=1, retry_delay=timedelta(0), poll_interval=0.05
     )
 named_rows = named("named_rows")
+
+with DAG("list_of_mapped_outputs", schedule=None) as list_of_mapped_outputs:
+
+    @task
+    def double(number: int) -> int:
+        return 2 * number
+
+    MosaicRunAgentOperator(
+        task_id="run",
+        agent_id=OUT_OF_NOTHING,
+        update_params={NODE: {"numbers": double.expand(number=[1, 2, 3])}},
+        poll_interval=0.05,
+    )

@@ -1,16 +1,36 @@
-"""Read when a signed link expires from the link itself."""
+"""Read from a link itself how it is signed: which parameters are the signature, and when it expires."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
 from urllib.parse import parse_qsl, urlsplit
 
+_PREFIXES = ("x-goog-", "x-amz-")
+_NAMES = frozenset(
+    {
+        "expires", "signature", "sig", "token", "policy", "key-pair-id", "awsaccesskeyid", "googleaccessid",
+        "se", "st", "sp", "sv", "sr", "spr", "ske", "skoid", "sks", "skt", "sktid", "skv", "hdnts", "hdnea",
+        # Alibaba OSS; x-oss-process is not part of the signature
+        "ossaccesskeyid", "security-token", "x-oss-signature-version", "x-oss-credential", "x-oss-date",
+        "x-oss-expires", "x-oss-signature", "x-oss-security-token", "x-oss-additional-headers",
+        # Tencent COS
+        "q-sign-algorithm", "q-ak", "q-sign-time", "q-key-time", "q-header-list", "q-url-param-list", "q-signature",
+        "x-cos-security-token",
+        # Huawei OBS
+        "accesskeyid", "x-obs-security-token",
+    }
+)  # fmt: skip
 #: Parameters with the time of signing and the lifetime in seconds: Google Cloud Storage, Amazon S3, Alibaba OSS.
 _SIGNED_AT = (
     ("x-goog-date", "x-goog-expires"),
     ("x-amz-date", "x-amz-expires"),
     ("x-oss-date", "x-oss-expires"),
 )
+
+
+def is_signature(name: str) -> bool:
+    """Return whether a query parameter is part of the signature of a link."""
+    return name.lower().startswith(_PREFIXES) or name.lower() in _NAMES
 
 
 def expiry_of(url: str) -> datetime | None:

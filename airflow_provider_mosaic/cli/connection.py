@@ -1,10 +1,12 @@
-"""The command about the owner of the API key."""
+"""The commands about a connection: the owner of its API key, and its webhooks."""
 
 from __future__ import annotations
 
+import sys
 from argparse import Namespace
 from contextlib import closing
 
+from airflow_provider_mosaic import webhook_address
 from airflow_provider_mosaic.cli.command import CommandHook, command, print_fields
 
 
@@ -24,3 +26,9 @@ def whoami(args: Namespace) -> None:
             },
             args.output,
         )
+
+
+@command
+def webhook_url(args: Namespace) -> None:
+    """Print the address of the receiver inside Airflow for a connection. It is a secret."""
+    sys.stdout.write(f"{webhook_address.webhook_url(args.conn_id)}\n")

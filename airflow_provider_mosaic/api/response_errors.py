@@ -1,0 +1,145 @@
+"""
+The exception for a response that reports a failure: what happened, what it means, what to do.
+
+- The status decides. Codes of 2025 refine a 403.
+- An effect is unknown after a 408 and a 5xx, except a 503 with ``Retry-After``: the server rejected that before any
+  work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_mosaic.api.errors import (
+    MosaicAuthenticationError,
+    MosaicConflictError,
+    MosaicError,
+    MosaicNeedsCreditsError,
+    MosaicNotFoundError,
+    MosaicPermissionError,
+    MosaicRateLimitError,
+    MosaicResponseError,
+    MosaicServerError,
+    MosaicValidationError,
+)
+from airflow_provider_mosaic.api.redaction import label
+from airflow_provider_mosaic.api.refusals import ERROR_CODES, Refusal
+from airflow_provider_mosaic.api.responses import Response, describe_body, detail_of, explanation
+from airflow_provider_mosaic.api.scopes import scope_words
+
+if TYPE_CHECKING:
+    from airflow_provider_mosaic.api.call import Call
+
+_FIX_REQUEST = "Fix the request. Retrying it does not help."
+#: By status: the exception, what it means, what to do.
+_MEANINGS: Mapping[int, tuple[type[MosaicError], str, str]] = {
+    400: (MosaicValidationError, "", _FIX_REQUEST),
+    401: (MosaicAuthenticationError, "", "Set a valid API key as the password of the connection."),
+    402: (MosaicNeedsCreditsError, "Nothing was started.", "Buy credits, then retry."),
+    403: (
+        MosaicPermissionError,
+        "",
+        "Check the scopes of the API key{needs}, the plan of the organization, and the workspace id of the connection.",
+    ),
+    404: (MosaicNotFoundError, "", "Check the id, and that the API key belongs to the organization that owns it."),
+    408: (MosaicServerError, "The server timed out.", ""),
+    409: (MosaicConflictError, "", "The current state of the run, post or asset does not allow this. Check it first."),
+    413: (MosaicValidationError, "", "Use a smaller or shorter file."),
+    422: (MosaicValidationError, "", _FIX_REQUEST),
+    429: (MosaicRateLimitError, "Too many requests. Nothing was done.", ""),
+}
+_SERVER_FAILED = (MosaicServerError, "The server failed. This may be temporary.", "")
+
+
+def error_for(
+    call: Call[Any],
+    response: Response,
+    *,
+    secrets: Iterable[str] = (),
+    why_not_followed: str = "",
+    now: datetime | None = None,
+) -> MosaicError:
+    """
+    Return the exception for a response that is not 2xx.
+
+    :param why_not_followed: Why a redirect to the same host is not followed, and what to do; empty for other redirects.
+    """
+    status = response.status
+    facts: dict[str, Any] = {
+        "status": status,
+        "detail": detail_of(response, secrets),
+        "retry_after": response.retry_after(now=now),
+    }
+    reason = f": {facts['detail']}" if facts["detail"] else ""
+    if not reason and response.content.strip():
+        reason = f" ({describe_body(response, secrets)})"
+    if 300 <= status < 400:
+        to_do = "It redirects to another address. The API key is not sent to it. Check the connection's host."
+        if not response.headers.get("location"):
+            to_do = "It redirects without an address. Check the connection's host."
+        # A 303 points to the result of a request that was carried out
+        # (https://www.rfc-editor.org/rfc/rfc9110#section-15.4.4).
+        facts["effect_unknown"] = facts["accepted"] = status == 303
+        return call.error(MosaicResponseError, f"returned {status}{reason}.", to_do=why_not_followed or to_do, **facts)
+    kind, means, to_do = _meaning(call, _advised_status(response)) or (
+        (MosaicValidationError, "The server refused the request.", "")
+        if 400 <= status < 500
+        else (MosaicResponseError, "The API does not document this status.", "")
+    )
+    if status == 503 and facts["retry_after"] is not None:
+        means = "Nothing was done."
+        facts["effect_unknown"] = False
+    return call.error(kind, f"returned {status}{reason}.", means=means, to_do=to_do, **facts)
+
+
+def refusal_error(call: Call[Any], refusal: Refusal, response: Response, secrets: Iterable[str] = ()) -> MosaicError:
+    """Return the exception for a 2xx whose body refuses the request."""
+    detail = explanation(refusal.reason, secrets)
+    reason = f": {detail.rstrip('.')}." if detail else ", and no reason is given."
+    problem = f"returned {response.status}, but {refusal.evidence}{reason}"
+    facts: dict[str, Any] = {"status": response.status, "detail": detail, "retry_after": response.retry_after()}
+    if refusal.signs:
+        return call.error(
+            MosaicResponseError,
+            problem,
+            means="The body contradicts itself: these fields suggest that something was done: "
+            f"{', '.join(map(label, refusal.signs))}.",
+            accepted=True,
+            candidates=tuple(map(label, refusal.ids)),
+            **facts,
+        )
+    kind, means, to_do = _meaning(call, refusal.code or 0) or (
+        (MosaicResponseError, "Nothing was read.", "Check the id, the API key and the host.")
+        if call.method == "GET"
+        else (
+            MosaicValidationError,
+            "Mosaic refused the request. Nothing was started, paid or published by it.",
+            "Fix the cause that Mosaic gives, then clear the task.",
+        )
+    )
+    return call.error(kind, problem, means=means, to_do=to_do, **facts)
+
+
+def _meaning(call: Call[Any], status: int) -> tuple[type[MosaicError], str, str] | None:
+    if status >= 500:
+        return _SERVER_FAILED
+    if status not in _MEANINGS:
+        return None
+    kind, means, to_do = _MEANINGS[status]
+    scopes = scope_words(call.method, call.path)
+    return kind, means, to_do.replace("{needs}", f" ({scopes})" if scopes else "")
+
+
+def _advised_status(response: Response) -> int:
+    """Return the status whose advice fits: that of the error code if it refines a 403."""
+    if response.status == 403:
+        try:
+            body = response.json()
+        except ValueError:
+            return 403
+        code = body.get("error") if isinstance(body, Mapping) else None
+        if isinstance(code, str) and ERROR_CODES.get(code) in (402, 429):
+            return ERROR_CODES[code]
+    return response.status
