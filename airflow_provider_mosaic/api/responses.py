@@ -1,5 +1,5 @@
 """
-Read an HTTP response: its JSON, the pause that it asks for, and its explanation of an error.
+Read an HTTP response: its body up to a limit, its JSON, the pause that it asks for, and its explanation of an error.
 
 An explanation is quoted on one line, without secrets. HTML and binary bodies are described, not quoted.
 """
@@ -13,13 +13,21 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mosaic.api.decoding import REPLACEMENT, decode_json
+from airflow_provider_mosaic.api.errors import MosaicResponseError
 from airflow_provider_mosaic.api.redaction import one_line, redact
+
+if TYPE_CHECKING:
+    from airflow_provider_mosaic.api.call import Call
 
 #: Characters of the server's explanation that an error quotes.
 _LONGEST_DETAIL = 500
+#: Bytes that are read of an error response.
+_MAX_ERROR_BYTES = 64 * 1024
+#: Chunks of one response. However little is in a chunk, it costs the event loop as much as 10 KiB of a large one.
+_MAX_CHUNKS = 20_000
 #: Values of the largest response: a run with 5,000 outputs has 75,000. Decoding JSON blocks all threads until it ends,
 #: and each value takes up to 100 bytes.
 _MAX_VALUES = 500_000
@@ -91,6 +99,49 @@ class Response:
             return decode(self.content.decode("utf-8", "replace").encode())
         except RecursionError:
             raise ValueError("it is nested too deeply") from None
+
+
+class ResponseBody:
+    """
+    Collects a response body up to a limit, without decompressing it.
+
+    :param status: HTTP status. Only the beginning of an error response is kept.
+    """
+
+    def __init__(self, call: Call[Any], status: int) -> None:
+        self._call = call
+        self._status = status
+        self._is_error = not 200 <= status < 300
+        self._content = bytearray()
+        self._max_bytes = _MAX_ERROR_BYTES if self._is_error else call.max_bytes
+        self.chunks = 0
+
+    @property
+    def content(self) -> bytes:
+        """The body, or its beginning."""
+        return bytes(self._content[: self._max_bytes])
+
+    def add(self, block: bytes) -> bool:
+        """
+        Add a block, and return whether to read more.
+
+        :raises MosaicResponseError: The body is longer than any response to this call.
+        """
+        self._content += block
+        self.chunks += 1
+        if len(self._content) <= self._max_bytes and self.chunks <= _MAX_CHUNKS:
+            return True
+        if self._is_error:
+            return False
+        is_long = len(self._content) > self._max_bytes
+        size = f"{self._max_bytes // 1024 // 1024} MiB" if is_long else f"{_MAX_CHUNKS:,} chunks"
+        raise self._call.error(
+            MosaicResponseError,
+            f"returned {self._status} with more than {size}.",
+            to_do="The API has no response of that size: check the connection's host.",
+            status=self._status,
+            accepted=True,
+        )
 
 
 def _seconds_until(value: str, now: datetime | None, *, epoch: bool = False) -> float | None:

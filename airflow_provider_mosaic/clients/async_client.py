@@ -17,12 +17,11 @@ from airflow_provider_mosaic.api.arguments import raise_invalid
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.redirects import Redirects
-from airflow_provider_mosaic.api.responses import Response
+from airflow_provider_mosaic.api.responses import Response, ResponseBody
 from airflow_provider_mosaic.api.retries import RetryPolicy
 from airflow_provider_mosaic.clients.environment import api_proxy, proxy_secrets, shown_proxy, ssl_context
 from airflow_provider_mosaic.clients.error_mapper import ErrorMapper, ResponseTooSlow
 from airflow_provider_mosaic.clients.library_logs import redact_library_logs
-from airflow_provider_mosaic.clients.response_body import ResponseBody
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

@@ -26,12 +26,11 @@ from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.redirects import Redirects
-from airflow_provider_mosaic.api.responses import Response
+from airflow_provider_mosaic.api.responses import Response, ResponseBody
 from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
 from airflow_provider_mosaic.clients.environment import api_proxy, ca_bundle, proxy_for, proxy_secrets
 from airflow_provider_mosaic.clients.error_mapper import ErrorMapper, ResponseTooSlow
 from airflow_provider_mosaic.clients.library_logs import redact_library_logs
-from airflow_provider_mosaic.clients.response_body import ResponseBody
 from airflow_provider_mosaic.clients.stall_timeout import StallTimeoutAdapter, time_limit
 
 T = TypeVar("T")
