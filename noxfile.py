@@ -75,6 +75,7 @@ COMPATIBILITY_TESTS = (
     "tests/sensors",
     "tests/tasks",
     "tests/triggers",
+    "tests/test_airflow_compat.py",
     "tests/test_architecture.py",
     "tests/test_provider_info.py",
     "tests/test_pytest_plugin.py",
