@@ -72,7 +72,7 @@ def test_a_task_has_a_page_from_its_start_to_its_end(airflow: AirflowInstance, m
     [card] = [
         card for card in airflow.rest.get("/mosaic/api/last-night", dag_id=DAG_ID)["cards"] if card["run_id"] == run_id
     ]
-    assert (card["item_id"], card["status"], card["task_state"]) == (ended.run.id, "completed", "success")
+    assert (card["item_id"], card["state"], card["task_state"]) == (ended.run.id, "completed", "success")
 
 
 def test_a_cancel_by_the_button_fails_the_task_and_no_retry_resumes_the_run(
