@@ -109,7 +109,7 @@ class _Connection:
 
     @property
     def pausing_error(self) -> MosaicError | None:
-        """The error because of which no request is sent now."""
+        """The error that caused the pause; None if there is no pause."""
         return self._last_error if self.pause else None
 
     def record_success(self) -> None:
