@@ -29,13 +29,13 @@ from airflow_provider_mosaic.clients.progress import TransferProgress, format_si
 from airflow_provider_mosaic.clients.signed_urls import (
     CONNECT_TIMEOUT,
     check_is_http,
+    open_storage_session,
     origin,
     resolve_redirect,
     transfer_errors,
 )
 from airflow_provider_mosaic.clients.sources import Source, read_blocks
 from airflow_provider_mosaic.clients.storage_responses import ErrorResponse, read_error_response
-from airflow_provider_mosaic.clients.storage_session import open_storage_session
 
 log = logging.getLogger(__name__)
 
