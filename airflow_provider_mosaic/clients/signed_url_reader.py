@@ -17,9 +17,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicError,
     MosaicNotFoundError,
     MosaicPermissionError,
-    MosaicRateLimitError,
     MosaicResponseError,
-    MosaicServerError,
     MosaicTransportError,
 )
 from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
@@ -166,10 +164,8 @@ class SignedUrlReader:
             "retry_after": error.retry_after,
             "effect_unknown": False,
         }
-        if error.status == 429:
-            return Interrupted(self._error(MosaicRateLimitError, f"{returned}.", **facts))
-        if error.status >= 500 or error.status in (408, 425):
-            return Interrupted(self._error(MosaicServerError, f"{returned}. A retry may succeed.", **facts))
+        if error.transient_kind is not None:
+            return Interrupted(self._error(error.transient_kind, f"{returned}. A retry may succeed.", **facts))
         if error.status not in _EXPIRED:
             return self._error(MosaicResponseError, f"{returned} instead of a file.", **facts)
         returned += f", also for {self._renewals} fresh links."

@@ -15,12 +15,7 @@ from typing import BinaryIO, cast
 import requests
 
 from airflow_provider_mosaic.api.arguments import raise_invalid, validate_url
-from airflow_provider_mosaic.api.errors import (
-    MosaicRateLimitError,
-    MosaicResponseError,
-    MosaicServerError,
-    MosaicValidationError,
-)
+from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicValidationError
 from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
 from airflow_provider_mosaic.api.media_types import MEDIA_TYPES, suffix_of_type
 from airflow_provider_mosaic.api.redaction import MASK, looks_random, one_line
@@ -30,6 +25,7 @@ from airflow_provider_mosaic.clients.file_info import FileInfo, file_info, file_
 from airflow_provider_mosaic.clients.progress import format_size
 from airflow_provider_mosaic.clients.signed_urls import open_storage_session, open_url, origin, transfer_errors
 from airflow_provider_mosaic.clients.sources import Source, source_changed
+from airflow_provider_mosaic.clients.storage_responses import ErrorResponse
 
 #: Bytes of one read. requests copies each block, so smaller ones are faster here.
 _BLOCK_SIZE = 256 * 1024
@@ -98,8 +94,7 @@ def _validated_info(shown: str, response: requests.Response) -> FileInfo:
             shown,
             f"the server denies access ({status}). The URL must need no credentials and must not have expired.",
         )
-    if status == 429 or status >= 500 or status in (408, 425):
-        kind = MosaicRateLimitError if status == 429 else MosaicServerError
+    if kind := ErrorResponse(status=status).transient_kind:
         raise kind(
             f"source={shown!r}: the server returned {status}. Nothing was sent. A retry may succeed.",
             status=status,

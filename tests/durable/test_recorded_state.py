@@ -77,7 +77,7 @@ def test_a_users_decision_is_found_by_its_name(recorded: dict[str, Any]) -> None
 def test_a_watch_resumes(recorded: dict[str, Any]) -> None:
     watch = recorded["watch"]
     watcher = RunWatcher(**watch["arguments"], poll_interval=60.0, store=None)
-    assert watcher._key == watch["key"], MESSAGE
+    assert watcher._state.key == watch["key"], MESSAGE
     tracker = RunCompletionTracker("an-agent", status=None, now=0.0, state=watch["entry"])
     assert not tracker.is_new, MESSAGE
     assert tracker.as_json() == watch["entry"], MESSAGE
