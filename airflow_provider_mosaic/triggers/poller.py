@@ -150,13 +150,13 @@ class Poller:
 
     async def aclose(self) -> None:
         """Stop all requests, and close the client."""
-        if self._timer is not None:
-            self._timer.cancel()
         tasks = [*(task for _, task in self._polls.values()), *self._background, *([self._scan] if self._scan else [])]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+        if self._timer is not None:
+            self._timer.cancel()
         await self._client.aclose()
 
     # When to poll
