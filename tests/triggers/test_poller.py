@@ -312,7 +312,6 @@ def test_new_waits_join_the_next_scan_unless_that_is_too_late(server: Runs, monk
 
 def test_a_lookup_of_the_connection_that_hangs_stops_no_polls(server: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_client, "FRESH", 0.3)
-    monkeypatch.setattr(shared_client, "_LOOKUP_GRACE", 0.1)
     real, lookups = MosaicHook.look_up_access, []
 
     async def hanging(hook: MosaicHook) -> Any:
