@@ -2,8 +2,8 @@
 Request URLs that a server gave us: without our credentials, and shown without their signature.
 
 A connection goes only where the link policy permits. The host is resolved and checked here, and the connection uses the
-address: a second lookup could return another one. Redirects are followed here, since requests would search
-``~/.netrc`` for a password of each host.
+address: a second lookup could return another one. Redirects are followed here: requests would read their bodies, which
+may be endless.
 """
 
 from __future__ import annotations

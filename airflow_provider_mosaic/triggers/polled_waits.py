@@ -39,7 +39,7 @@ class Wait(Generic[S]):
         self.state = state
         self.subject_id = subject_id
         self.event: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        #: When to poll next, by the loop's clock; infinity while it is being polled.
+        #: When to poll next, by the loop's clock; infinity while it is polled.
         self.due = 0.0
         #: Seconds from the last poll to the next one.
         self.last_pause = 0.0
