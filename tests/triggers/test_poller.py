@@ -138,6 +138,21 @@ def test_a_rate_limit_of_the_list_applies_to_all_requests(server: Runs) -> None:
     assert min(when - limited_at[0] for when in server.times("/") if when > limited_at[0] + 0.5) >= 2.0
 
 
+def test_after_a_cooldown_the_list_is_scanned_again(server: Runs) -> None:
+    listed = {"runs": [RUNNING | {"run_id": f"r{number}"} for number in range(40)], "next_cursor": None}
+    server.listing = lambda: (200, {}, listed)
+    server.run, limited_at = limited_once(1, server.run)
+
+    async def scenario() -> None:
+        # The list does not show half of the runs, so they are polled one by one until the 429.
+        waits = start_waits(80, poll_interval=30)
+        await asyncio.to_thread(until, lambda: limited_at and max(server.times("/")) > limited_at[0] + 0.9)
+        await cancel_all(waits)
+
+    run_bounded(scenario())
+    assert next(path for when, path in server.requests if when > limited_at[0] + 0.9) == LIST
+
+
 def test_a_long_cooldown_is_logged_once_and_holds_no_slot(server: Runs, caplog: pytest.LogCaptureFixture) -> None:
     server.listing, limited_at = limited_once(60, lambda: (200, {}, {}))
 
@@ -274,6 +289,33 @@ def test_log_lines_of_a_scan_are_paced(server: Runs, monkeypatch: pytest.MonkeyP
     # The first scan skips runs that are polled by themselves.
     scans = server.times(LIST)[1:]
     assert min(later - earlier for earlier, later in itertools.pairwise(scans)) > 0.9 * 40 * 0.05
+
+
+def test_many_runs_that_are_due_during_a_scan_are_polled_after_it(
+    server: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "_SPREAD_PER_WAIT", 0.0)
+    ended_at: list[float] = []
+    release = threading.Event()
+
+    def hang() -> Response:
+        release.wait(20)
+        ended_at.append(time.time())
+        return 200, {}, {"runs": [], "next_cursor": None}
+
+    server.listing = hang
+    server.run = lambda run_id: (200, {}, {"run_id": run_id, "status": "completed"})
+
+    async def scenario() -> list[Any]:
+        waits = start_waits(8)
+        await asyncio.to_thread(until, lambda: server.times(LIST))
+        waits += [start_wait(f"late{number}") for number in range(8)]
+        await asyncio.sleep(0.3)
+        release.set()
+        return [event.payload["status"] for event in await asyncio.gather(*waits)]
+
+    assert run_bounded(scenario()) == ["completed"] * 16
+    assert min(server.times("/agent_run/late")) >= ended_at[0]
 
 
 def test_new_waits_join_the_next_scan_unless_that_is_too_late(server: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
