@@ -83,15 +83,15 @@ class RunWatcher:
             while True:
                 completions: list[RunCompletion] = []
                 is_complete = await self._try_poll(client, tracker, completions)
-                least, pause = self._pauses(hinted) if is_complete else (0.0, 0.0)
+                least, longest = self._pauses(hinted) if is_complete else (0.0, 0.0)
                 if completions:
                     yield completions
                     await asyncio.sleep(_HANDOVER)
                     least = max(least, _EVENT_INTERVAL) - _HANDOVER
-                    pause = max(pause - _HANDOVER, least)
+                    longest = max(longest - _HANDOVER, least)
                 await self._state.save(tracker, has_reported=bool(completions))
                 await asyncio.sleep(least)
-                hinted = await hints.wait(pause - least)
+                hinted = await hints.wait(longest - least)
 
     async def _try_poll(
         self, client: SharedClient, tracker: RunCompletionTracker, completions: list[RunCompletion]
