@@ -23,9 +23,8 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow_provider_mosaic.airflow_compat import entries_can_vanish, task_state_store
 from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.api.signed_links import is_signature
-from airflow_provider_mosaic.durable.failures import nothing_sent_error
+from airflow_provider_mosaic.durable.failures import nothing_sent_error, save_best_effort
 from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
-from airflow_provider_mosaic.durable.xcoms import save_best_effort
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_mosaic.api.errors import MosaicError
     from airflow_provider_mosaic.durable.failures import Consequences
-    from airflow_provider_mosaic.tasks.existing_runs import ResumeTask
     from airflow_provider_mosaic.tasks.posts import PostTask
+    from airflow_provider_mosaic.tasks.run_resumes import ResumeTask
     from airflow_provider_mosaic.tasks.runs import RunTask
 
 # Stands for a mapped argument: any text with a template, since Airflow renders the argument for each item.
@@ -156,15 +156,15 @@ class WaitingOperator(MosaicOperator):
     _active: RunTask | ResumeTask | PostTask | None = None
 
     @abstractmethod
-    def _task(self) -> RunTask | ResumeTask | PostTask:
+    def _task(self, context: Context) -> RunTask | ResumeTask | PostTask:
         """Return the task with its validated arguments."""
 
     def execute(self, context: Context) -> str:
         """Start it, or continue with what an earlier attempt started; wait for its end, or defer."""
         with self._validated_arguments(context):
-            task = self._task()
+            task = self._task(context)
         with self._running(task, context):
-            return task.start(context)
+            return task.start()
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None, **deferred: Any) -> str:
         """
@@ -177,19 +177,19 @@ class WaitingOperator(MosaicOperator):
         from airflow_provider_mosaic.api.arguments import validate_id
 
         with self._resuming(context):
-            task = self._task()
+            task = self._task(context)
             key = task.wait.key
             item_id = deferred.pop(key, None) or validate_id(key, (event or {}).get("id"))
         with self._running(task, context):
-            return task.wait.resume(context, event, item_id, **deferred)
+            return task.wait.resume(event, item_id, **deferred)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Continue after a deferral. If the trigger timed out, read the status first, and cancel a running run."""
         if is_trigger_timeout(next_method, next_kwargs):
             with self._resuming(context):
-                task = self._task()
+                task = self._task(context)
             with self._running(task, context):
-                item_id = task.wait.resume_after_timeout(context)
+                item_id = task.wait.resume_after_timeout()
             if item_id is not None:
                 return item_id
         return super().resume_execution(next_method, next_kwargs, context)
@@ -201,8 +201,8 @@ class WaitingOperator(MosaicOperator):
 
         self._active = task
         with (
-            adding_consequences(context, lambda error: task.consequences(context, error)),
-            fail_without_retry(*task.non_retryable(context)),
+            adding_consequences(context, task.consequences),
+            fail_without_retry(*task.non_retryable()),
         ):
             yield
 
@@ -224,7 +224,7 @@ class RunWaitOperator(WaitingOperator):
     _active: RunTask | ResumeTask | None = None
 
     @abstractmethod
-    def _task(self) -> RunTask | ResumeTask:
+    def _task(self, context: Context) -> RunTask | ResumeTask:
         """Return the task with its validated arguments."""
 
     def on_kill(self) -> None:

@@ -41,17 +41,10 @@ from airflow_provider_mosaic.durable.task_state import (
     can_save_state,
     publishing_not_started,
 )
-from airflow_provider_mosaic.durable.xcoms import push_xcom
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.tasks.asset_events import add_to_outlet_events
-from airflow_provider_mosaic.tasks.items import push_post_item
+from airflow_provider_mosaic.tasks.items import POST_ID_KEY, add_to_outlet_events, push_item, push_xcom
 from airflow_provider_mosaic.tasks.outputs import with_outputs
-from airflow_provider_mosaic.tasks.post_waits import (
-    POST_ID_KEY,
-    PostWait,
-    post_timeout,
-    push_post_urls,
-)
+from airflow_provider_mosaic.tasks.post_waits import PostWait, post_timeout, push_post_urls
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -111,29 +104,32 @@ class PostOptions(WaitOptions):
 class PostTask:
     """The task of ``MosaicSocialPostOperator``, in one execution."""
 
-    def __init__(self, options: PostOptions, hook: MosaicHook) -> None:
+    def __init__(self, options: PostOptions, hook: MosaicHook, context: Mapping[str, Any]) -> None:
         self.options = options
         self.hook = hook
-        self.wait = PostWait(options, hook)
+        self.context = context
+        # Whether a retry knows the post.
+        self._is_saved = can_save_state(context, durable=options.durable)
+        self.wait = PostWait(options, hook, context)
 
-    def start(self, context: Mapping[str, Any]) -> str:
+    def start(self) -> str:
         """Create the post or continue with that of an earlier attempt. Wait for it if requested. Return its id."""
-        with publishing_not_started(context, "post"):
-            creation = CreatePost(self, context)
+        with publishing_not_started(self.context, "post"):
+            creation = CreatePost(self)
         record = creation.ensure()
         response = creation.response
         if response is not None and not self.options.wait_for_completion and post_outcome(response).ended:
             # The response shows the end of the post, so the task fails or succeeds by it without a wait.
-            return self.wait.finish(context, response)
-        return self.wait.wait(context, str(record.id), deadline=record.deadline, started_at=record.started_at)
+            return self.wait.finish(response)
+        return self.wait.wait(str(record.id), deadline=record.deadline, started_at=record.started_at)
 
-    def non_retryable(self, context: Mapping[str, Any]) -> tuple[type[MosaicError], ...]:
+    def non_retryable(self) -> tuple[type[MosaicError], ...]:
         """Return more errors that a retry would meet again. The wait itself handles the failures of a post."""
         # Without saved state a retry does not know the post: fail also after a refusal that lasted for a whole wait.
-        unsaved = () if can_save_state(context, durable=self.options.durable) else NON_RETRYABLE_ERRORS
+        unsaved = () if self._is_saved else NON_RETRYABLE_ERRORS
         return (MosaicRunPartialError, *unsaved)
 
-    def consequences(self, context: Mapping[str, Any], error: MosaicError) -> Consequences:
+    def consequences(self, error: MosaicError) -> Consequences:
         """Return what an error of the task means."""
         post_id = self.wait.item_id
         if isinstance(error, MosaicAmbiguousOutcomeError):
@@ -145,7 +141,7 @@ class PostTask:
                 retry="publishes the post, unless it finds one of an earlier attempt",
                 choices=("Clear this task to publish the post.",),
             )
-        if not can_save_state(context, durable=self.options.durable):
+        if not self._is_saved:
             retry = "searches for the post of this attempt, and fails if it finds one"
         elif isinstance(error, MosaicPostFailedError):
             retry = "creates the post again, because it is not published anywhere"
@@ -166,7 +162,7 @@ class CreatePost(CreateOnce):
     # The deadline counts from the time of publishing.
     restart_deadline = True
 
-    def __init__(self, task: PostTask, context: Mapping[str, Any]) -> None:
+    def __init__(self, task: PostTask) -> None:
         options = self._options = task.options
         media = ["https://outputs.invalid/"] if options.run_id else options.media_urls
         # The request without the links to a run's outputs. A schedule that has passed is valid here: a retry may search
@@ -174,13 +170,13 @@ class CreatePost(CreateOnce):
         self._body: dict[str, Any] = options.call(media, now=_LONG_AGO).body
         request = [self._body, options.run_id, options.output_ids]
         super().__init__(
-            state=TaskState(context, kind="post", request=request, durable=options.durable),
+            state=TaskState(task.context, kind="post", request=request, durable=options.durable),
             description="the post",
             timeout=options.timeout,
         )
         self._hook = task.hook
         self._wait = task.wait
-        self._context = context
+        self._context = task.context
         #: The post as the response to its creation has it.
         self.response: Post | None = None
 
@@ -236,7 +232,7 @@ class CreatePost(CreateOnce):
         self._wait.item_id = id
         add_to_outlet_events(self._context, post_id=id)
         push_xcom(self._context, POST_ID_KEY, id, subject=f"post {id!r}")
-        push_post_item(self._context, self._hook, id)
+        push_item(self._context, self._hook, "post", id)
         if self.response is not None:
             push_post_urls(self._context, self.response)
 

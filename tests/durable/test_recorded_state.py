@@ -17,7 +17,7 @@ import airflow_provider_mosaic
 from airflow_provider_mosaic.api.run_completions import RunCompletionTracker
 from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
 from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState
-from airflow_provider_mosaic.tasks.resume_permission import ResumePermission
+from airflow_provider_mosaic.tasks.run_cancels import ResumePermission
 from airflow_provider_mosaic.triggers.run_watcher import RunWatcher
 
 RECORDED = [json.loads(path.read_text()) for path in sorted((Path(__file__).parent / "recorded").glob("*.json"))]

@@ -29,7 +29,7 @@ ACCOUNT = "c0000000-0000-4000-8000-000000000001"
 OTHER_ACCOUNT = "c0000000-0000-4000-8000-000000000002"
 
 
-TASK_MODULES = ("run_waits", "post_waits", "existing_runs", "youtube", "outputs")
+TASK_MODULES = ("run_cancels", "run_resumes", "post_waits", "youtube", "outputs")
 
 
 class Clock:
