@@ -229,7 +229,7 @@ class CompletionWaiter(ABC, Generic[S]):
         if not self._options.wait_for_completion:
             return item_id
         try_started_at = start_of_try(self._context, try_started_at)
-        earliest = earliest_deadline(self._context, deadline, try_started_at=try_started_at)
+        earliest = earliest_deadline(self._context, try_started_at, deadline)
         options = {"poll_interval": self._options.poll_interval, "deadline": earliest, "started_at": started_at}
         # A trigger logs its own progress.
         state = self._poll_state(item_id, log=log.debug if self._options.deferrable else log.info, **options)
@@ -291,21 +291,17 @@ def start_of_try(context: Mapping[str, Any], try_started_at: float | None = None
     return float(start.timestamp()) if start else time.time()
 
 
-def earliest_deadline(
-    context: Mapping[str, Any], *deadlines: float | None, try_started_at: float | None = None
-) -> float | None:
+def earliest_deadline(context: Mapping[str, Any], try_started_at: float, deadline: float | None = None) -> float | None:
     """
-    Return the earliest of some deadlines and the end of ``execution_timeout``, in seconds since the epoch.
+    Return the deadline or the end of ``execution_timeout``, whichever is earlier, in seconds since the epoch.
 
     ``execution_timeout`` counts from the start of the attempt. Airflow does not check it while the task is deferred.
-
-    :param try_started_at: The start of the attempt, if a deferral passed it on.
     """
-    known = [deadline for deadline in deadlines if deadline is not None]
     execution_timeout: timedelta | None = context["ti"].task.execution_timeout
-    if execution_timeout is not None:
-        known.append(start_of_try(context, try_started_at) + execution_timeout.total_seconds())
-    return min(known, default=None)
+    if execution_timeout is None:
+        return deadline
+    end = try_started_at + execution_timeout.total_seconds()
+    return end if deadline is None else min(end, deadline)
 
 
 def backstop(deadline: float | None, poll_interval: float) -> timedelta | None:
