@@ -21,6 +21,7 @@ from airflow_provider_mosaic.api.options import RESUME_RUN
 from airflow_provider_mosaic.api.poll_state import PollState, is_refusal
 from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.api.retries import ONCE
+from airflow_provider_mosaic.durable.failures import fail_exception
 from airflow_provider_mosaic.durable.reads import read_known
 from airflow_provider_mosaic.durable.task_state import recorded_id
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -69,6 +70,8 @@ class CompletionWaiter(ABC, Generic[S]):
 
     #: The kind of item in log lines.
     noun: ClassVar[str]
+    #: What the item has not done at the end of the wait.
+    not_ended: ClassVar[str]
     #: Name of the id among the arguments of ``execute_complete``. Airflow's database has it.
     key: ClassVar[str]
     #: XCom key of the id.
@@ -106,12 +109,29 @@ class CompletionWaiter(ABC, Generic[S]):
         """Return the id of a completed item, or raise if it failed."""
 
     @abstractmethod
+    def _give_up(self, item_id: str) -> str:
+        """Clean up an item that is not complete at the end of the wait. Return what that means, as a sentence."""
+
     def _timeout_error(self, item_id: str, *, is_final: bool) -> Exception:
         """
         Return the error for an item that is not complete at the end of the wait.
 
         :param is_final: Whether the deadline of all attempts has passed, and not only ``execution_timeout``.
         """
+        name, limit = "execution_timeout", self._context["ti"].task.execution_timeout
+        if is_final:
+            name, limit = "timeout", timedelta(seconds=self._options.timeout or 0)
+        error = MosaicTimeoutError(
+            f"{self.noun} {item_id!r} {self.not_ended} within {name}={limit}.",
+            items=self._last_poll,
+            means=self._give_up(item_id),
+        )
+        # The first attempt set the deadline: a retry would fail at once.
+        return fail_exception(error) if is_final else error
+
+    def _follow(self, item_id: str) -> None:
+        """Set the item of the wait."""
+        self.item_id = item_id
 
     def _stopped(self) -> bool:
         """Return whether the task was killed."""
@@ -126,7 +146,7 @@ class CompletionWaiter(ABC, Generic[S]):
         :returns: The id.
         :raises TaskDeferred: The wait continues in the triggerer.
         """
-        self.item_id = item_id
+        self._follow(item_id)
         return self._wait(item_id, deadline=deadline, started_at=started_at)
 
     def resume(
@@ -143,7 +163,7 @@ class CompletionWaiter(ABC, Generic[S]):
         :param deadline: The deadline that the first attempt set, in seconds since the epoch.
         :param try_started_at: The start of the attempt, in seconds since the epoch, as the deferral passed it on.
         """
-        self.item_id = item_id
+        self._follow(item_id)
         is_over = False
         try:
             read_event(event, item_id, f"{self.noun} {item_id!r}")
@@ -158,9 +178,10 @@ class CompletionWaiter(ABC, Generic[S]):
 
         :returns: The id, if the item is complete. None if the task must fail by Airflow's timeout.
         """
-        item_id = self.item_id = self._saved_id()
+        item_id = self._saved_id()
         if item_id is None:
             return None
+        self._follow(item_id)
         state = self._poll_state(
             item_id, log=log.info, poll_interval=self._options.poll_interval, deadline=None, started_at=None
         )
@@ -174,11 +195,8 @@ class CompletionWaiter(ABC, Generic[S]):
             if state.record_success(item).ended:
                 self._count_end(item)
                 return self.finish(item)
-        self.on_trigger_timeout(item_id)
+        log.warning("%s", self._give_up(item_id))
         return None
-
-    def on_trigger_timeout(self, item_id: str) -> None:
-        """Clean up the item before the task fails by Airflow's timeout."""
 
     def _saved_id(self) -> str | None:
         """Return the id from XCom or the task state store: Airflow does not pass it on after a timeout."""
@@ -226,7 +244,7 @@ class CompletionWaiter(ABC, Generic[S]):
 
         :param is_over: Whether the trigger reported the timeout. One last poll decides then.
         """
-        if not self._options.wait_for_completion:
+        if not (self._options.wait_for_completion or self._stopped()):
             return item_id
         try_started_at = start_of_try(self._context, try_started_at)
         earliest = earliest_deadline(self._context, try_started_at, deadline)

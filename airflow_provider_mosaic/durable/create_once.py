@@ -132,7 +132,6 @@ class CreateOnce(ABC):
         """
         with self.state.publishing_not_started():
             record = self.load()
-            self.state.log_discarded()
             cleared_id = self.state.cleared_id
             if cleared_id is not None and (record is None or record.id != cleared_id):
                 self.on_cleared(cleared_id)

@@ -169,15 +169,12 @@ class TaskState:
         )
         # Whether a request of this attempt may have had an effect.
         self._may_have_started = False
-        self._why_discarded: tuple[int, str] | None = None
         #: The item from before the last clear, once :meth:`load` found one.
         self.cleared_id: str | None = None
 
     def load(self) -> StartRecord | None:
         """
         Return the record of an earlier attempt since the last clear; None if there is nothing to continue.
-
-        Call :meth:`log_discarded` next, unless the task adopts an item that a user named.
 
         :raises MosaicTransportError: The store could not be read, and an earlier attempt may have started something.
         """
@@ -197,35 +194,25 @@ class TaskState:
             return self._possible
         if "not_started_until_try" in stored:
             return None
-        item = f"{self._noun} {stored['id']!r}" if stored.get("id") else f"the {self._noun} that it may have started"
+        earlier = "An earlier attempt " + (
+            f"started {self._noun} {stored['id']!r}" if stored.get("id") else f"may have started a {self._noun}"
+        )
         if stored.get("max_tries") != self._counters.max_tries:
+            log.info("%s. The task was cleared since.", earlier)
             self.cleared_id = stored.get("id")
-            reason = f"The task was cleared: it starts over and does not continue {item}."
-            self._why_discarded = logging.INFO, reason
             return None
         if stored.get("fingerprint") != self._fingerprint:
-            reason = (
-                "The arguments of the task changed since its earlier attempt: it starts over. It does not touch "
-                f"{item}, which may still be running."
-            )
-            self._why_discarded = logging.WARNING, reason
+            log.warning("%s, which may still be running. The arguments of the task changed since.", earlier)
             return None
         record = StartRecord.from_entry(stored)
         if not self._counters.is_clear_in_doubt(stored):
             return record
-        reason = (
-            "It is unknown whether this is a retry or the task was cleared, because its retries were lowered in the "
-            f"DAG file. It does not continue {item} unless a user decides so."
+        log.warning(
+            "%s. It is unknown whether this is a retry or the task was cleared, because its retries were lowered in "
+            "the DAG file.",
+            earlier,
         )
-        self._why_discarded = logging.WARNING, reason
         return replace(record, is_saved=False, id=None, facts={})
-
-    def log_discarded(self) -> None:
-        """Log once why :meth:`load` discarded the record of an earlier attempt, if it did."""
-        if self._why_discarded is not None:
-            level, reason = self._why_discarded
-            log.log(level, "%s", reason)
-            self._why_discarded = None
 
     def save_intent(self, record: StartRecord) -> None:
         """
@@ -272,7 +259,6 @@ class TaskState:
 
         :raises MosaicTransportError: It could not be saved. Nothing may be sent then.
         """
-        self._why_discarded = None
         try:
             self._save(record)
             self.adoption.save_used(str(record.id))

@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow_provider_mosaic.api.arguments import validate_datetime, validate_seconds
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.social import Post, get_post
-from airflow_provider_mosaic.api.errors import MosaicPostFailedError, MosaicTimeoutError
+from airflow_provider_mosaic.api.errors import MosaicPostFailedError
 from airflow_provider_mosaic.api.metrics import POSTS_ENDED, count
 from airflow_provider_mosaic.api.outcomes import Outcome, post_outcome
 from airflow_provider_mosaic.api.poll_state import PollState, post_poll_state
@@ -37,6 +37,7 @@ class PostWait(CompletionWaiter[Post]):
     """The wait until a post is published or has failed."""
 
     noun = "Post"
+    not_ended = "is not published"
     key = "post_id"
     id_key = POST_ID_KEY
     kinds = ("post",)
@@ -67,13 +68,8 @@ class PostWait(CompletionWaiter[Post]):
         add_to_outlet_events(self._context, post_id=item.post_id, status=item.status, post_urls=urls)
         return item.post_id
 
-    def _timeout_error(self, item_id: str, *, is_final: bool) -> Exception:
-        means = "It may be published later: it was not withdrawn, and is not created again."
-        limit = "its timeout" if is_final else f"execution_timeout={self._context['ti'].task.execution_timeout}"
-        error = MosaicTimeoutError(
-            f"Post {item_id!r} is not published within {limit}.", items=self._last_poll, means=means
-        )
-        return fail_exception(error) if is_final else error
+    def _give_up(self, item_id: str) -> str:
+        return f"Post {item_id!r} may be published later: it was not withdrawn, and is not created again."
 
 
 def raise_unless_posted(post: Post, *, on_partial: str) -> None:

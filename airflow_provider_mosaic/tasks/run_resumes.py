@@ -66,10 +66,6 @@ class ResumeTask:
         run_id, wait = self._run_id, self.wait
         state = TaskState(self._context, kind="resume", request=run_id)
         record = state.load()
-        was_cleared = state.cleared_id == run_id
-        if not was_cleared:
-            # After a clear the task resumes the same run. The log line would deny that.
-            state.log_discarded()
         run = self._hook.get_run(run_id)
         is_retry = record is not None and record.is_saved
         if record is None or not record.is_saved:
@@ -88,7 +84,7 @@ class ResumeTask:
             resume(run, wait, deadline=record.deadline)
         elif outcome is Outcome.PENDING:
             log.info("Run %r is already %s. There is nothing to resume.", run_id, run.status)
-            if was_cleared:
+            if state.cleared_id == run_id:
                 resume_after_late_kill(run_id, wait, deadline=record.deadline)
         else:
             log.info("Run %r is %s and can't be resumed. The task continues with it.", run_id, run.status)

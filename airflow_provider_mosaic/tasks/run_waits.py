@@ -20,7 +20,6 @@ from airflow_provider_mosaic.api.errors import (
     MosaicError,
     MosaicRunCancelledError,
     MosaicRunFailedError,
-    MosaicTimeoutError,
 )
 from airflow_provider_mosaic.api.metrics import RUNS_DURATION, RUNS_ENDED, count, record_duration
 from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
@@ -44,7 +43,7 @@ from airflow_provider_mosaic.tasks.outputs import with_outputs
 from airflow_provider_mosaic.tasks.run_cancels import (
     CancelResult,
     ResumePermission,
-    cancel_at_end_of_wait,
+    cancel_and_read,
     cancel_at_kill,
 )
 from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
@@ -81,6 +80,7 @@ class RunWait(CompletionWaiter[Run]):
     """
 
     noun = "Run"
+    not_ended = "has not ended"
     key = "run_id"
     id_key = RUN_ID_KEY
     kinds = ("run", "resume")
@@ -146,12 +146,6 @@ class RunWait(CompletionWaiter[Run]):
             # request to Airflow.
             self._save_end_of_wait(run_id, kill.result)
 
-    def on_trigger_timeout(self, item_id: str) -> None:
-        """Cancel the run: it costs credits, and nothing waits for it any more."""
-        result = self._cancel_best_effort(item_id)
-        log.warning("%s", result.text)
-        self._save_end_of_wait(item_id, result)
-
     def cancel_cleared_run(self, run_id: str) -> None:
         """Cancel the run from before a clear, if its trigger never ran and could not cancel it."""
         if not self.cancels:
@@ -168,7 +162,7 @@ class RunWait(CompletionWaiter[Run]):
         if not self._options.cancel_on_kill:
             return CancelResult(f"Run {run_id!r} keeps running because cancel_on_kill=False.")
         if self._kill is None:
-            return cancel_at_end_of_wait(self.hook, run_id)
+            return cancel_and_read(self.hook, run_id)
         if self._kill.in_outage:
             return CancelResult(
                 f"Run {run_id!r} keeps running: Airflow's API server does not respond, so no user ended the task. A "
@@ -187,18 +181,13 @@ class RunWait(CompletionWaiter[Run]):
     def _timeout_error(self, item_id: str, *, is_final: bool) -> Exception:
         if self._kill is not None:
             return self._killed_error(self._kill, item_id)
+        return super()._timeout_error(item_id, is_final=is_final)
+
+    def _give_up(self, item_id: str) -> str:
+        # The run costs credits, and nothing waits for it any more.
         result = self._cancel_best_effort(item_id)
         self._save_end_of_wait(item_id, result)
-        limit = (
-            f"timeout={timedelta(seconds=self._options.timeout or 0)}"
-            if is_final
-            else f"execution_timeout={self._context['ti'].task.execution_timeout}"
-        )
-        error = MosaicTimeoutError(
-            f"Run {item_id!r} has not ended within {limit}.", items=self._last_poll, means=result.text
-        )
-        # The first attempt set the deadline: a retry would fail at once.
-        return fail_exception(error) if is_final else error
+        return result.text
 
     def _save_cancel(self, run_id: str, result: CancelResult) -> None:
         """Let a retry resume the run that this task cancelled."""
@@ -215,9 +204,9 @@ class RunWait(CompletionWaiter[Run]):
 
     # Waiting
 
-    def _saved_id(self) -> str | None:
-        self.run_to_cancel = super()._saved_id()
-        return self.run_to_cancel
+    def _follow(self, item_id: str) -> None:
+        super()._follow(item_id)
+        self.run_to_cancel = item_id
 
     def _read(self, item_id: str) -> Call[Run]:
         return get_run(item_id)
@@ -232,10 +221,6 @@ class RunWait(CompletionWaiter[Run]):
         return self._kill is not None
 
     def _wait(self, item_id: str, **options: Any) -> str:
-        self.run_to_cancel = item_id
-        if self._kill is not None:
-            # The id was unknown when the task was killed.
-            raise self._killed_error(self._kill, item_id)
         try:
             return super()._wait(item_id, **options)
         except (Exception, TaskDeferred):

@@ -41,7 +41,6 @@ def _upload(hook: MosaicHook, context: Mapping[str, Any], file: Source, kind: As
     # The stamp changes with the file: a file that changed between two attempts is uploaded again.
     state = TaskState(context, kind="upload", request=[file.shown, file.stamp, kind.value])
     record = state.load()
-    state.log_discarded()
     if record is not None and record.id is not None:
         if record.facts.get("finalized"):
             log.info("An earlier attempt uploaded %s as %s %r.", file.shown, kind.value, record.id)
