@@ -41,6 +41,7 @@ class ManualAdoption:
     def __init__(self, context: Mapping[str, Any], *, kind: str, durable: bool = True) -> None:
         ti = self._ti = context["ti"]
         self._kind = kind
+        self._noun = kind.replace("_", " ")
         self._store = task_state_store(context) if durable else None
         self._used_key = f"mosaic_{kind}_adopted"
         #: The name of the Variable.
@@ -48,15 +49,28 @@ class ManualAdoption:
         #: The key of the entry.
         self.entry = entry_key(ti.run_id, ti.map_index)
 
-    def read_unused(self) -> str | None:
+    def read(self) -> str | None:
         """
-        Return the id that a user named, unless the task adopted it before.
+        Return the id that a user named for this task instance, unless the task adopted it before.
 
         :raises MosaicValidationError: The Variable is invalid.
         :raises MosaicTransportError: The Variable could not be read.
         """
-        id = self.read()
-        if id is None or id not in self._used_ids():
+        try:
+            text = read_variable(self.variable)
+        except Exception as error:
+            event, more = f"Airflow Variable {self.variable!r} could not be read", "It may name the item of this task."
+            raise nothing_sent_error(event, error, more) from error
+        if text is None:
+            return None
+        try:
+            entries = read_entries(text)
+            if self.entry not in entries:
+                return None
+            id = validate_id(self.entry, entries[self.entry])
+        except (ValueError, MosaicValidationError) as error:
+            raise self.invalid(str(error)) from error
+        if id not in self._used_ids():
             return id
         log.warning(
             "Airflow Variable %r names %s %r, which this task adopted before. It is not adopted again. Delete the "
@@ -87,35 +101,6 @@ class ManualAdoption:
     def _used_ids(self) -> list[str]:
         stored = self._store.get(self._used_key) if self._store else None
         return list(stored["ids"]) if isinstance(stored, Mapping) and stored.get("version") == _VERSION else []
-
-    @property
-    def _noun(self) -> str:
-        return self._kind.replace("_", " ")
-
-    def read(self) -> str | None:
-        """
-        Return the id that a user named for this task instance; None if there is none.
-
-        :raises MosaicValidationError: The Variable is invalid.
-        :raises MosaicTransportError: The Variable could not be read.
-        """
-        try:
-            text = read_variable(self.variable)
-        except Exception as error:
-            event, more = f"Airflow Variable {self.variable!r} could not be read", "It may name the item of this task."
-            raise nothing_sent_error(event, error, more) from error
-        if text is None:
-            return None
-        try:
-            entries = read_entries(text)
-        except ValueError as error:
-            raise self.invalid(str(error)) from error
-        if self.entry not in entries:
-            return None
-        try:
-            return validate_id(self.entry, entries[self.entry])
-        except MosaicValidationError as error:
-            raise self.invalid(str(error)) from error
 
     def invalid(self, why: str) -> MosaicValidationError:
         """

@@ -14,7 +14,7 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -79,22 +79,16 @@ class StartRecord:
     @classmethod
     def from_entry(cls, entry: Mapping[str, Any]) -> StartRecord:
         """Return the record of an entry of the store."""
-        return cls(
-            started_at=float(entry["started_at"]),
-            id=entry.get("id"),
-            deadline=entry.get("deadline"),
-            existing_ids=None if entry.get("existing_ids") is None else tuple(entry["existing_ids"]),
-            existing_until=entry.get("existing_until"),
-            facts=entry.get("facts") or {},
-        )
+        names = {each.name for each in fields(cls)} - {"is_saved"}
+        known: dict[str, Any] = {name: value for name, value in entry.items() if name in names and value is not None}
+        if "existing_ids" in known:
+            known["existing_ids"] = tuple(known["existing_ids"])
+        return cls(**known)
 
     def as_entry(self) -> dict[str, Any]:
         """Return the record as JSON for the store, which rejects tuples."""
-        entry = asdict(self)
-        del entry["is_saved"]
-        if self.existing_ids is not None:
-            entry["existing_ids"] = list(self.existing_ids)
-        return {name: value for name, value in entry.items() if value is not None}
+        known = {name: value for name, value in vars(self).items() if name != "is_saved" and value is not None}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in known.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,14 +98,12 @@ class _Counters:
 
     A clear changes ``max_tries`` alone: it becomes the number of attempts so far plus ``retries``. If ``retries`` was
     lowered in the DAG file, the sum can be the old one.
-
-    :param clear_number: How often tasks of the DAG run were cleared; None if unknown. Airflow 3.1 does not count all
-        clears.
     """
 
     try_number: int
     max_tries: int
     retries: int
+    #: How often tasks of the DAG run were cleared; None on Airflow 3.1, which does not count all clears.
     clear_number: int | None
 
     @property
@@ -194,23 +186,25 @@ class TaskState:
             return self._possible
         if "not_started_until_try" in stored:
             return None
-        earlier = "An earlier attempt " + (
-            f"started {self._noun} {stored['id']!r}" if stored.get("id") else f"may have started a {self._noun}"
-        )
+        started = f"started {self._noun} {stored['id']!r}" if stored.get("id") else f"may have started a {self._noun}"
         if stored.get("max_tries") != self._counters.max_tries:
-            log.info("%s. The task was cleared since.", earlier)
+            log.info("The task was cleared since its earlier attempt, which %s.", started)
             self.cleared_id = stored.get("id")
             return None
         if stored.get("fingerprint") != self._fingerprint:
-            log.warning("%s, which may still be running. The arguments of the task changed since.", earlier)
+            log.warning(
+                "The arguments of the task changed since its earlier attempt, which %s. That is left as it is: it may "
+                "still be running.",
+                started,
+            )
             return None
         record = StartRecord.from_entry(stored)
         if not self._counters.is_clear_in_doubt(stored):
             return record
         log.warning(
-            "%s. It is unknown whether this is a retry or the task was cleared, because its retries were lowered in "
-            "the DAG file.",
-            earlier,
+            "An earlier attempt of the task %s. It is unknown whether this is a retry or the task was cleared, because "
+            "its retries were lowered in the DAG file.",
+            started,
         )
         return replace(record, is_saved=False, id=None, facts={})
 
@@ -246,12 +240,8 @@ class TaskState:
         return self._adoption()
 
     def adopted_id(self) -> str | None:
-        """
-        Return the id that a user named for this task. A first attempt has none.
-
-        :raises MosaicError: See :meth:`ManualAdoption.read_unused`.
-        """
-        return self.adoption.read_unused() if self._counters.try_number > 1 else None
+        """Return the id that a user named for this task: see :meth:`ManualAdoption.read`. A first attempt has none."""
+        return self.adoption.read() if self._counters.try_number > 1 else None
 
     def save_adopted(self, record: StartRecord) -> None:
         """

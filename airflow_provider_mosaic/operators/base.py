@@ -13,7 +13,6 @@ from airflow_provider_mosaic.validation import is_constant, template_markers
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-    from airflow.sdk.definitions.mappedoperator import OperatorPartial
 
     from airflow_provider_mosaic.api.errors import MosaicError
     from airflow_provider_mosaic.durable.failures import Consequences
@@ -57,16 +56,8 @@ class MosaicOperator(MosaicBaseOperator):
         self.optional = self._validate_optional(optional)
 
     @classmethod
-    def partial(cls, **kwargs: Any) -> OperatorPartial:
-        """
-        Define a mapped task. Validate the constants that its items share; the rest is validated when an item runs.
-
-        :param kwargs: The arguments that all items share.
-        :raises MosaicValidationError: A constant is wrong, or ``optional`` names an argument that can't be optional.
-        """
-        mapped = super().partial(**kwargs)
-        cls._validate_optional(mapped.kwargs.get("optional", ()))
-        return mapped
+    def _validate_partial(cls, kwargs: Mapping[str, Any]) -> None:
+        cls._validate_optional(kwargs.get("optional", ()))
 
     @classmethod
     def _validate_optional(cls, optional: Any) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,6 @@ from airflow_provider_mosaic.sensors.base import CompletionSensor
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-    from airflow.sdk.definitions.mappedoperator import OperatorPartial
     from airflow.triggers.base import StartTriggerArgs
     from typing_extensions import Unpack
 
@@ -90,17 +89,9 @@ class MosaicRunSensor(CompletionSensor):
             self.start_trigger_args = self._start_trigger_args()
 
     @classmethod
-    def partial(cls, **kwargs: Any) -> OperatorPartial:
-        """
-        Define a mapped task. Validate the constants that its items share; the rest is validated when an item runs.
-
-        :param kwargs: The arguments that all items share.
-        :raises MosaicValidationError: A constant is wrong, or is ``start_from_trigger=True``.
-        """
-        mapped = super().partial(**kwargs)
-        if mapped.kwargs.get("start_from_trigger") is True:
+    def _validate_partial(cls, kwargs: Mapping[str, Any]) -> None:
+        if kwargs.get("start_from_trigger") is True:
             _reject_mapped_start()
-        return mapped
 
     def execute(self, context: Context) -> Any:
         """Wait on a worker; or poll once, and defer."""

@@ -140,7 +140,7 @@ def cancel_and_read(hook: MosaicHook, run_id: str, pauses: Sequence[float] = _SH
             break
     accepted = f"Mosaic accepted the cancel of run {run_id!r}"
     if run is None:
-        text = f"{accepted}, but the run could not be read since. If it still runs, it costs credits: check it in the editor."
+        text = f"{accepted}, but the run could not be read since. It may cost credits: check it in the editor."
     elif run.status == RunStatus.CANCELLED:
         text = f"Run {run_id!r} is cancelled."
     elif run_outcome(run).ended:
