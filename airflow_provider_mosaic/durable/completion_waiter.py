@@ -133,8 +133,11 @@ class CompletionWaiter(ABC, Generic[S]):
         """Set the item of the wait."""
         self.item_id = item_id
 
+    def on_kill(self) -> None:
+        """Handle a kill of the task, in a signal handler."""
+
     def _stopped(self) -> bool:
-        """Return whether the task was killed."""
+        """Return whether the wait must end because the task was killed."""
         return False
 
     def wait(self, item_id: str, *, deadline: float | None, started_at: float | None = None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from airflow_provider_mosaic.api.arguments import raise_invalid
 from airflow_provider_mosaic.base import MosaicBaseOperator, is_trigger_timeout
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from airflow_provider_mosaic.tasks.posts import PostTask
     from airflow_provider_mosaic.tasks.run_resumes import ResumeTask
     from airflow_provider_mosaic.tasks.runs import RunTask
+
+    WaitingTask: TypeAlias = RunTask | ResumeTask | PostTask
 
 # Stands for a mapped argument: any text with a template, since Airflow renders the argument for each item.
 _MAPPED = "{{ mapped }}"
@@ -144,10 +146,10 @@ class WaitingOperator(MosaicOperator):
     """Base class of operators that start or resume something and wait for its end."""
 
     #: The task of this execution, for ``on_kill``. None until its arguments are validated.
-    _active: RunTask | ResumeTask | PostTask | None = None
+    _active: WaitingTask | None = None
 
     @abstractmethod
-    def _task(self, context: Context) -> RunTask | ResumeTask | PostTask:
+    def _task(self, context: Context) -> WaitingTask:
         """Return the task with its validated arguments."""
 
     def execute(self, context: Context) -> str:
@@ -185,16 +187,18 @@ class WaitingOperator(MosaicOperator):
                 return item_id
         return super().resume_execution(next_method, next_kwargs, context)
 
+    def on_kill(self) -> None:
+        """Cancel a run, within the few seconds that Airflow leaves. It costs credits; a post can't be withdrawn."""
+        if self._active is not None:
+            self._active.wait.on_kill()
+
     @contextmanager
-    def _running(self, task: RunTask | ResumeTask | PostTask, context: Context) -> Iterator[None]:
+    def _running(self, task: WaitingTask, context: Context) -> Iterator[None]:
         """Run a step of the task: turn its errors into Airflow's failures, and let a kill reach it."""
         from airflow_provider_mosaic.durable.failures import adding_consequences, fail_without_retry
 
         self._active = task
-        with (
-            adding_consequences(context, task.consequences),
-            fail_without_retry(*task.non_retryable()),
-        ):
+        with adding_consequences(context, task.consequences), fail_without_retry(*task.non_retryable()):
             yield
 
     @contextmanager
@@ -207,21 +211,6 @@ class WaitingOperator(MosaicOperator):
         with adding_consequences(context, lambda _: consequences), fail_without_retry():
             self._leave_out_empty()
             yield
-
-
-class RunWaitOperator(WaitingOperator):
-    """Base class of operators that wait for a run. A run costs credits while it runs, so a kill cancels it."""
-
-    _active: RunTask | ResumeTask | None = None
-
-    @abstractmethod
-    def _task(self, context: Context) -> RunTask | ResumeTask:
-        """Return the task with its validated arguments."""
-
-    def on_kill(self) -> None:
-        """Cancel the run, within the few seconds that Airflow leaves."""
-        if self._active is not None:
-            self._active.wait.on_kill()
 
 
 # Compare the rendered arguments of a task with what the DAG file has in their place.

@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import conf
 from airflow_provider_mosaic.api import options
 from airflow_provider_mosaic.api.run_inputs import INPUT_FORMS, validate_one_way
 from airflow_provider_mosaic.links import MosaicAgentLink, MosaicPageLink
-from airflow_provider_mosaic.operators.base import MosaicOperator, RunWaitOperator
+from airflow_provider_mosaic.operators.base import MosaicOperator, WaitingOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -33,7 +33,7 @@ _INPUTS = (
 )
 
 
-class MosaicRunAgentOperator(RunWaitOperator):
+class MosaicRunAgentOperator(WaitingOperator):
     """
     Start a run of an agent once, and wait for its end (https://docs.mosaic.so/api/agent-runs/post-agent-run).
 
@@ -166,7 +166,7 @@ class MosaicRunAgentOperator(RunWaitOperator):
         return RunTask(run_options, MosaicHook(self.mosaic_conn_id), context)
 
 
-class MosaicResumeRunOperator(RunWaitOperator):
+class MosaicResumeRunOperator(WaitingOperator):
     """
     Resume a run that failed or was cancelled, and wait for its end
     (https://docs.mosaic.so/api/agent-runs/post-agent-run-resume).

@@ -22,12 +22,15 @@ from airflow_provider_mosaic.api.errors import (
     MosaicTimeoutError,
 )
 from airflow_provider_mosaic.clients.sync_client import SyncClient
+from airflow_provider_mosaic.durable import reads
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicCancelRunOperator, MosaicResumeRunOperator
 
 GET_RUN = "/agent_run/{run_id}"
 RESUME = "/agent_run/{run_id}/resume"
 CANCEL = "/agent_run/{run_id}/cancel"
+#: The pauses that the fixtures shorten.
+PAUSES = reads._PAUSES
 WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 
 
@@ -249,13 +252,14 @@ def test_clear_of_a_deferred_task_resumes_the_run_after_the_late_kill(
 
 @needs_kills
 def test_clear_waits_a_quarter_of_a_minute_for_a_kill_that_never_comes(
-    mosaic: Emulator, run_id: str, clock: Clock
+    mosaic: Emulator, run_id: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mosaic.finish_run(run_id, "failed")
     task = resuming(run_id, deferrable=True)
     task.execute()
     task.clear()
     clock.pauses.clear()
+    monkeypatch.setattr(reads, "_PAUSES", PAUSES)
     assert isinstance(task.execute(), Deferred)
     assert sum(clock.pauses) == 15
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
