@@ -10,7 +10,7 @@ import pytest
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, AirflowSkipException
 from tasks.fakes import Deferred, StateStore, TaskRunner
-from tasks.fixtures import AGENT, Clock, InBackground, effects, sent, until
+from tasks.fixtures import AGENT, LATE_EFFECT_PAUSES, Clock, InBackground, effects, sent, until
 
 from airflow_provider_mosaic.airflow_compat import triggers_receive_kills
 from airflow_provider_mosaic.api.errors import (
@@ -29,8 +29,6 @@ from airflow_provider_mosaic.operators import MosaicCancelRunOperator, MosaicRes
 GET_RUN = "/agent_run/{run_id}"
 RESUME = "/agent_run/{run_id}/resume"
 CANCEL = "/agent_run/{run_id}/cancel"
-#: The pauses that the fixtures shorten.
-PAUSES = reads._PAUSES
 WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 
 
@@ -259,7 +257,7 @@ def test_clear_waits_a_quarter_of_a_minute_for_a_kill_that_never_comes(
     task.execute()
     task.clear()
     clock.pauses.clear()
-    monkeypatch.setattr(reads, "_PAUSES", PAUSES)
+    monkeypatch.setattr(reads, "_PAUSES", LATE_EFFECT_PAUSES)
     assert isinstance(task.execute(), Deferred)
     assert sum(clock.pauses) == 15
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}

@@ -31,6 +31,10 @@ OTHER_ACCOUNT = "c0000000-0000-4000-8000-000000000002"
 TASK_MODULES = ("run_cancels", "run_resumes", "post_waits", "youtube")
 
 
+#: The pauses of late effects, which :func:`short_pauses` shortens.
+LATE_EFFECT_PAUSES = reads._PAUSES
+
+
 class Clock:
     """A clock that a sleep advances. It really sleeps a little, so that other threads run."""
 
