@@ -186,25 +186,25 @@ class TaskState:
             return self._possible
         if "not_started_until_try" in stored:
             return None
-        started = f"started {self._noun} {stored['id']!r}" if stored.get("id") else f"may have started a {self._noun}"
+        saved = f"saved {self._noun} {stored['id']!r}" if stored.get("id") else f"saved the start of its {self._noun}"
         if stored.get("max_tries") != self._counters.max_tries:
-            log.info("The task was cleared since its earlier attempt, which %s.", started)
+            log.info("The task was cleared since its earlier attempt %s.", saved)
             self.cleared_id = stored.get("id")
             return None
         if stored.get("fingerprint") != self._fingerprint:
             log.warning(
-                "The arguments of the task changed since its earlier attempt, which %s. That is left as it is: it may "
-                "still be running.",
-                started,
+                "The arguments of the task changed since its earlier attempt %s. The task starts over. What it started "
+                "earlier may still be running.",
+                saved,
             )
             return None
         record = StartRecord.from_entry(stored)
         if not self._counters.is_clear_in_doubt(stored):
             return record
         log.warning(
-            "An earlier attempt of the task %s. It is unknown whether this is a retry or the task was cleared, because "
-            "its retries were lowered in the DAG file.",
-            started,
+            "The task's earlier attempt %s. It is unknown whether this is a retry or the task was cleared, because its "
+            "retries were lowered in the DAG file.",
+            saved,
         )
         return replace(record, is_saved=False, id=None, facts={})
 

@@ -45,7 +45,7 @@ def test_a_clear_discards_the_record_and_logs_it_once(caplog: pytest.LogCaptureF
     state(store).save_intent(RECORD)
     with caplog.at_level(logging.INFO):
         assert state(store, max_tries=3, try_number=2).load() is None
-    assert caplog.messages == ["The task was cleared since its earlier attempt, which started run 'an-id'."]
+    assert caplog.messages == ["The task was cleared since its earlier attempt saved run 'an-id'."]
 
 
 def test_only_a_clear_sets_the_cleared_id() -> None:
