@@ -280,6 +280,20 @@ def test_clear_does_not_wait_where_no_kill_can_come(
     assert clock.pauses == []
 
 
+def test_clear_with_another_run_waits_for_no_kill(
+    mosaic: Emulator, hook: MosaicHook, run_id: str, clock: Clock
+) -> None:
+    other = hook.run_agent(AGENT)
+    task = resuming(run_id, deferrable=True)
+    task.execute()
+    task.clear()
+    # The trigger from before the clear cancels the old run.
+    task.make = resuming(other, deferrable=True).make
+    clock.pauses.clear()
+    assert task.execute().kwargs["run_id"] == other
+    assert clock.pauses == []
+
+
 def test_killed_trigger_of_a_deferred_task_cancels_the_run(mosaic: Emulator, run_id: str) -> None:
     mosaic.finish_run(run_id, "failed")
     deferred = resuming(run_id, deferrable=True).execute()
