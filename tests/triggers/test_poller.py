@@ -117,8 +117,8 @@ def test_nothing_is_sent_during_a_cooldown(server: Runs) -> None:
         return [event.payload for event in await asyncio.gather(*waits)]
 
     events = run_bounded(scenario())
-    # Up to 32 requests were running already and arrived at the same time.
-    late = [when - limited_at[0] for when in server.times("/") if when > limited_at[0] + 0.5]
+    # Up to 32 requests were running already, and arrive at about the same time.
+    late = [when - limited_at[0] for when in server.times("/") if when > limited_at[0] + 1.5]
     assert min(late) >= 3.0
     # The deadline was during the cooldown: each run is read once after it.
     assert {event["outcome"] for event in events} == {"timeout"}
