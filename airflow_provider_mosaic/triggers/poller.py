@@ -208,15 +208,18 @@ class Poller:
         at_deadline: list[Wait[Any]] = []
         alone: list[Wait[Any]] = []
         runs: list[BatchedRunWait] = []
-        for wait in self._due_waits(now):
+        due = self._due_waits(now)
+        for wait in due:
             if wait.state.expired:
                 at_deadline.append(wait)
             elif isinstance(wait, BatchedRunWait) and wait not in self._unlisted:
                 runs.append(wait)
             else:
                 alone.append(wait)
+        one_by_one = {*alone, *self._leave_to_scan(runs, now)}
         self._lacks_slots = False
-        for wait in (*at_deadline, *alone, *self._leave_to_scan(runs, now)):
+        # In the order of all waits, a polled one comes last. Otherwise waits of one kind could take all slots.
+        for wait in (*at_deadline, *(wait for wait in due if wait in one_by_one)):
             if not self._has_slot(now):
                 self._lacks_slots = True
                 break
@@ -273,10 +276,16 @@ class Poller:
 
     async def _poll(self, wait: Wait[Any], *, is_audit: bool) -> None:
         """Read the subject of a wait."""
+        was_unlisted = wait in self._unlisted
+        self._unlisted.discard(wait)
         try:
             wait.record_success(await self._send(wait.read(), "single"))
         except MosaicError as error:
             wait.record_error(error)
+            if was_unlisted and isinstance(error, MosaicRateLimitError) and not wait.is_done:
+                # Its next poll does not wait for a scan either: if the server permits no more requests than a scan
+                # takes, scans alone would use them up.
+                self._unlisted.add(wait)
         except Exception as error:
             wait.set_exception(error)
         else:
@@ -288,7 +297,6 @@ class Poller:
     def _on_poll_done(self, wait: Wait[Any], _: asyncio.Task[None]) -> None:
         now = self._loop.time()
         del self._polls[wait]
-        self._unlisted.discard(wait)
         self._audit_later(wait)
         self._set_next_due(wait, now)
         if self._lacks_slots:
@@ -389,11 +397,15 @@ class Poller:
         self._strategy.record_scan(scan, now=self._loop.time())
 
     async def _read_page(self, call: Call[Page[RunningRow]]) -> tuple[Page[RunningRow], float]:
-        """Read a page, with retries: many waits depend on it. Return it, and the seconds of the last request."""
+        """Read a page, with retries: many waits depend on it. Return it, and the seconds of the requests."""
         errors = rate_limits = 0
+        seconds = 0.0
         while True:
             await asyncio.sleep(max(float(errors), self._rate_limit.cooldown_until - self._loop.time()))
             requested_at = self._loop.time()
+            if requested_at < self._rate_limit.cooldown_until:
+                # The response to another request has extended the cooldown.
+                continue
             try:
                 # Not asyncio.wait_for: see the asynchronous client.
                 with anyio.fail_after(_MAX_PAGE_SECONDS):
@@ -407,8 +419,9 @@ class Poller:
                     errors += 1
                 if errors >= _MAX_PAGE_ERRORS or rate_limits >= _MAX_PAGE_RATE_LIMITS or not error.transient:
                     raise
+                seconds += self._loop.time() - requested_at
             else:
-                return page, self._loop.time() - requested_at
+                return page, seconds + self._loop.time() - requested_at
 
     def _on_listed(self, wait: BatchedRunWait, row: RunningRow, started_at: float) -> bool:
         """Record that the list shows a run, and poll it again later. Return whether that wrote a log line."""

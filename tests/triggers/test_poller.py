@@ -20,7 +20,7 @@ from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.runs import Run
 from airflow_provider_mosaic.api.poll_state import run_poll_state
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.triggers import poller, shared_client, shared_pollers
+from airflow_provider_mosaic.triggers import MosaicSocialPostTrigger, poller, shared_client, shared_pollers
 from airflow_provider_mosaic.triggers.polled_waits import BatchedRunWait
 from airflow_provider_mosaic.triggers.poller import Poller
 
@@ -91,6 +91,11 @@ def start_waits(count: int, **options: Any) -> list[asyncio.Task[Any]]:
     return [start_wait(f"r{number}", **options) for number in range(count)]
 
 
+def start_post_wait(post_id: str) -> asyncio.Task[Any]:
+    trigger = MosaicSocialPostTrigger(post_id=post_id, poll_interval=0.05)
+    return asyncio.create_task(anext(trigger.run()))  # type: ignore[arg-type]
+
+
 def limited_once(cooldown: float, then: Callable[..., Response]) -> tuple[Callable[..., Response], list[float]]:
     """Return a handler whose first response is a 429, and the list with the time of it."""
     limited_at: list[float] = []
@@ -153,6 +158,61 @@ def test_after_a_cooldown_the_list_is_scanned_again(server: Runs) -> None:
     assert next(path for when, path in server.requests if when > limited_at[0] + 0.9) == LIST
 
 
+def test_a_page_waits_for_a_cooldown_that_starts_during_another_one(server: Runs) -> None:
+    listed = {"runs": [RUNNING | {"run_id": f"r{number}"} for number in range(40)], "next_cursor": None}
+    running = threading.Event()
+    limited_at: list[float] = []
+
+    def limited_list() -> Response:
+        if limited_at:
+            return 200, {}, listed
+        running.wait(20)
+        limited_at.append(time.time())
+        return 429, {"Retry-After": "1"}, {}
+
+    def limited_run(run_id: str) -> Response:
+        # The first wait is polled by itself. Its 429 arrives during the cooldown of the list, and extends it.
+        running.set()
+        until(lambda: limited_at)
+        time.sleep(0.3)
+        return 429, {"Retry-After": "4"}, {}
+
+    server.listing, server.run = limited_list, limited_run
+
+    async def scenario() -> None:
+        waits = start_waits(40)
+        await asyncio.to_thread(until, lambda: len(server.times(LIST)) >= 2)
+        await cancel_all(waits)
+
+    run_bounded(scenario())
+    assert server.times(LIST)[1] - limited_at[0] >= 4.0
+
+
+# Each second permits one request.
+def test_runs_end_although_the_server_permits_only_a_scan_between_two_cooldowns(server: Runs) -> None:
+    last: list[float] = []
+    lock = threading.Lock()
+
+    def limited(body: Any) -> Response:
+        with lock:
+            now = time.monotonic()
+            if last and now < last[0] + 1.0:
+                return 429, {"Retry-After": f"{last[0] + 1.0 - now:.3f}"}, {}
+            last[:] = [now]
+            return 200, {}, body
+
+    server.listing = lambda: limited({"runs": [], "next_cursor": None})
+    server.run = lambda run_id: limited({"run_id": run_id, "status": "completed"})
+
+    async def scenario() -> None:
+        waits = start_waits(12, poll_interval=0.2)
+        # The first wait is polled by itself, before the first scan.
+        await asyncio.to_thread(until, lambda: sum(wait.done() for wait in waits) >= 3, 40)
+        await cancel_all(waits)
+
+    run_bounded(scenario())
+
+
 def test_a_long_cooldown_is_logged_once_and_holds_no_slot(server: Runs, caplog: pytest.LogCaptureFixture) -> None:
     server.listing, limited_at = limited_once(60, lambda: (200, {}, {}))
 
@@ -168,6 +228,32 @@ def test_a_long_cooldown_is_logged_once_and_holds_no_slot(server: Runs, caplog: 
     # Some requests were running already.
     assert max(server.times("/")) < limited_at[0] + 0.5
     assert len([line for line in caplog.messages if "pause until" in line]) == 1
+
+
+# Slots
+
+
+def test_waits_that_are_always_due_leave_slots_to_others(server: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "_MAX_POLLS", 1)
+
+    def slow(subject_id: str) -> Response:
+        if subject_id == "r1":
+            return 200, {}, {"run_id": subject_id, "status": "completed"}
+        time.sleep(0.02)
+        return 200, {}, {"post_id": subject_id, "status": "scheduled"}
+
+    server.run = slow
+
+    async def scenario() -> str:
+        waits = [start_post_wait(f"p{number}") for number in range(20)]
+        await asyncio.to_thread(until, lambda: len(server.requests) >= 20)
+        run = start_wait("r1")
+        try:
+            return str((await asyncio.wait_for(asyncio.shield(run), 10)).payload["status"])
+        finally:
+            await cancel_all([*waits, run])
+
+    assert run_bounded(scenario()) == "completed"
 
 
 # Outages
@@ -267,6 +353,31 @@ def test_an_unexpected_exception_of_a_scan_ends_no_wait_and_is_logged(
     assert [event["status"] for event in events] == ["completed"] * 12
     (line,) = [record for record in caplog.records if "polled one by one" in record.message]
     assert line.exc_info
+
+
+def test_failed_requests_count_as_time_of_a_scan(
+    server: Runs, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(poller, "_MAX_SCAN_SECONDS", 0.8)
+    page = itertools.count()
+
+    def every_second_one_fails() -> Response:
+        number = next(page)
+        if number % 2 == 0:
+            time.sleep(0.5)
+            return 504, {}, {}
+        return 200, {}, {"runs": [RUNNING | {"run_id": f"r{number}"}], "next_cursor": f"{number}"}
+
+    server.listing = every_second_one_fails
+
+    async def scenario() -> None:
+        waits = start_waits(40)
+        await asyncio.to_thread(until, lambda: any("took too long" in line for line in caplog.messages))
+        await cancel_all(waits)
+
+    with caplog.at_level(logging.INFO):
+        run_bounded(scenario())
+    assert len(server.times(LIST)) == 4
 
 
 # Three scans, two seconds between them.
