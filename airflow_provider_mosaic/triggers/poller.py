@@ -218,7 +218,7 @@ class Poller:
                 alone.append(wait)
         one_by_one = {*alone, *self._leave_to_scan(runs, now)}
         self._lacks_slots = False
-        # In the order of all waits, a polled one comes last. Otherwise waits of one kind could take all slots.
+        # Each poll moves its wait to the end of all waits. Their order therefore gives each of them a slot in turn.
         for wait in (*at_deadline, *(wait for wait in due if wait in one_by_one)):
             if not self._has_slot(now):
                 self._lacks_slots = True
@@ -283,8 +283,8 @@ class Poller:
         except MosaicError as error:
             wait.record_error(error)
             if was_unlisted and isinstance(error, MosaicRateLimitError) and not wait.is_done:
-                # Its next poll does not wait for a scan either: if the server permits no more requests than a scan
-                # takes, scans alone would use them up.
+                # Its next poll does not wait for a scan. Otherwise scans could use up all requests that the server
+                # permits, and no run would end.
                 self._unlisted.add(wait)
         except Exception as error:
             wait.set_exception(error)
@@ -404,7 +404,7 @@ class Poller:
             await asyncio.sleep(max(float(errors), self._rate_limit.cooldown_until - self._loop.time()))
             requested_at = self._loop.time()
             if requested_at < self._rate_limit.cooldown_until:
-                # The response to another request has extended the cooldown.
+                # The response to another request extended the cooldown.
                 continue
             try:
                 # Not asyncio.wait_for: see the asynchronous client.
