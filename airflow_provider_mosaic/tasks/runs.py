@@ -211,10 +211,27 @@ class StartRun(CreateOnce):
 
     def can_continue(self, record: StartRecord) -> bool:
         """Return whether to continue with the run of an earlier attempt, and resume it if necessary."""
-        if self._continue_run(record):
+        run_id = str(record.id)
+        try:
+            run = read_started(self._hook, get_run(run_id), name=f"Run {run_id!r}", started_at=record.started_at)
+        except MosaicNotFoundError:
+            log.warning("Run %r of an earlier attempt does not exist any more. Starting a new one.", run_id)
+            self._wait.item_id = None
+            return False
+        outcome = run_outcome(run).outcome
+        failed = outcome is Outcome.FAILED or (outcome is Outcome.PARTIAL and self._options.on_partial == "fail")
+        if not failed:
+            log.info("Continuing with run %r of an earlier attempt, which is %s.", run_id, run.status)
             return True
-        self._wait.item_id = None
-        return False
+        self._wait.fail_if_cancelled_elsewhere(run)
+        if self._options.on_retry == "new":
+            log.info("Run %r of an earlier attempt is %s. Starting a new one.", run_id, run.status)
+            self._wait.item_id = None
+            return False
+        if self._options.on_retry == "fail":
+            raise self._wait.failure(run, "It is not resumed, because on_retry='fail'.")
+        resume(run, self._wait, deadline=record.deadline)
+        return True
 
     def on_started(self, id: str) -> None:
         """Push the id and the link."""
@@ -245,27 +262,6 @@ class StartRun(CreateOnce):
         runs = list_runs(self._options.agent_id, created_from=datetime.fromtimestamp(moment, timezone.utc))
         # A run that is missing in the list would be started again: read the whole list, or fail.
         return self._hook.iterate(runs.all_or_error(most_pages=_MOST_PAGES))
-
-    def _continue_run(self, record: StartRecord) -> bool:
-        run_id = str(record.id)
-        try:
-            run = read_started(self._hook, get_run(run_id), name=f"Run {run_id!r}", started_at=record.started_at)
-        except MosaicNotFoundError:
-            log.warning("Run %r of an earlier attempt does not exist any more. Starting a new one.", run_id)
-            return False
-        outcome = run_outcome(run).outcome
-        failed = outcome is Outcome.FAILED or (outcome is Outcome.PARTIAL and self._options.on_partial == "fail")
-        if not failed:
-            log.info("Continuing with run %r of an earlier attempt, which is %s.", run_id, run.status)
-            return True
-        self._wait.fail_if_cancelled_elsewhere(run)
-        if self._options.on_retry == "new":
-            log.info("Run %r of an earlier attempt is %s. Starting a new one.", run_id, run.status)
-            return False
-        if self._options.on_retry == "fail":
-            raise self._wait.failure(run, "It is not resumed, because on_retry='fail'.")
-        resume(run, self._wait, deadline=record.deadline)
-        return True
 
 
 def _require_credits(hook: MosaicHook, min_credits: float, *, on_short: str) -> None:
