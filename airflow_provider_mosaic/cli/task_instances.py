@@ -141,10 +141,11 @@ def _replace_value(name: str, saved: _Saved | None, value: str) -> bool:
     from sqlalchemy import insert, update
     from sqlalchemy.exc import IntegrityError
 
-    new = Variable(key=name, val=value, description="Written by `airflow mosaic runs adopt`: what tasks continue with.")
+    description = "Written by `airflow mosaic runs adopt`: what tasks continue with."
+    new = Variable(key=name, val=value, description=description)  # type: ignore[no-untyped-call]
     # Without the class, which would encrypt the encrypted value.
     table = Variable.__table__
-    columns = {"val": new._val, "description": new.description, "is_encrypted": new.is_encrypted}
+    columns = {"val": new._val, "description": description, "is_encrypted": new.is_encrypted}
     try:
         with create_session() as session:
             if saved is None:
