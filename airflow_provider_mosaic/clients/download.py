@@ -29,7 +29,7 @@ from airflow_provider_mosaic.api.metrics import BYTES_DOWNLOADED, count
 from airflow_provider_mosaic.api.retries import DEFAULT_RETRIES, RetryPolicy
 from airflow_provider_mosaic.clients.destinations import Destination, PartialFile
 from airflow_provider_mosaic.clients.error_mapper import ResponseTooSlow
-from airflow_provider_mosaic.clients.file_info import PLAYLIST, FileInfo, file_info, starts_playlist
+from airflow_provider_mosaic.clients.file_info import PLAYLIST, FileInfo, file_info, problem_of_content
 from airflow_provider_mosaic.clients.progress import TransferProgress, format_size
 from airflow_provider_mosaic.clients.signed_urls import TRANSFER_ERRORS, open_url, origin, transfer_error
 from airflow_provider_mosaic.clients.storage_responses import read_error_response
@@ -364,8 +364,8 @@ class _Download:
                 raise self._reader.interruption_by(error) from None
             if not block:
                 break
-            if not self._received and starts_playlist(block):
-                self._reader.raise_not_a_file(PLAYLIST, response.status_code)
+            if not self._received and (problem := problem_of_content(block)):
+                self._reader.raise_not_a_file(problem, response.status_code)
             is_fast = time.monotonic() - started < _SLOW * len(block) / _BLOCK_SIZE
             block_size = _BLOCK_SIZE if is_fast else _SMALL_BLOCK_SIZE
             if self._max_bytes is not None and self._received + len(block) > self._max_bytes:
