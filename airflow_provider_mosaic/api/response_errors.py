@@ -3,7 +3,7 @@ The exception for a response that reports a failure: what happened, what it mean
 
 - The status decides. Codes of 2025 refine a 403.
 - An effect is unknown after a 408 and a 5xx, except a 503 with ``Retry-After``: the server rejected that before any
-  work.
+  work, as it does with a 425 (https://www.rfc-editor.org/rfc/rfc8470#section-5.2).
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ _MEANINGS: Mapping[int, tuple[type[MosaicError], str, str]] = {
     409: (MosaicConflictError, "", "The current state of the run, post or asset does not allow this. Check it first."),
     413: (MosaicValidationError, "", "Use a smaller or shorter file."),
     422: (MosaicValidationError, "", _FIX_REQUEST),
+    425: (MosaicServerError, "", ""),
     429: (MosaicRateLimitError, "Too many requests. Nothing was done.", ""),
 }
 _SERVER_FAILED = (MosaicServerError, "The server failed. This may be temporary.", "")
@@ -88,7 +89,7 @@ def error_for(
         if 400 <= status < 500
         else (MosaicResponseError, "The API does not document this status.", "")
     )
-    if status == 503 and facts["retry_after"] is not None:
+    if status == 425 or (status == 503 and facts["retry_after"] is not None):
         means = "Nothing was done."
         facts["effect_unknown"] = False
     return call.error(kind, f"returned {status}{reason}.", means=means, to_do=to_do, **facts)

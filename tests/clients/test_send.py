@@ -65,6 +65,7 @@ REJECTED: dict[str, Reply] = {
     "429 with a date": answer(
         429, HTML, Retry_After=format_datetime(datetime.now(timezone.utc) + timedelta(seconds=90))
     ),
+    "425": answer(425),
     "503 with a number": answer(503, HTML, Retry_After="3"),
     "503 with a date": answer(503, HTML, Retry_After="Wed, 21 Oct 2015 07:28:00 GMT"),
 }
