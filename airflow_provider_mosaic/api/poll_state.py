@@ -62,7 +62,8 @@ NOT_FOUND_GRACE = 120.0
 UNKNOWN_STATUS_TIMEOUT = 3600.0
 _FIRST_PAUSE = 2.0
 _PAUSE_FACTOR = 1.5
-_REFUSALS = (
+#: Errors of a request that Mosaic refused.
+REFUSALS = (
     MosaicAuthenticationError,
     MosaicPermissionError,
     MosaicValidationError,
@@ -83,7 +84,7 @@ def is_refusal(error: MosaicError) -> bool:
         return True
     if isinstance(error, MosaicResponseError):
         return not error.transient
-    return isinstance(error, _REFUSALS) and (error.status is not None or error.transient)
+    return isinstance(error, REFUSALS) and (error.status is not None or error.transient)
 
 
 @dataclass(eq=False)
