@@ -106,12 +106,20 @@ def save_adoption(task: TaskInstanceFacts, item_id: str) -> None:
         value = json.dumps({**entries, key: item_id}, ensure_ascii=False)
         if _replace_value(name, saved, value):
             break
-    if Variable.get(name, default_var=None) != value:
+    # Another command may have added an entry since.
+    if _entry_in(Variable.get(name, default_var=None), key) != item_id:
         raise MosaicValidationError(
             f"Airflow Variable {name!r} is defined by the environment or by a secrets backend, which Airflow reads "
             "before its database.",
             to_do=f"Set it there to {value}.",
         )
+
+
+def _entry_in(text: str | None, key: str) -> Any:
+    try:
+        return None if text is None else read_entries(text).get(key)
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)

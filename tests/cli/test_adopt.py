@@ -132,6 +132,7 @@ def test_a_database_without_tables_is_an_error_of_two_lines(run: Run, tmp_path: 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("when", ["between read and write", "after the write"])
 @pytest.mark.parametrize("exists", [False, True], ids=["new Variable", "existing Variable"])
 def test_two_commands_at_once_keep_both_entries(
     run: Run,
@@ -140,6 +141,7 @@ def test_two_commands_at_once_keep_both_entries(
     hook: MosaicHook,
     monkeypatch: pytest.MonkeyPatch,
     exists: bool,
+    when: str,
 ) -> None:
     name = "mosaic_adopt.nightly.mapped"
     mosaic_run_id = hook.run_agent(AGENT)
@@ -148,11 +150,11 @@ def test_two_commands_at_once_keep_both_entries(
     real = task_instances._replace_value
 
     def replace_value(*arguments: Any) -> bool:
-        # The other command runs between the read and the write of this one.
         monkeypatch.setattr(task_instances, "_replace_value", real)
+        written = real(*arguments) if when == "after the write" else None
         adopted = run("runs", "adopt", "nightly", "mapped", dag_run_id, mosaic_run_id, "--map-index", "1")
         assert adopted.status == 0, adopted.err
-        return real(*arguments)
+        return real(*arguments) if written is None else written
 
     monkeypatch.setattr(task_instances, "_replace_value", replace_value)
     done = run("runs", "adopt", "nightly", "mapped", dag_run_id, mosaic_run_id, "--map-index", "0")
