@@ -18,7 +18,7 @@ from tasks.task_runs import post_task, rendered, run_task
 
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicDownloadOutputsOperator, MosaicUploadOperator
-from airflow_provider_mosaic.tasks import asset_events
+from airflow_provider_mosaic.tasks import items
 
 EDITED = Asset("edited")
 OTHER = Asset(uri="s3://bucket/films", name="films")
@@ -108,7 +108,7 @@ def test_event_that_cannot_be_described_fails_no_task(caplog: pytest.LogCaptureF
 _REPORT = """
 import sys
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.tasks.asset_events import report_lineage
+from airflow_provider_mosaic.tasks.items import report_lineage
 before = set(sys.modules)
 report_lineage(MosaicHook(), inputs=["/films/in.mp4"], outputs=["s3://bucket/out.mp4", "relative/out.mp4"])
 print(any(name.startswith("airflow.providers.amazon") for name in set(sys.modules) - before))
@@ -152,7 +152,7 @@ def test_lineage_that_cannot_be_reported_fails_no_task(
     def broken() -> None:
         raise RuntimeError("no lineage")
 
-    monkeypatch.setattr(asset_events, "has_lineage_readers", broken)
+    monkeypatch.setattr(items, "has_lineage_readers", broken)
     caplog.set_level(logging.WARNING)
     film = tmp_path / "film.mp4"
     film.write_bytes(b"0" * 1000)
