@@ -1,21 +1,17 @@
 """
-Tell Airflow what a task read and made: in the events of its outlets, and to the readers of hook lineage.
+Describe what a task made in the events of its outlets. Nothing here fails a task.
 
 A DAG that is scheduled on the outlet finds ids, counts and URIs in the event, and needs no XCom. Links that are signed
-are left out. Nothing here fails a task.
+are left out.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_mosaic.airflow_compat import has_lineage_readers
-from airflow_provider_mosaic.api.arguments import uri_scheme
 from airflow_provider_mosaic.api.redaction import one_line
-from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 log = logging.getLogger(__name__)
 
@@ -46,32 +42,3 @@ def add_to_outlet_events(context: Mapping[str, Any], **facts: Any) -> None:
             type(error).__name__,
             one_line(str(error)),
         )
-
-
-def report_lineage(hook: MosaicHook, *, inputs: Iterable[str] = (), outputs: Iterable[str] = ()) -> None:
-    """
-    Report files to Airflow's hook lineage, for example for OpenLineage. Without a reader of it, nothing happens.
-
-    :param inputs: Paths, or URIs without credentials, of the files that the task read.
-    :param outputs: The same for the files that it wrote.
-    """
-    try:
-        if not has_lineage_readers():
-            return
-        from airflow.providers.common.compat.sdk import get_hook_lineage_collector
-
-        collector = get_hook_lineage_collector()
-        for location in inputs:
-            collector.add_input_asset(context=hook, uri=_uri(location))
-        for location in outputs:
-            collector.add_output_asset(context=hook, uri=_uri(location))
-    except Exception as error:
-        log.warning(
-            "The files of this task were not reported to hook lineage (%s: %s). The task continues.",
-            type(error).__name__,
-            one_line(str(error)),
-        )
-
-
-def _uri(location: str) -> str:
-    return location if uri_scheme(location) else Path(location).absolute().as_uri()

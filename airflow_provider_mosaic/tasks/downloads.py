@@ -28,8 +28,9 @@ from airflow_provider_mosaic.clients.progress import format_size
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.hooks.paths import DownloadDirectory
 from airflow_provider_mosaic.links import push_agent_link
-from airflow_provider_mosaic.tasks.asset_events import add_to_outlet_events, report_lineage
+from airflow_provider_mosaic.tasks.asset_events import add_to_outlet_events
 from airflow_provider_mosaic.tasks.items import push_run_item
+from airflow_provider_mosaic.tasks.lineage import mosaic_uris, report_lineage
 from airflow_provider_mosaic.tasks.outputs import with_outputs
 
 log = logging.getLogger(__name__)
@@ -122,7 +123,8 @@ class DownloadTask:
         uris = [redact(path) for path in paths]
         size = sum(self._sizes.values())
         add_to_outlet_events(context, run_id=self._run_id, files=uris, file_count=len(uris), size=size)
-        report_lineage(self._hook, outputs=uris)
+        output_ids = (file.output.output_id for file in names)
+        report_lineage(self._hook, inputs=mosaic_uris(self._hook, "outputs", output_ids), outputs=uris)
         return paths
 
     def _files(self, run: Run) -> list[_File]:

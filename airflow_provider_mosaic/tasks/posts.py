@@ -45,6 +45,7 @@ from airflow_provider_mosaic.durable.xcoms import push_xcom
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks.asset_events import add_to_outlet_events
 from airflow_provider_mosaic.tasks.items import push_post_item
+from airflow_provider_mosaic.tasks.lineage import mosaic_uris
 from airflow_provider_mosaic.tasks.outputs import with_outputs
 from airflow_provider_mosaic.tasks.post_waits import (
     POST_ID_KEY,
@@ -114,7 +115,7 @@ class PostTask:
     def __init__(self, options: PostOptions, hook: MosaicHook) -> None:
         self.options = options
         self.hook = hook
-        self.wait = PostWait(options, hook)
+        self.wait = PostWait(options, hook, inputs=self._lineage_inputs)
 
     def start(self, context: Mapping[str, Any]) -> str:
         """Create the post or continue with that of an earlier attempt. Wait for it if requested. Return its id."""
@@ -126,6 +127,13 @@ class PostTask:
             # The response shows the end of the post, so the task fails or succeeds by it without a wait.
             return self.wait.finish(context, response)
         return self.wait.wait(context, str(record.id), deadline=record.deadline, started_at=record.started_at)
+
+    def _lineage_inputs(self) -> Iterator[str]:
+        """Yield the URIs of the outputs that the post shows. Read the run if the post shows all of them."""
+        options = self.options
+        if options.run_id is not None:
+            output_ids = options.output_ids or self.hook.get_run(options.run_id).output_ids
+            yield from mosaic_uris(self.hook, "outputs", output_ids)
 
     def non_retryable(self, context: Mapping[str, Any]) -> tuple[type[MosaicError], ...]:
         """Return more errors that a retry would meet again. The wait itself handles the failures of a post."""
@@ -237,6 +245,8 @@ class CreatePost(CreateOnce):
         add_to_outlet_events(self._context, post_id=id)
         push_xcom(self._context, POST_ID_KEY, id, subject=f"post {id!r}")
         push_post_item(self._context, self._hook, id)
+        if not self._options.wait_for_completion:
+            self._wait.report_lineage(id)
         if self.response is not None:
             push_post_urls(self._context, self.response)
 

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
+from itertools import chain
 from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, TaskDeferred
@@ -37,6 +38,7 @@ from airflow_provider_mosaic.hooks.mosaic import MosaicHook, cancel_with_timeout
 from airflow_provider_mosaic.links import push_agent_link
 from airflow_provider_mosaic.tasks.asset_events import add_to_outlet_events
 from airflow_provider_mosaic.tasks.items import NEEDS_CREDITS_KEY, OUTPUT_IDS_KEY, STATUS_KEY, push_run_item
+from airflow_provider_mosaic.tasks.lineage import mosaic_uris, report_lineage
 from airflow_provider_mosaic.tasks.outputs import with_outputs
 from airflow_provider_mosaic.tasks.resume_permission import ResumePermission
 from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
@@ -58,6 +60,7 @@ class RunWait(CompletionWaiter[Run]):
 
     :param advise: Returns what a user can do about a failed run; empty for the usual advice.
     :param durable: Whether anything is saved for the next attempt.
+    :param inputs: Returns the URIs of what the run reads, for lineage.
     """
 
     noun = "Run"
@@ -72,10 +75,12 @@ class RunWait(CompletionWaiter[Run]):
         *,
         advise: Callable[[Mapping[str, Any], Run], str] = lambda *_: "",
         durable: bool = True,
+        inputs: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         super().__init__(options, hook)
         self._advise = advise
         self._durable = durable
+        self._inputs = inputs
         #: The run that a kill cancels at once. The run of an earlier attempt is none until the wait for it starts: the
         #: task may resume or replace it before, and the wait must cancel what comes of that.
         self.active_run_id: str | None = None
@@ -256,6 +261,7 @@ class RunWait(CompletionWaiter[Run]):
         """Push the status and outputs. Return the id of a run that succeeded, else raise or skip."""
         run = with_outputs(self._hook, item)
         push_end(context, run)
+        self.report_lineage(run.agent_id, run.output_ids)
         if run.status == RunStatus.CANCELLED and self._killed:
             raise self._killed_error(context, run.run_id)
         self.fail_if_cancelled_elsewhere(context, run)
@@ -279,6 +285,14 @@ class RunWait(CompletionWaiter[Run]):
             output_count=len(run.outputs),
         )
         return run.run_id
+
+    def report_lineage(self, agent_id: str | None, output_ids: Iterable[str] = ()) -> None:
+        """Report the agent and the inputs of the run, and its outputs."""
+        report_lineage(
+            self._hook,
+            inputs=chain(mosaic_uris(self._hook, "agents", [agent_id]), self._inputs()),
+            outputs=mosaic_uris(self._hook, "outputs", output_ids),
+        )
 
     def _timeout_error(self, context: Mapping[str, Any], item_id: str, *, is_final: bool) -> Exception:
         if self._killed:

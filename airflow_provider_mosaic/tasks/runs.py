@@ -44,6 +44,7 @@ from airflow_provider_mosaic.durable.task_state import (
 from airflow_provider_mosaic.hooks.endpoint_methods import with_node_ids
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks.existing_runs import resume, resume_after_late_kill
+from airflow_provider_mosaic.tasks.lineage import mosaic_uris
 from airflow_provider_mosaic.tasks.run_waits import RUN_ID_KEY, RunWait, push_run
 from airflow_provider_mosaic.webhook_address import webhook_url
 
@@ -85,21 +86,32 @@ class RunTask:
     def __init__(self, options: RunOptions, hook: MosaicHook) -> None:
         self.options = options
         self.hook = hook
-        self.wait = RunWait(options, hook, advise=self._advice_without_retry, durable=options.durable)
+        self.wait = RunWait(
+            options, hook, advise=self._advice_without_retry, durable=options.durable, inputs=self._lineage_inputs
+        )
 
     def start(self, context: Mapping[str, Any]) -> str:
         """Start a run or continue with that of an earlier attempt, then wait for it. Return its id."""
-        options = self.options
         with publishing_not_started(context, "run"):
-            # The address of the receiver inside Airflow is added before the request is sent.
-            no_address = {"callback_url": None} if options.webhooks_to_airflow else {}
-            call = start_run(options.agent_id, **{**options.inputs, **no_address})
+            call = self._call()
         creation = StartRun(self, context, call)
         record = creation.ensure()
         run_id = str(record.id)
         if creation.state.cleared_id == run_id:
             resume_after_late_kill(self.hook, run_id, self.wait, context, deadline=record.deadline)
         return self.wait.wait(context, run_id, deadline=record.deadline, started_at=record.started_at)
+
+    def _call(self) -> Call[str]:
+        """Return the start of the run. The address of the receiver inside Airflow is added before it is sent."""
+        no_address = {"callback_url": None} if self.options.webhooks_to_airflow else {}
+        return start_run(self.options.agent_id, **{**self.options.inputs, **no_address})
+
+    def _lineage_inputs(self) -> Iterator[str]:
+        """Yield the URIs of the assets and of the earlier outputs that the run reads."""
+        body = self._call().body
+        for sources in (body, *body.get("video_inputs", ())):
+            yield from mosaic_uris(self.hook, "assets", sources.get("video_ids", ()))
+            yield from mosaic_uris(self.hook, "outputs", sources.get("node_render_ids", ()))
 
     def non_retryable(self, context: Mapping[str, Any]) -> tuple[type[MosaicError], ...]:
         """Return the errors of a run that a retry would meet again."""
@@ -223,6 +235,7 @@ class StartRun(CreateOnce):
         """Push the id and the link."""
         self._wait.item_id = id
         push_run(self._context, self._hook, id, self._options.agent_id)
+        self._wait.report_lineage(self._options.agent_id)
 
     def on_cleared(self, id: str) -> None:
         """Cancel the run from before the clear."""
