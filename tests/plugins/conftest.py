@@ -34,7 +34,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, mosaic_process: Emulator) -
     """Run an API server. It takes ten seconds to start."""
     connection = mosaic_process.airflow_connection()
     # After an error, the API server sends no request with a connection for a while.
-    connections = {"mosaic_default": connection, "mosaic_slow": connection, "mosaic_limited": connection}
+    conn_ids = ("mosaic_default", "mosaic_slow", "mosaic_limited", "mosaic_named", "mosaic_unnamed")
+    connections = dict.fromkeys(conn_ids, connection)
     with ApiServer(tmp_path_factory.mktemp("airflow"), connections=connections) as server:
         yield server
 
