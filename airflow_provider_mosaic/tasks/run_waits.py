@@ -261,7 +261,7 @@ class RunWait(CompletionWaiter[Run]):
         """Push the status and outputs. Return the id of a run that succeeded, else raise or skip."""
         run = with_outputs(self._hook, item)
         push_end(context, run)
-        self.report_lineage(run.agent_id, run.output_ids)
+        self.report_lineage(agent_id=run.agent_id, output_ids=run.output_ids)
         if run.status == RunStatus.CANCELLED and self._killed:
             raise self._killed_error(context, run.run_id)
         self.fail_if_cancelled_elsewhere(context, run)
@@ -286,8 +286,8 @@ class RunWait(CompletionWaiter[Run]):
         )
         return run.run_id
 
-    def report_lineage(self, agent_id: str | None, output_ids: Iterable[str] = ()) -> None:
-        """Report the agent and the inputs of the run, and its outputs."""
+    def report_lineage(self, *, agent_id: str | None = None, output_ids: Iterable[str] = ()) -> None:
+        """Report the agent, the inputs and the outputs of the run, as far as they are known."""
         report_lineage(
             self._hook,
             inputs=chain(mosaic_uris(self._hook, "agents", [agent_id]), self._inputs()),

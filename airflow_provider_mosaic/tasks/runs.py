@@ -107,7 +107,8 @@ class RunTask:
         return start_run(self.options.agent_id, **{**self.options.inputs, **no_address})
 
     def _lineage_inputs(self) -> Iterator[str]:
-        """Yield the URIs of the assets and of the earlier outputs that the run reads."""
+        """Yield the URIs of the agent, the assets and the earlier outputs that the run reads."""
+        yield from mosaic_uris(self.hook, "agents", [self.options.agent_id])
         body = self._call().body
         for sources in (body, *body.get("video_inputs", ())):
             yield from mosaic_uris(self.hook, "assets", sources.get("video_ids", ()))
@@ -235,7 +236,7 @@ class StartRun(CreateOnce):
         """Push the id and the link."""
         self._wait.item_id = id
         push_run(self._context, self._hook, id, self._options.agent_id)
-        self._wait.report_lineage(self._options.agent_id)
+        self._wait.report_lineage()
 
     def on_cleared(self, id: str) -> None:
         """Cancel the run from before the clear."""
