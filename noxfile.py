@@ -64,6 +64,8 @@ ALL_PAIRS = [
 UNIT = "not airflow and not alone and not exhaustive and not browser"
 # Tests wait for most of their time: four processes keep two cores busy.
 PARALLEL = ("-n", "4", "--dist", "worksteal")
+# Each process has an Airflow of its own.
+PARALLEL_AIRFLOWS = ("-n", "2", "--dist", "loadgroup", "-m", "airflow and not bursts")
 #: Tests of what touches Airflow.
 COMPATIBILITY_TESTS = (
     "tests/airflow/test_discovery.py",
@@ -193,7 +195,7 @@ def compatibility(session: nox.Session, airflow: str) -> None:
     install_wheels(session, constraint=f"airflow-{airflow}")
     pytest(session, *PARALLEL, "-m", UNIT, *COMPATIBILITY_TESTS)
     if airflow != NEWEST:
-        pytest(session, "-m", "airflow and not bursts", *REAL_AIRFLOW_TESTS)
+        pytest(session, *PARALLEL_AIRFLOWS, *REAL_AIRFLOW_TESTS)
 
 
 @nox.session(python=PYTHONS[0])
@@ -208,7 +210,7 @@ def next_airflow(session: nox.Session) -> None:
     """Run all tests on the pre-release of Airflow in constraints/next.in."""
     install_wheels(session, constraint="next")
     pytest(session, *PARALLEL, "-m", UNIT)
-    pytest(session, "-m", "airflow and not bursts", *REAL_AIRFLOW_TESTS)
+    pytest(session, *PARALLEL_AIRFLOWS, *REAL_AIRFLOW_TESTS)
 
 
 @nox.session(python=PYTHON)

@@ -141,19 +141,19 @@ class _Session(requests.Session):
         Even with ``allow_redirects=False`` requests reads the whole body of a redirect and prepares the next request.
         """
 
-    def merge_environment_settings(self, url: Any, *args: Any, **kwargs: Any) -> Any:
-        """Raise our error for a proxy that can't be used: requests has a different error for each cause."""
-        proxy_for(str(url))
-        return super().merge_environment_settings(url, *args, **kwargs)
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        """Take the proxy from the environment by the rule of both transports, and nothing else."""
+        proxy = proxy_for(str(url))
+        return super().merge_environment_settings(url, {"all": proxy} if proxy else proxies, stream, verify, cert)
 
 
 def open_session() -> requests.Session:
     """Open a session that uses the environment's proxies and certificate authorities, but no passwords of its own."""
     redact_library_logs()
     session = _Session()
+    # Otherwise requests would read ~/.netrc and overwrite the Authorization header.
+    session.trust_env = False
     session.verify = ca_bundle() or True
-    # Without auth, requests would read ~/.netrc and overwrite the Authorization header.
-    session.auth = lambda prepared: prepared
     session.headers.clear()
     for scheme in ("https://", "http://"):
         session.mount(scheme, StallTimeoutAdapter())
