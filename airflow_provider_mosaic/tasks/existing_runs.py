@@ -87,7 +87,8 @@ class ResumeTask:
         else:
             is_retry = True
         push_run(context, self._hook, run_id, run.agent_id)
-        self.wait.report_lineage(agent_id=run.agent_id)
+        if not self._options.wait_for_completion:
+            self.wait.report_lineage(agent_id=run.agent_id)
         outcome = run_outcome(run).outcome
         if outcome is Outcome.FAILED:
             if is_retry:

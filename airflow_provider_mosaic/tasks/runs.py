@@ -236,7 +236,8 @@ class StartRun(CreateOnce):
         """Push the id and the link."""
         self._wait.item_id = id
         push_run(self._context, self._hook, id, self._options.agent_id)
-        self._wait.report_lineage()
+        if not self._options.wait_for_completion:
+            self._wait.report_lineage()
 
     def on_cleared(self, id: str) -> None:
         """Cancel the run from before the clear."""
