@@ -40,18 +40,18 @@ hypothesis.settings.load_profile("tests")
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 
-#: Files whose tests take minutes. They run beside the others, with an Airflow of their own process.
-LONG_FILES = frozenset({"test_finished_runs.py", "test_webhooks.py"})
+#: Files whose tests share a second Airflow. They take about as long as the files that share the first one.
+SECOND_AIRFLOW = frozenset({"test_dag_run_ends.py", "test_exits.py", "test_finished_runs.py", "test_webhooks.py"})
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Assign the groups of `make e2e`: tests that share one Airflow, long files, and tests that start their own."""
+    """Assign the groups of `make e2e`: tests that share one of two Airflows, and tests that start their own."""
     for item in items:
         if item.get_closest_marker("airflow"):
             shared = "airflow" in getattr(item, "fixturenames", ())
-            group = "long" if item.path.name in LONG_FILES else "shared Airflow" if shared else "own Airflow"
-            item.add_marker(pytest.mark.xdist_group(group))
+            name = "second Airflow" if item.path.name in SECOND_AIRFLOW else "first Airflow"
+            item.add_marker(pytest.mark.xdist_group(name if shared else "own Airflow"))
 
 
 _EVIDENCE = pytest.StashKey[Counter[str]]()
