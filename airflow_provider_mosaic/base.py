@@ -35,13 +35,18 @@ class MosaicBaseOperator(BaseOperator):
         Define a mapped task. Validate the constants that its items share; the rest is validated when an item runs.
 
         :param kwargs: The arguments that all items share.
-        :raises MosaicValidationError: A constant is wrong.
+        :raises MosaicValidationError: A constant is wrong, or can't be shared by the items.
         """
         mapped = super().partial(**kwargs)
         validate_constants(cls._options, kwargs, template_fields=cls.template_fields, dag=mapped.kwargs["dag"])
+        cls._validate_partial(mapped.kwargs)
         if mapped.kwargs.get("map_index_template") is None and "map_index_template" not in kwargs:
             mapped.kwargs["map_index_template"] = default_template(mapped.kwargs["dag"])
         return mapped
+
+    @classmethod
+    def _validate_partial(cls, kwargs: Mapping[str, Any]) -> None:
+        """Raise if the arguments that the items of a mapped task share, with ``default_args``, are wrong."""
 
     def row_label(self, ti: Any) -> str:
         """Return the label of a row of a mapped task, for its ``map_index_template``."""

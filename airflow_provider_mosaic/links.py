@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from airflow.sdk import BaseOperatorLink
@@ -12,13 +10,6 @@ from airflow.sdk import BaseOperatorLink
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.types import TaskInstanceKey
-
-    from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-
-log = logging.getLogger(__name__)
-
-#: XCom key of the URL of the agent's page. A run has no documented URL.
-AGENT_URL_KEY = "mosaic_agent_url"
 
 # https://docs.mosaic.so/api/agents/creating-agents names this host; a newer note of Mosaic names another one. The path
 # is an assumption. No URL of a run, an asset or a post is documented.
@@ -37,25 +28,6 @@ def agent_url(agent_id: str | None, base_url: str) -> str | None:
     if not agent_id or urlsplit(base_url).hostname != _API_HOST:
         return None
     return _EDITOR + quote(agent_id, safe="", errors="replace")
-
-
-def push_agent_link(context: Mapping[str, Any], hook: MosaicHook, agent_id: str | None, *, subject: str) -> None:
-    """
-    Push the URL of an agent's page, if it has one: an XCom for downstream tasks, and one for the button.
-
-    :param subject: The item that the link belongs to, with its id.
-    """
-    from airflow_provider_mosaic.api.errors import MosaicError
-    from airflow_provider_mosaic.durable.xcoms import push_link, push_xcom
-
-    try:
-        url = agent_url(agent_id, hook.access.base_url)
-    except MosaicError as error:
-        log.info("The agent of %s has no link, because the connection could not be read: %s", subject, error)
-        return
-    if url is not None:
-        push_xcom(context, AGENT_URL_KEY, url, subject=subject)
-        push_link(context, MosaicAgentLink().xcom_key, url, subject=subject)
 
 
 class MosaicPageLink(BaseOperatorLink):

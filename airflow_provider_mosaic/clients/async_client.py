@@ -144,8 +144,7 @@ def _open_transport(proxy: str | None) -> httpx.AsyncHTTPTransport:
     try:
         return httpx.AsyncHTTPTransport(
             verify=ssl_context(),
-            # httpx before 0.26 takes no string here.
-            proxy=httpx.Proxy(proxy) if proxy else None,
+            proxy=proxy,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=_MAX_IDLE_CONNECTIONS),
         )
     except (ValueError, ImportError, httpx.InvalidURL) as error:

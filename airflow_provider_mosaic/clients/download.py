@@ -1,8 +1,8 @@
 """
 Download files from signed URLs, in constant memory. A failed download resumes, and a file appears only when complete.
 
-A signed URL expires, so the functions take a callable that returns a fresh one. Storage hosts report an expired URL
-with any of 400, 401, 403, 404 and 410.
+A signed URL expires, so the functions take a callable that returns a fresh one at each call. Their options are those of
+:class:`~airflow_provider_mosaic.clients.signed_url_reader.SignedUrlReader`.
 """
 
 from __future__ import annotations
@@ -10,30 +10,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING
 
 import requests
 
-from airflow_provider_mosaic.api.errors import (
-    MosaicError,
-    MosaicNotFoundError,
-    MosaicPermissionError,
-    MosaicRateLimitError,
-    MosaicResponseError,
-    MosaicServerError,
-    MosaicTransportError,
-)
-from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
+from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.metrics import BYTES_DOWNLOADED, count
-from airflow_provider_mosaic.api.retries import DEFAULT_RETRIES, RetryPolicy
 from airflow_provider_mosaic.clients.destinations import Destination, PartialFile
-from airflow_provider_mosaic.clients.error_mapper import ResponseTooSlow
 from airflow_provider_mosaic.clients.file_info import PLAYLIST, FileInfo, file_info, starts_playlist
 from airflow_provider_mosaic.clients.progress import TransferProgress, format_size
-from airflow_provider_mosaic.clients.signed_urls import TRANSFER_ERRORS, open_url, origin, transfer_error
-from airflow_provider_mosaic.clients.storage_responses import read_error_response
-from airflow_provider_mosaic.clients.storage_session import open_storage_session
+from airflow_provider_mosaic.clients.signed_url_reader import Interrupted, ReaderOptions, SignedUrlReader
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 log = logging.getLogger(__name__)
 
@@ -44,81 +33,14 @@ _BLOCK_SIZE = 1024 * 1024
 _SMALL_BLOCK_SIZE = 32 * 1024
 #: Seconds for a large block above which a connection counts as slow.
 _SLOW = 0.5
-_EXPIRED = frozenset({400, 401, 403, 404, 410})
-_MAX_RENEWALS = 3
-#: Interruptions in all. A host that sends a few bytes each time would otherwise keep the task forever.
-_MAX_INTERRUPTIONS = 100
 #: Bytes of a file. A body of unknown size may be endless, so its limit is lower.
 _MAX_SIZE = 256 * 1024**3
 _MAX_UNKNOWN_SIZE = 16 * 1024**3
 
 
-def fetch(
-    get_url: Callable[[], str],
-    destination: Destination,
-    *,
-    policy: LinkPolicy = PUBLIC,
-    timeout: float = 60.0,
-    retries: RetryPolicy = DEFAULT_RETRIES,
-    sleep: Callable[[float], None] = time.sleep,
-) -> int:
-    """
-    Download a whole file, or leave nothing.
-
-    After an interruption the download resumes, with a fresh URL if the old one has expired. It starts again if the host
-    has another file by then, or cannot resume.
-
-    :param get_url: Returns a signed URL, a fresh one at each call.
-    :param policy: Where the URL and its redirects may lead.
-    :param timeout: Seconds to wait for the next byte, and over which the least rate is averaged.
-    :param retries: Interruptions in a row without a new byte, and the pauses between them.
-    :param sleep: Waits before a retry.
-    :return: Bytes of the file.
-    """
-    with open_storage_session(policy) as session:
-        reader = _SignedUrlReader(get_url, session, f"fetch {destination.name!r}", timeout, retries, sleep)
-        return _Download(reader, destination).run()
-
-
-def measure(
-    get_url: Callable[[], str],
-    *,
-    max_bytes: int,
-    policy: LinkPolicy = PUBLIC,
-    timeout: float = 60.0,
-    retries: RetryPolicy = DEFAULT_RETRIES,
-    sleep: Callable[[float], None] = time.sleep,
-) -> int | None:
-    """
-    Return the size of a file whose host does not report it. The file is downloaded and not saved.
-
-    :param get_url: Returns a signed URL, a fresh one at each call.
-    :param max_bytes: Bytes after which the download stops.
-    """
-    with open_storage_session(policy) as session:
-        reader = _SignedUrlReader(get_url, session, "measure an output", timeout, retries, sleep)
-        nowhere = _NoDestination(name="an output, only measured", shown="nowhere")
-        try:
-            return _Download(reader, nowhere, max_bytes).run()
-        except _TooLong:
-            return None
-
-
-def read_file_info(
-    get_url: Callable[[], str],
-    *,
-    policy: LinkPolicy = PUBLIC,
-    timeout: float = 60.0,
-    retries: RetryPolicy = DEFAULT_RETRIES,
-    sleep: Callable[[float], None] = time.sleep,
-) -> FileInfo:
-    """
-    Return size, media type and name of a file without fetching it.
-
-    :param get_url: Returns a signed URL, a fresh one at each call.
-    """
-    with open_storage_session(policy) as session:
-        reader = _SignedUrlReader(get_url, session, "read the headers of an output", timeout, retries, sleep)
+def read_file_info(get_url: Callable[[], str], **options: Unpack[ReaderOptions]) -> FileInfo:
+    """Return size, media type and name of a file without fetching it."""
+    with SignedUrlReader(get_url=get_url, action="read the headers of an output", **options) as reader:
         while True:
             try:
                 # Signed URLs permit GET and reject HEAD. The response with one byte has the size too.
@@ -129,32 +51,59 @@ def read_file_info(
                     if info.problem:
                         reader.raise_not_a_file(info.problem, response.status_code)
                     return info
-            except _Interrupted as interruption:
+            except Interrupted as interruption:
                 reader.wait_to_retry(interruption, has_new_bytes=False)
 
 
-class _Interrupted(Exception):  # noqa: N818 - internal to this module
-    """The transfer stopped, and may continue after a pause."""
+def fetch(get_url: Callable[[], str], destination: Destination, **options: Unpack[ReaderOptions]) -> int:
+    """
+    Download a whole file, or leave nothing.
 
-    def __init__(self, error: MosaicError, *, too_slow: bool = False) -> None:
-        super().__init__(str(error))
-        self.error = error
-        self.too_slow = too_slow
+    After an interruption the download resumes, with a fresh URL if the old one has expired. It starts again if the host
+    has another file by then, or cannot resume.
+
+    :return: Bytes of the file.
+    """
+    with SignedUrlReader(get_url=get_url, action=f"fetch {destination.name!r}", **options) as reader:
+        return _Download(reader, destination).run()
 
 
-class _TooLong(Exception):  # noqa: N818 - internal to this module
+def measure(get_url: Callable[[], str], *, max_bytes: int, **options: Unpack[ReaderOptions]) -> int | None:
+    """
+    Return the size of a file whose host does not report it; None if it is above the limit.
+
+    The file is downloaded and not saved.
+
+    :param max_bytes: Bytes after which the download stops.
+    """
+    with SignedUrlReader(get_url=get_url, action="measure an output", **options) as reader:
+        try:
+            return _Download(reader, _Measurement(max_bytes)).run()
+        except _TooLong:
+            return None
+
+
+class _TooLong(MosaicError):  # noqa: N818 - internal to this module
     """The file is longer than the limit of the measurement."""
 
 
-class _NoDestination(Destination, PartialFile):
+class _Measurement(Destination, PartialFile):
+    """Counts bytes and saves none."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(name="an output, only measured", shown="nowhere")
+        self._max_bytes = self._bytes_left = max_bytes
+
     def open(self, size: int | None) -> PartialFile:
         return self
 
     def write(self, data: bytes) -> None:
-        pass
+        self._bytes_left -= len(data)
+        if self._bytes_left < 0:
+            raise _TooLong("The file is longer than the limit.")
 
     def restart(self) -> None:
-        pass
+        self._bytes_left = self._max_bytes
 
     def commit(self) -> None:
         pass
@@ -163,115 +112,13 @@ class _NoDestination(Destination, PartialFile):
         pass
 
 
-@dataclass
-class _SignedUrlReader:
-    """Requests a file, with fresh URLs when they expire, and counts interruptions."""
-
-    get_url: Callable[[], str]
-    session: requests.Session
-    action: str
-    timeout: float
-    retries: RetryPolicy
-    sleep: Callable[[float], None]
-    _url: str | None = None
-    _renewals: int = 0
-    _interruptions_in_row: int = 0
-    _interruptions: int = 0
-
-    @property
-    def _host(self) -> str:
-        return origin(self._url or "")
-
-    def request(self, headers: dict[str, str]) -> requests.Response:
-        """
-        Request the file, with a fresh URL if the present one is rejected.
-
-        :return: A 200, a 206 or a 416; the caller closes it.
-        """
-        while True:
-            if self._url is None:
-                self._url = self.get_url()
-            try:
-                response = open_url(self.session, self._url, action=self.action, headers=headers, timeout=self.timeout)
-            except MosaicTransportError as error:
-                if not error.transient:
-                    raise
-                raise _Interrupted(error) from None
-            status = response.status_code
-            if status in (200, 206) or (status == 416 and "Range" in headers):
-                return response
-            with response:
-                if status in _EXPIRED and self._renewals < _MAX_RENEWALS:
-                    self._renewals += 1
-                    self._url = None
-                    continue
-                raise self._rejection_error(response)
-
-    def wait_to_retry(self, interruption: _Interrupted, *, has_new_bytes: bool) -> None:
-        """Wait before the next request. Raise the error if there were too many interruptions."""
-        if has_new_bytes:
-            self._renewals = self._interruptions_in_row = 0
-        self._interruptions_in_row += 1
-        self._interruptions += 1
-        if self._interruptions_in_row >= self.retries.attempts or self._interruptions >= _MAX_INTERRUPTIONS:
-            raise interruption.error from None
-        self.sleep(self.retries.pause_within_budget(self._interruptions_in_row, interruption.error))
-
-    def interruption_by(self, error: BaseException) -> _Interrupted:
-        """Return the interruption for an error of the HTTP library."""
-        return _Interrupted(
-            transfer_error(error, action=self.action, method="GET", url=self._url or ""),
-            # urllib3 wraps the error.
-            too_slow=isinstance(error.__context__, ResponseTooSlow),
-        )
-
-    def interruption(self, problem: str) -> _Interrupted:
-        """Return the interruption for a response that is incomplete or does not fit."""
-        return _Interrupted(self._error(MosaicTransportError, f"{problem}."))
-
-    def raise_not_a_file(self, problem: str, status: int) -> NoReturn:
-        """Raise for a response that a retry would not change."""
-        raise self._error(
-            MosaicResponseError,
-            f"{problem}.",
-            means="Nothing was saved.",
-            to_do="Open the output in Mosaic, or fetch the segments with ffmpeg." if problem == PLAYLIST else "",
-            status=status,
-            effect_unknown=False,
-        )
-
-    def _rejection_error(self, response: requests.Response) -> Exception:
-        error = read_error_response(response)
-        returned = f"returned {error}"
-        facts: dict[str, Any] = {
-            "status": error.status,
-            "detail": error.detail or None,
-            "retry_after": error.retry_after,
-            "effect_unknown": False,
-        }
-        if error.status == 429:
-            return _Interrupted(self._error(MosaicRateLimitError, f"{returned}.", **facts))
-        if error.status >= 500 or error.status in (408, 425):
-            return _Interrupted(self._error(MosaicServerError, f"{returned}. A retry may succeed.", **facts))
-        if error.status not in _EXPIRED:
-            return self._error(MosaicResponseError, f"{returned} instead of a file.", **facts)
-        returned += f", also for {self._renewals} fresh links."
-        if error.status in (404, 410):
-            return self._error(MosaicNotFoundError, f"{returned} The file no longer exists.", **facts)
-        return self._error(MosaicPermissionError, returned, **facts)
-
-    def _error(self, kind: type[MosaicError], problem: str, **facts: Any) -> MosaicError:
-        return kind(f"Could not {self.action}: {self._host} {problem}", method="GET", path=self._host, **facts)
-
-
 class _Download:
     """One download, in one request or several."""
 
-    def __init__(self, reader: _SignedUrlReader, destination: Destination, max_bytes: int | None = None) -> None:
+    def __init__(self, reader: SignedUrlReader, destination: Destination) -> None:
         self._reader = reader
         self._destination = destination
         self._progress = TransferProgress(destination.name, log.info)
-        self._max_bytes = max_bytes
         self._file: PartialFile | None = None
         self._info: FileInfo | None = None
         self._received = 0
@@ -287,7 +134,7 @@ class _Download:
                         file = self._open_file(response)
                         self._receive(response, file)
                     break
-                except _Interrupted as interruption:
+                except Interrupted as interruption:
                     # A host that is too slow brings new bytes each time, and would get a hundred requests.
                     has_new_bytes = self._most_received > before and not interruption.too_slow
                     self._reader.wait_to_retry(interruption, has_new_bytes=has_new_bytes)
@@ -343,7 +190,7 @@ class _Download:
         self._progress.total = info.size
         return self._file
 
-    def _restart(self, problem: str) -> _Interrupted:
+    def _restart(self, problem: str) -> Interrupted:
         if self._file is not None:
             with self._destination.errors():
                 self._file.restart()
@@ -357,19 +204,13 @@ class _Download:
         block_size = _SMALL_BLOCK_SIZE
         while self._received <= limit:
             started = time.monotonic()
-            try:
-                # Not read1: over TLS it returns records of 16 KiB, each at the cost of a block.
-                block: bytes = response.raw.read(block_size, decode_content=False)
-            except TRANSFER_ERRORS as error:
-                raise self._reader.interruption_by(error) from None
+            block = self._reader.read(response, block_size)
             if not block:
                 break
             if not self._received and starts_playlist(block):
                 self._reader.raise_not_a_file(PLAYLIST, response.status_code)
             is_fast = time.monotonic() - started < _SLOW * len(block) / _BLOCK_SIZE
             block_size = _BLOCK_SIZE if is_fast else _SMALL_BLOCK_SIZE
-            if self._max_bytes is not None and self._received + len(block) > self._max_bytes:
-                raise _TooLong
             with self._destination.errors():
                 file.write(block)
             self._received += len(block)

@@ -25,10 +25,10 @@ def format_size(size: float) -> str:
 
 def format_duration(seconds: float) -> str:
     """Return a duration that is exact enough to match the rate beside it."""
-    if seconds < 10:
-        return f"{seconds:.2g} s" if seconds < 1 else f"{seconds:.1f} s"
     whole = round(seconds)
-    return f"{whole // 60} min {whole % 60} s" if 90 <= whole < 600 else format_estimate(seconds)
+    if whole < 90:
+        return f"{seconds:.2g} s"
+    return f"{whole // 60} min {whole % 60} s" if whole < 600 else format_estimate(seconds)
 
 
 def format_estimate(seconds: float) -> str:

@@ -1,34 +1,35 @@
 """
-Request signed URLs: without our credentials, and shown without their signature.
+Request URLs that a server gave us: without our credentials, and shown without their signature.
 
-Redirects are followed here, since requests would search ``~/.netrc`` for a password of each host.
+A connection goes only where the link policy permits. The host is resolved and checked here, and the connection uses the
+address: a second lookup could return another one. Redirects are followed here: requests would read their bodies, which
+may be endless.
 """
 
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
+from typing import Any, cast
 from urllib.parse import urljoin, urlsplit
 
 import requests
-from urllib3.exceptions import HTTPError
+from requests.utils import select_proxy
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationParseError, NewConnectionError
+from urllib3.util import parse_url
+from urllib3.util.connection import allowed_gai_family
 
 from airflow_provider_mosaic.api.access import USER_AGENT
 from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicTransportError
-from airflow_provider_mosaic.api.redaction import (
-    MASK,
-    link_secrets,
-    looks_random,
-    one_line,
-    redact,
-    remember_signed,
-)
+from airflow_provider_mosaic.api.link_policy import LinkPolicy
+from airflow_provider_mosaic.api.redaction import link_secrets, one_line, redact, remember_signed
 from airflow_provider_mosaic.clients.environment import proxy_secrets
 from airflow_provider_mosaic.clients.library_logs import masking
-from airflow_provider_mosaic.clients.storage_session import ForbiddenLink
-from airflow_provider_mosaic.clients.sync_client import REQUESTS_ERRORS
+from airflow_provider_mosaic.clients.stall_timeout import StallTimeoutAdapter
+from airflow_provider_mosaic.clients.sync_client import REQUESTS_ERRORS, open_session
 
 #: What the HTTP libraries raise when a transfer fails, during the request and while the body is read.
 TRANSFER_ERRORS = (requests.RequestException, HTTPError, HTTPException, OSError)
@@ -39,19 +40,22 @@ CONNECT_TIMEOUT = 10.0
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 10
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}:")
-_PARAMETERS = re.compile(r"[?#;].*", re.DOTALL)
 
 
-def shown_url(url: str) -> str:
-    """Return a URL without its signature: no query, password or fragment, and no token in its path."""
-    path = _PARAMETERS.sub("", url).partition("://")[2].partition("/")[2]
-    parts = [MASK if may_be_token(part) else part for part in path.split("/")]
-    return one_line("/".join([origin(url), *parts]), longest=500)
+class _ForbiddenLink(Exception):  # noqa: N818 - internal to this package
+    """The link policy does not permit the address of a link."""
 
 
-def may_be_token(part: str) -> bool:
-    """Return whether a part of a path may be a token: long, without a suffix, and not made of words."""
-    return "." not in part and (len(part) >= 24 or looks_random(part))
+def open_storage_session(policy: LinkPolicy, *, send_timeout: float = 60.0) -> requests.Session:
+    """
+    Open a session without credentials, for storage hosts and for sources.
+
+    :param policy: Where it may connect to. Other requests raise :class:`_ForbiddenLink`.
+    """
+    session = open_session()
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, _StorageAdapter(policy, send_timeout=send_timeout))
+    return session
 
 
 def origin(url: str, secrets: Iterable[str] = ()) -> str:
@@ -83,7 +87,7 @@ def transfer_errors(*, action: str, method: str, url: str, secrets: Iterable[str
     """Raise what the HTTP library raises as errors of ours; see :func:`transfer_error`."""
     try:
         yield
-    except ForbiddenLink as error:
+    except _ForbiddenLink as error:
         raise MosaicResponseError(
             f"Could not {action}: its link leads to an address that links may not lead to: {redact(str(error))[:300]}. "
             "Nothing was sent there. If this is your own storage, set allow_private_storage in the connection's extra.",
@@ -158,3 +162,73 @@ def open_url(
     raise MosaicResponseError(
         f"Could not {action}: {origin(url)} redirected {_MAX_REDIRECTS} times.", effect_unknown=False
     )
+
+
+class _StorageAdapter(StallTimeoutAdapter):
+    def __init__(self, policy: LinkPolicy, *, send_timeout: float) -> None:
+        self._policy = policy
+        super().__init__(send_timeout=send_timeout, direct=type("Checked", (_CheckedConnection,), {"policy": policy}))
+
+    def send(self, request: Any, *args: Any, **kwargs: Any) -> requests.Response:
+        """Check the host's name if a proxy connects to it: only the proxy knows the address."""
+        if select_proxy(request.url, kwargs.get("proxies")):
+            link = parse_url(request.url)
+            host = (link.host or "").strip("[]")
+            _check(self._policy, host, _as_address(host), secure=link.scheme == "https")
+        return super().send(request, *args, **kwargs)
+
+
+class _CheckedConnection:
+    """A connection that resolves its host once, and connects only to permitted addresses."""
+
+    policy: LinkPolicy
+    host: str
+    port: int
+    _dns_host: str
+
+    def _new_conn(self) -> Any:
+        name = self._dns_host
+        addresses = self._permitted_addresses(name)
+        try:
+            for address in addresses:
+                self._dns_host = address
+                try:
+                    return super()._new_conn()  # type: ignore[misc]
+                except (NewConnectionError, ConnectTimeoutError):
+                    if address == addresses[-1]:
+                        raise
+        finally:
+            self._dns_host = name
+
+    def _permitted_addresses(self, name: str) -> list[str]:
+        try:
+            entries = socket.getaddrinfo(name, self.port, allowed_gai_family(), socket.SOCK_STREAM)
+        except UnicodeError:
+            raise LocationParseError(name) from None
+        except OSError as error:
+            raise NewConnectionError(cast("Any", self), f"Failed to resolve {name!r} ({error})") from error
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in entries))
+        secure = cast("Any", self).default_port == 443
+        permitted = [each for each in addresses if self.policy.refusal(self.host, each, secure=secure) is None]
+        if not permitted:
+            _check(self.policy, self.host, addresses[0], secure=secure)
+        return permitted
+
+
+def _check(policy: LinkPolicy, host: str, address: str | None, *, secure: bool) -> None:
+    reason = policy.refusal(host, address, secure=secure)
+    if reason is not None:
+        raise _ForbiddenLink(reason)
+
+
+def _as_address(host: str) -> str | None:
+    """Return a host's address if it is written as one, also in forms that only a resolver reads (127.1, 2130706433)."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            return socket.inet_ntop(family, socket.inet_pton(family, host.partition("%")[0]))
+        except OSError:
+            pass
+    try:
+        return socket.inet_ntoa(socket.inet_aton(host))
+    except OSError:
+        return None

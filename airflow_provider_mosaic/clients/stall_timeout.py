@@ -16,11 +16,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import lru_cache
 from http.client import HTTPException, HTTPResponse
 from typing import Any
 
 from requests.adapters import HTTPAdapter
+from requests.utils import select_proxy
 from urllib3.util import wait_for_read
 
 from airflow_provider_mosaic.clients.error_mapper import ResponseTooSlow
@@ -73,37 +73,20 @@ class StallTimeoutAdapter(HTTPAdapter):
         self._direct = direct
         super().__init__(max_retries=0)
 
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Use our connections."""
-        super().init_poolmanager(*args, **kwargs)
-        self._use_our_connections(self.poolmanager, self._direct)
-
-    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
-        """Use our connections through a proxy too."""
-        manager = super().proxy_manager_for(proxy, **kwargs)
-        self._use_our_connections(manager, None)
-        return manager
+    def get_connection_with_tls_context(self, request: Any, verify: Any, proxies: Any = None, cert: Any = None) -> Any:
+        """Return a pool of our connections."""
+        pool: Any = super().get_connection_with_tls_context(request, verify, proxies, cert)
+        if not issubclass(pool.ConnectionCls, _BoundedConnection):
+            bases: tuple[type, ...] = (_BoundedConnection, pool.ConnectionCls)
+            if self._direct is not None and not select_proxy(request.url, proxies):
+                bases = (self._direct, *bases)
+            pool.ConnectionCls = type("BoundedConnection", bases, {"send_timeout": self._send_timeout})
+        return pool
 
     def build_response(self, req: Any, resp: Any) -> Any:
         """Disable decoding: urllib3 builds a decoder for each encoding that a header names, used or not."""
         resp.CONTENT_DECODERS = []
         return super().build_response(req, resp)
-
-    def _use_our_connections(self, manager: Any, base: type | None) -> None:
-        manager.pool_classes_by_scheme = {
-            scheme: _bounded_pool(pool, self._send_timeout, base)
-            for scheme, pool in manager.pool_classes_by_scheme.items()
-        }
-
-
-@lru_cache(maxsize=32)
-def _bounded_pool(pool: Any, send_timeout: float, base: type | None) -> Any:
-    """Return a class of pools with our connections. SOCKS has pools of its own."""
-    if issubclass(pool.ConnectionCls, _BoundedConnection):
-        return pool
-    bases = (*([base] if base else []), _BoundedConnection, pool.ConnectionCls)
-    connection = type(f"Bounded{pool.ConnectionCls.__name__}", bases, {"send_timeout": send_timeout})
-    return type(f"Bounded{pool.__name__}", (pool,), {"ConnectionCls": connection})
 
 
 class _BoundedReader(io.RawIOBase):

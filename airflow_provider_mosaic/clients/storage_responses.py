@@ -10,6 +10,7 @@ from html import unescape
 
 import requests
 
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicRateLimitError, MosaicServerError
 from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.api.responses import Response
 from airflow_provider_mosaic.clients.signed_urls import TRANSFER_ERRORS, response_secrets
@@ -18,6 +19,8 @@ from airflow_provider_mosaic.clients.stall_timeout import time_limit
 _MAX_BYTES = 64 * 1024
 _READ_TIME_LIMIT = 30.0
 _MAX_MESSAGE = 300
+# S3 returns 400 with RequestTimeout after a transfer that was too slow.
+_SERVER_ERRORS = frozenset({"RequestTimeout", "InternalError", "ServiceUnavailable", "SlowDown"})
 # Not an XML parser: the body is untrusted and may be cut off, and two texts are enough.
 _CODE = re.compile(r"<Code>([A-Za-z0-9.]{1,64})</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]*)</Message>")
@@ -40,6 +43,14 @@ class ErrorResponse:
     def detail(self) -> str:
         """Code and message."""
         return ": ".join(part for part in (self.code, self.message) if part)
+
+    @property
+    def transient_kind(self) -> type[MosaicError] | None:
+        """The class of its error if a retry may succeed; None otherwise."""
+        if self.status == 429:
+            return MosaicRateLimitError
+        is_server_error = self.status >= 500 or self.status in (408, 425) or self.code in _SERVER_ERRORS
+        return MosaicServerError if is_server_error else None
 
     def __str__(self) -> str:
         return f"{self.status} ({self.detail})" if self.detail else str(self.status)

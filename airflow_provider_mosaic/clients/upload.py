@@ -16,7 +16,6 @@ from airflow_provider_mosaic.api.endpoints.assets import UploadForm
 from airflow_provider_mosaic.api.errors import (
     MosaicError,
     MosaicPermissionError,
-    MosaicRateLimitError,
     MosaicResponseError,
     MosaicServerError,
     MosaicValidationError,
@@ -29,20 +28,18 @@ from airflow_provider_mosaic.clients.progress import TransferProgress, format_si
 from airflow_provider_mosaic.clients.signed_urls import (
     CONNECT_TIMEOUT,
     check_is_http,
+    open_storage_session,
     origin,
     resolve_redirect,
     transfer_errors,
 )
 from airflow_provider_mosaic.clients.sources import Source, read_blocks
 from airflow_provider_mosaic.clients.storage_responses import ErrorResponse, read_error_response
-from airflow_provider_mosaic.clients.storage_session import open_storage_session
 
 log = logging.getLogger(__name__)
 
 #: The form is invalid or expired. Another form can succeed.
 _FORM_REJECTED = frozenset({400, 401, 403, 404, 410, 412})
-# S3 returns 400 with RequestTimeout after a transfer that was too slow.
-_SERVER_ERRORS = frozenset({"RequestTimeout", "InternalError", "ServiceUnavailable", "SlowDown"})
 
 
 def send_form(
@@ -195,10 +192,9 @@ def _rejection_error(
     if status == 413 or error.code == "EntityTooLarge":
         _raise_too_large(source, form.max_file_size_bytes, error)
     kind: type[MosaicError] = MosaicValidationError
-    if status == 429:
-        kind, advice = MosaicRateLimitError, "The host is rate limiting. A retry may succeed."
-    elif status >= 500 or status == 408 or error.code in _SERVER_ERRORS:
-        kind, advice = MosaicServerError, "The host failed. A retry may succeed."
+    if error.transient_kind is not None:
+        kind = error.transient_kind
+        advice = f"The host {'is rate limiting' if status == 429 else 'failed'}. A retry may succeed."
     elif error.code == "EntityTooSmall":
         advice = "The file is smaller than the host accepts."
     elif status in _FORM_REJECTED:

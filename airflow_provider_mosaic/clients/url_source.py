@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import tempfile
 import weakref
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
@@ -13,26 +15,23 @@ from typing import BinaryIO, cast
 import requests
 
 from airflow_provider_mosaic.api.arguments import raise_invalid, validate_url
-from airflow_provider_mosaic.api.errors import (
-    MosaicRateLimitError,
-    MosaicResponseError,
-    MosaicServerError,
-    MosaicValidationError,
-)
+from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicValidationError
 from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
 from airflow_provider_mosaic.api.media_types import MEDIA_TYPES, suffix_of_type
+from airflow_provider_mosaic.api.redaction import MASK, looks_random, one_line
 from airflow_provider_mosaic.api.responses import Response
 from airflow_provider_mosaic.clients.destinations.local import SPACE_CHECK_INTERVAL, check_free_space
 from airflow_provider_mosaic.clients.file_info import FileInfo, file_info, file_name_of
 from airflow_provider_mosaic.clients.progress import format_size
-from airflow_provider_mosaic.clients.signed_urls import may_be_token, open_url, shown_url, transfer_errors
+from airflow_provider_mosaic.clients.signed_urls import open_storage_session, open_url, origin, transfer_errors
 from airflow_provider_mosaic.clients.sources import Source, source_changed
-from airflow_provider_mosaic.clients.storage_session import open_storage_session
+from airflow_provider_mosaic.clients.storage_responses import ErrorResponse
 
 #: Bytes of one read. requests copies each block, so smaller ones are faster here.
 _BLOCK_SIZE = 256 * 1024
 #: The largest video that Mosaic documents (https://docs.mosaic.so/api/asset-management/upload-flow).
 _MAX_SPOOLED = 5 * 1024**3
+_PARAMETERS = re.compile(r"[?#;].*", re.DOTALL)
 _SUFFIXES = frozenset(suffix for suffixes in MEDIA_TYPES.values() for suffix in suffixes)
 
 
@@ -51,7 +50,7 @@ def url_source(
     :param max_bytes: The most that is saved on disk if the server does not report the size.
     """
     validate_url("source", url)
-    shown = shown_url(url)
+    shown = _shown_url(url)
     source_policy = replace(policy, written=url)
 
     def request() -> tuple[requests.Response, FileInfo]:
@@ -71,8 +70,8 @@ def url_source(
     with response:
         name = _choose_name(url, response.url or url, info)
         if info.size is None:
-            spool = _spool(url, response, max_bytes)
-            return Source(name=name, size=spool.size, stamp=_stamp(spool.size, info), open=spool.open, shown=shown)
+            size, open_spooled = _spool(shown, _ResponseStream(shown, url, response), max_bytes)
+            return Source(name=name, size=size, stamp=_stamp(size, info), open=open_spooled, shown=shown)
     stamp = _stamp(info.size, info)
 
     def open_stream() -> BinaryIO:
@@ -80,7 +79,7 @@ def url_source(
         if current.size != info.size or _stamp(current.size, current) != stamp:
             response.close()
             raise source_changed(shown, "the URL leads to another file now")
-        return cast("BinaryIO", _ResponseStream(url, response))
+        return cast("BinaryIO", _ResponseStream(shown, url, response))
 
     return Source(name=name, size=info.size, stamp=stamp, open=open_stream, shown=shown)
 
@@ -95,8 +94,7 @@ def _validated_info(shown: str, response: requests.Response) -> FileInfo:
             shown,
             f"the server denies access ({status}). The URL must need no credentials and must not have expired.",
         )
-    if status == 429 or status >= 500 or status in (408, 425):
-        kind = MosaicRateLimitError if status == 429 else MosaicServerError
+    if kind := ErrorResponse(status=status).transient_kind:
         raise kind(
             f"source={shown!r}: the server returned {status}. Nothing was sent. A retry may succeed.",
             status=status,
@@ -117,7 +115,8 @@ def _validated_info(shown: str, response: requests.Response) -> FileInfo:
 class _ResponseStream(io.RawIOBase):
     """Read the body of a response without decoding it."""
 
-    def __init__(self, url: str, response: requests.Response) -> None:
+    def __init__(self, shown: str, url: str, response: requests.Response) -> None:
+        self._shown = shown
         self._url = url
         self._response = response
 
@@ -125,7 +124,7 @@ class _ResponseStream(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        with transfer_errors(action=f"read source={shown_url(self._url)!r}", method="GET", url=self._url):
+        with transfer_errors(action=f"read source={self._shown!r}", method="GET", url=self._url):
             data: bytes = self._response.raw.read(min(len(buffer), _BLOCK_SIZE), decode_content=False)
         buffer[: len(data)] = data
         return len(data)
@@ -135,50 +134,39 @@ class _ResponseStream(io.RawIOBase):
         super().close()
 
 
-class _Spool:
-    """A temporary file without a name, so that nothing is left if the process is killed. One stream reads at a time."""
-
-    def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="mosaic-", buffering=0)  # noqa: SIM115 - it lives as long as we do
-        weakref.finalize(self, self._file.close)
-        self.size = 0
-
-    def write(self, data: memoryview) -> None:
-        while data:
-            count = self._file.write(data)
-            self.size += count
-            data = data[count:]
-
-    def open(self) -> BinaryIO:
-        stream = os.fdopen(os.dup(self._file.fileno()), "rb", buffering=0)
-        stream.seek(0)
-        return cast("BinaryIO", stream)
-
-
-def _spool(url: str, response: requests.Response, max_bytes: int) -> _Spool:
-    """Save a response whose size is unknown."""
-    shown = shown_url(url)
-    stream = _ResponseStream(url, response)
+def _spool(shown: str, stream: _ResponseStream, max_bytes: int) -> tuple[int, Callable[[], BinaryIO]]:
+    """Save a body of unknown size. Return its size, and a function that opens it: for one stream at a time."""
     buffer = memoryview(bytearray(_BLOCK_SIZE))
-    checked = 0
+    size = checked = 0
     try:
-        spool = _Spool()
+        # A file without a name, so that nothing is left if the process is killed.
+        file = tempfile.TemporaryFile(prefix="mosaic-", buffering=0)  # noqa: SIM115 - it lives as long as open_stream
+
+        def open_stream() -> BinaryIO:
+            opened = os.fdopen(os.dup(file.fileno()), "rb", buffering=0)
+            opened.seek(0)
+            return cast("BinaryIO", opened)
+
+        weakref.finalize(open_stream, file.close)
         while count := stream.readinto(buffer):
-            if spool.size + count > max_bytes:
+            size += count
+            if size > max_bytes:
                 raise_invalid("source", shown, f"it is larger than {format_size(max_bytes)} ({max_bytes:,} bytes).")
-            spool.write(buffer[:count])
-            if spool.size - checked >= SPACE_CHECK_INTERVAL:
+            data = buffer[:count]
+            while data:
+                data = data[file.write(data) :]
+            if size - checked >= SPACE_CHECK_INTERVAL:
                 check_free_space(Path(tempfile.gettempdir()), None)
-                checked = spool.size
+                checked = size
     except OSError as error:
         raise MosaicValidationError(
             f"source={shown!r}: the server does not report its size, and there is no room for it in the temporary "
             f"directory (TMPDIR) of this worker ({error.strerror or error}). Nothing was sent. Free some disk space.",
             transient=True,
         ) from error
-    if not spool.size:
+    if not size:
         raise_invalid("source", shown, "it is empty.")
-    return spool
+    return size, open_stream
 
 
 def _stamp(size: int | None, info: FileInfo) -> str:
@@ -188,9 +176,21 @@ def _stamp(size: int | None, info: FileInfo) -> str:
 def _choose_name(url: str, final_url: str, info: FileInfo) -> str:
     """Return the first name with a media suffix; else the first name, with the suffix of the media type."""
     candidates = (file_name_of(url), info.file_name, file_name_of(final_url))
-    names = [name for name in candidates if name and not may_be_token(name)]
+    names = [name for name in candidates if name and not _may_be_token(name)]
     for name in names:
         if PurePosixPath(name).suffix.lower() in _SUFFIXES:
             return name
     first, suffix = (names[0] if names else "source"), suffix_of_type(info.media_type)
     return first if first.lower().endswith(suffix) else first + suffix
+
+
+def _shown_url(url: str) -> str:
+    """Return a URL without its signature: no query, password or fragment, and no token in its path."""
+    path = _PARAMETERS.sub("", url).partition("://")[2].partition("/")[2]
+    parts = [MASK if _may_be_token(part) else part for part in path.split("/")]
+    return one_line("/".join([origin(url), *parts]), longest=500)
+
+
+def _may_be_token(part: str) -> bool:
+    """Return whether a part of a path may be a token: long, without a suffix, and not made of words."""
+    return "." not in part and (len(part) >= 24 or looks_random(part))

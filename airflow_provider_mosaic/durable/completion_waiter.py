@@ -21,6 +21,7 @@ from airflow_provider_mosaic.api.options import RESUME_RUN
 from airflow_provider_mosaic.api.poll_state import PollState, is_refusal
 from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.api.retries import ONCE
+from airflow_provider_mosaic.durable.failures import fail_exception
 from airflow_provider_mosaic.durable.reads import read_known
 from airflow_provider_mosaic.durable.task_state import recorded_id
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -69,6 +70,8 @@ class CompletionWaiter(ABC, Generic[S]):
 
     #: The kind of item in log lines.
     noun: ClassVar[str]
+    #: What the item has not done at the end of the wait.
+    not_ended: ClassVar[str]
     #: Name of the id among the arguments of ``execute_complete``. Airflow's database has it.
     key: ClassVar[str]
     #: XCom key of the id.
@@ -76,9 +79,10 @@ class CompletionWaiter(ABC, Generic[S]):
     #: Kinds of item under which the task state store may have the id: see ``TaskState``.
     kinds: ClassVar[tuple[str, ...]]
 
-    def __init__(self, options: WaitOptions, hook: MosaicHook) -> None:
+    def __init__(self, options: WaitOptions, hook: MosaicHook, context: Mapping[str, Any]) -> None:
         self._options = options
-        self._hook = hook
+        self.hook = hook
+        self._context = context
         #: The item that the task started, once it is known.
         self.item_id: str | None = None
         #: The result of the newest poll, as a line of the timeout's error; empty before the first one.
@@ -101,24 +105,42 @@ class CompletionWaiter(ABC, Generic[S]):
         """Count a completed or failed item in the metrics."""
 
     @abstractmethod
-    def finish(self, context: Mapping[str, Any], item: S) -> str:
+    def finish(self, item: S) -> str:
         """Return the id of a completed item, or raise if it failed."""
 
     @abstractmethod
-    def _timeout_error(self, context: Mapping[str, Any], item_id: str, *, is_final: bool) -> Exception:
+    def _give_up(self, item_id: str) -> str:
+        """Clean up an item that is not complete at the end of the wait. Return what that means, as a sentence."""
+
+    def _timeout_error(self, item_id: str, *, is_final: bool) -> Exception:
         """
         Return the error for an item that is not complete at the end of the wait.
 
         :param is_final: Whether the deadline of all attempts has passed, and not only ``execution_timeout``.
         """
+        name, limit = "execution_timeout", self._context["ti"].task.execution_timeout
+        if is_final:
+            name, limit = "timeout", timedelta(seconds=self._options.timeout or 0)
+        error = MosaicTimeoutError(
+            f"{self.noun} {item_id!r} {self.not_ended} within {name}={limit}.",
+            items=self._last_poll,
+            means=self._give_up(item_id),
+        )
+        # The first attempt set the deadline: a retry would fail at once.
+        return fail_exception(error) if is_final else error
+
+    def _follow(self, item_id: str) -> None:
+        """Set the item of the wait."""
+        self.item_id = item_id
+
+    def on_kill(self) -> None:
+        """Handle a kill of the task, in a signal handler."""
 
     def _stopped(self) -> bool:
-        """Return whether the task was killed."""
+        """Return whether the wait must end because the task was killed."""
         return False
 
-    def wait(
-        self, context: Mapping[str, Any], item_id: str, *, deadline: float | None, started_at: float | None = None
-    ) -> str:
+    def wait(self, item_id: str, *, deadline: float | None, started_at: float | None = None) -> str:
         """
         Wait on the worker, or poll once and defer, or return at once without ``wait_for_completion``.
 
@@ -127,12 +149,11 @@ class CompletionWaiter(ABC, Generic[S]):
         :returns: The id.
         :raises TaskDeferred: The wait continues in the triggerer.
         """
-        self.item_id = item_id
-        return self._wait(context, item_id, deadline=deadline, started_at=started_at)
+        self._follow(item_id)
+        return self._wait(item_id, deadline=deadline, started_at=started_at)
 
     def resume(
         self,
-        context: Mapping[str, Any],
         event: Mapping[str, Any] | None,
         item_id: str,
         *,
@@ -145,24 +166,25 @@ class CompletionWaiter(ABC, Generic[S]):
         :param deadline: The deadline that the first attempt set, in seconds since the epoch.
         :param try_started_at: The start of the attempt, in seconds since the epoch, as the deferral passed it on.
         """
-        self.item_id = item_id
+        self._follow(item_id)
         is_over = False
         try:
             read_event(event, item_id, f"{self.noun} {item_id!r}")
         except MosaicTimeoutError:
             # The task may have queued for a worker since then. The item may be complete.
             is_over = True
-        return self._wait(context, item_id, deadline=deadline, try_started_at=try_started_at, is_over=is_over)
+        return self._wait(item_id, deadline=deadline, try_started_at=try_started_at, is_over=is_over)
 
-    def resume_after_timeout(self, context: Mapping[str, Any]) -> str | None:
+    def resume_after_timeout(self) -> str | None:
         """
         Read the item once more after Airflow ended the trigger by its timeout.
 
         :returns: The id, if the item is complete. None if the task must fail by Airflow's timeout.
         """
-        item_id = self.item_id = self._saved_id(context)
+        item_id = self._saved_id()
         if item_id is None:
             return None
+        self._follow(item_id)
         state = self._poll_state(
             item_id, log=log.info, poll_interval=self._options.poll_interval, deadline=None, started_at=None
         )
@@ -175,20 +197,17 @@ class CompletionWaiter(ABC, Generic[S]):
         else:
             if state.record_success(item).ended:
                 self._count_end(item)
-                return self.finish(context, item)
-        self.on_trigger_timeout(context, item_id)
+                return self.finish(item)
+        log.warning("%s", self._give_up(item_id))
         return None
 
-    def on_trigger_timeout(self, context: Mapping[str, Any], item_id: str) -> None:
-        """Clean up the item before the task fails by Airflow's timeout."""
-
-    def _saved_id(self, context: Mapping[str, Any]) -> str | None:
+    def _saved_id(self) -> str | None:
         """Return the id from XCom or the task state store: Airflow does not pass it on after a timeout."""
-        ti = context["ti"]
+        ti = self._context["ti"]
         failure: Exception | None = None
         for read in (
             lambda: ti.xcom_pull(task_ids=ti.task_id, key=self.id_key, map_indexes=ti.map_index),
-            lambda: recorded_id(context, self.kinds),
+            lambda: recorded_id(self._context, self.kinds),
         ):
             try:
                 id = read()
@@ -211,12 +230,11 @@ class CompletionWaiter(ABC, Generic[S]):
         """Read the item: once if another poll follows, with all retries if this poll decides."""
         count(POLLS, "single")
         if not is_last:
-            return self._hook.send(call, retries=ONCE)
-        return read_known(self._hook, lambda: self._hook.send(call), name=f"{self.noun} {item_id!r}")
+            return self.hook.send(call, retries=ONCE)
+        return read_known(self.hook, lambda: self.hook.send(call), name=f"{self.noun} {item_id!r}")
 
     def _wait(
         self,
-        context: Mapping[str, Any],
         item_id: str,
         *,
         deadline: float | None,
@@ -229,10 +247,10 @@ class CompletionWaiter(ABC, Generic[S]):
 
         :param is_over: Whether the trigger reported the timeout. One last poll decides then.
         """
-        if not self._options.wait_for_completion:
+        if not (self._options.wait_for_completion or self._stopped()):
             return item_id
-        try_started_at = start_of_try(context, try_started_at)
-        earliest = earliest_deadline(context, deadline, try_started_at=try_started_at)
+        try_started_at = start_of_try(self._context, try_started_at)
+        earliest = earliest_deadline(self._context, try_started_at, deadline)
         options = {"poll_interval": self._options.poll_interval, "deadline": earliest, "started_at": started_at}
         # A trigger logs its own progress.
         state = self._poll_state(item_id, log=log.debug if self._options.deferrable else log.info, **options)
@@ -242,19 +260,19 @@ class CompletionWaiter(ABC, Generic[S]):
             item = self._poll_if_ended(call, item_id, state, is_last=is_over)
             if item is not None:
                 self._count_end(item)
-                return self.finish(context, item)
+                return self.finish(item)
             if is_over or state.expired or self._stopped():
                 break
             if self._options.deferrable:
                 raise TaskDeferred(
-                    trigger=self._trigger(item_id, mosaic_conn_id=self._hook.mosaic_conn_id, **options),
+                    trigger=self._trigger(item_id, mosaic_conn_id=self.hook.mosaic_conn_id, **options),
                     method_name="execute_complete",
                     kwargs={self.key: item_id, "deadline": deadline, "try_started_at": try_started_at},
                     timeout=backstop(earliest, self._options.poll_interval),
                 )
             self._sleep(state.pause())
         # Under dag.test(), which drops the deadline, both are None: the timeout is final too.
-        raise self._timeout_error(context, item_id, is_final=deadline == earliest)
+        raise self._timeout_error(item_id, is_final=deadline == earliest)
 
     def _poll_if_ended(self, call: Call[S], item_id: str, state: PollState[S], *, is_last: bool) -> S | None:
         """Poll once. Return the item if it has ended."""
@@ -268,7 +286,7 @@ class CompletionWaiter(ABC, Generic[S]):
             state.record_error(error)
             if is_refusal(error):
                 # The API key may have been replaced since.
-                self._hook.renew()
+                self.hook.renew()
             return None
         outcome = state.record_success(item)
         self._last_poll = (f"The last poll returned: {state.description}.",)
@@ -294,21 +312,17 @@ def start_of_try(context: Mapping[str, Any], try_started_at: float | None = None
     return float(start.timestamp()) if start else time.time()
 
 
-def earliest_deadline(
-    context: Mapping[str, Any], *deadlines: float | None, try_started_at: float | None = None
-) -> float | None:
+def earliest_deadline(context: Mapping[str, Any], try_started_at: float, deadline: float | None = None) -> float | None:
     """
-    Return the earliest of some deadlines and the end of ``execution_timeout``, in seconds since the epoch.
+    Return the deadline or the end of ``execution_timeout``, whichever is earlier, in seconds since the epoch.
 
     ``execution_timeout`` counts from the start of the attempt. Airflow does not check it while the task is deferred.
-
-    :param try_started_at: The start of the attempt, if a deferral passed it on.
     """
-    known = [deadline for deadline in deadlines if deadline is not None]
     execution_timeout: timedelta | None = context["ti"].task.execution_timeout
-    if execution_timeout is not None:
-        known.append(start_of_try(context, try_started_at) + execution_timeout.total_seconds())
-    return min(known, default=None)
+    if execution_timeout is None:
+        return deadline
+    end = try_started_at + execution_timeout.total_seconds()
+    return end if deadline is None else min(end, deadline)
 
 
 def backstop(deadline: float | None, poll_interval: float) -> timedelta | None:

@@ -3,6 +3,9 @@ Create an item once, over lost responses, kills and retries.
 
 The intent is saved in the task state store before the request is sent. If the outcome of the request is unknown, or an
 earlier attempt died before it saved an id, the lists are searched. An outcome that stays unknown needs manual review.
+
+Read :meth:`CreateOnce.ensure` first. A creation passes through ``_create``, ``_send`` and ``_save_started``. If the
+response is lost, it also passes through ``_find_or_resend`` and ``_search``.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar
 
@@ -128,19 +132,18 @@ class CreateOnce(ABC):
         """
         with self.state.publishing_not_started():
             record = self.load()
-            self.state.log_discarded()
             cleared_id = self.state.cleared_id
             if cleared_id is not None and (record is None or record.id != cleared_id):
                 self.on_cleared(cleared_id)
             if record is None:
-                return self._start()
+                return self._create()
             if record.id is None:
                 return self.resume_search(record)
             # Airflow deletes the XComs of the earlier attempt.
             self.on_started(record.id)
             if self.can_continue(record):
                 return record
-            return self._start(None if self.restart_deadline else record.deadline)
+            return self._create(None if self.restart_deadline else record.deadline)
 
     def load(self) -> StartRecord | None:
         """Return the record of an earlier attempt. If it has no id, adopt the item that a user named."""
@@ -153,32 +156,30 @@ class CreateOnce(ABC):
         """Search for the item of an earlier attempt that saved no id. Create it if the lists do not show it."""
         log.info("An earlier attempt may have created %s and saved no id. Searching for it.", self._description)
         self._was_resent = bool(record.facts.get(_RESENT))
-        found = self._search(record, lost=None)
-        if found is not None:
-            return found
+        id = self._search(record, lost=None)
+        if id is not None:
+            return self._save_started(record, id)
         log.info("The earlier attempt did not create %s. Creating it now.", self._description)
-        return self._start(record.deadline if record.is_saved else None)
+        return self._create(record.deadline if record.is_saved else None)
 
     def _adopt_named(self, record: StartRecord | None) -> StartRecord | None:
         """Adopt the item that a user named in the Airflow Variable, if there is one."""
         id = self.state.adopted_id()
         if id is None:
             return None
+        adoption = self.state.adoption
         try:
             self.validate_adopted(id)
         except MosaicConnectionError:
             # A subclass of MosaicValidationError. Mosaic was not asked, so the Variable may be right.
             raise
         except (MosaicNotFoundError, MosaicValidationError) as error:
-            raise self.state.adoption.invalid(f"it names {id!r}. {error}") from error
+            raise adoption.invalid(f"it names {id!r}. {error}") from error
         if record is None or not record.is_saved:
             now = time.time()
             record = StartRecord(started_at=now, deadline=self._deadline(now))
         log.warning(
-            "Airflow Variable %r names %r as %s. The task continues with it.",
-            self.state.adoption.variable,
-            id,
-            self._description,
+            "Airflow Variable %r names %r as %s. The task continues with it.", adoption.variable, id, self._description
         )
         record = replace(record, id=id)
         self.state.save_adopted(record)
@@ -187,9 +188,9 @@ class CreateOnce(ABC):
     def _deadline(self, now: float) -> float | None:
         return None if self._timeout is None else now + self._timeout
 
-    def _start(self, deadline: float | None = None) -> StartRecord:
+    def _create(self, deadline: float | None = None) -> StartRecord:
         """
-        Create the item.
+        Save the intent and create the item.
 
         :param deadline: The deadline that the first attempt set; None to count the timeout from now.
         """
@@ -205,7 +206,16 @@ class CreateOnce(ABC):
                 )
             )
         self.check_before_start()
-        existing = self._existing(now)
+        try:
+            existing = self.snapshot_existing(now)
+        except MosaicError as error:
+            existing = None
+            log.info(
+                "The existing items could not be listed before creating %s. If the response is lost, the search adopts "
+                "nothing. %s",
+                self._description,
+                error,
+            )
         record = StartRecord(
             started_at=now,
             deadline=deadline,
@@ -215,41 +225,11 @@ class CreateOnce(ABC):
         self.state.save_intent(record)
         return self._send(record)
 
-    def _existing(self, now: float) -> ExistingItems | None:
-        try:
-            return self.snapshot_existing(now)
-        except MosaicError as error:
-            log.info(
-                "The existing items could not be listed before creating %s. If the response is lost, the search adopts "
-                "nothing. %s",
-                self._description,
-                error,
-            )
-            return None
-
     def _send(self, record: StartRecord) -> StartRecord:
         try:
-            record = replace(record, id=self.send())
+            id = self.send()
         except MosaicAmbiguousOutcomeError as lost:
-            count(RESPONSES_LOST)
-            log_lines((*lost.lines, "Searching for it, for up to two minutes."), level=logging.WARNING)
-            found = self._search(record, lost=lost)
-            if found is not None:
-                return found
-            if lost.candidates:
-                # The response names an id, so the item may exist although no list shows it yet.
-                named = tuple(Candidate(id=id, status="not listed") for id in lost.candidates)
-                raise self._unknown_outcome(named, lost) from lost
-            if lost.accepted:
-                # A status of success: sending the request again would most likely create a second item.
-                raise self._unknown_outcome((), lost) from lost
-            if self._was_resent:
-                raise self._not_created(lost) from None
-            log.warning("The lists do not show %s. Sending the request once more.", self._description)
-            self._was_resent = True
-            record = replace(record, facts={_RESENT: True})
-            self.state.save_intent(record)
-            return self._send(record)
+            return self._find_or_resend(record, lost)
         except MosaicError:
             # Any other error means that the request had no effect.
             self.state.clear(certain=not self._was_resent)
@@ -263,9 +243,29 @@ class CreateOnce(ABC):
                 self.advice,
             )
             raise
-        return self._save_started(record)
+        return self._save_started(record, id)
 
-    def _save_started(self, record: StartRecord) -> StartRecord:
+    def _find_or_resend(self, record: StartRecord, lost: MosaicAmbiguousOutcomeError) -> StartRecord:
+        """Search for the item after a lost response. If the lists do not show it, send the request once more."""
+        count(RESPONSES_LOST)
+        log_lines((*lost.lines, "Searching for it, for up to two minutes."), level=logging.WARNING)
+        id = self._search(record, lost=lost)
+        if id is not None:
+            return self._save_started(record, id)
+        if lost.candidates or lost.accepted:
+            # The response names an id or reports success: sending the request again would most likely create a second
+            # item, although no list shows the first one yet.
+            named = tuple(Candidate(id=id, status="not listed") for id in lost.candidates)
+            raise self._unknown_outcome(named, lost) from lost
+        if self._was_resent:
+            raise self._not_created(lost) from None
+        log.warning("The lists do not show %s. Sending the request once more.", self._description)
+        self._was_resent = True
+        record = replace(record, facts={_RESENT: True})
+        self.state.save_intent(record)
+        return self._send(record)
+
+    def _save_started(self, record: StartRecord, id: str) -> StartRecord:
         if self.metric is not None:
             count(self.metric)
         if self._was_resent:
@@ -273,57 +273,49 @@ class CreateOnce(ABC):
                 "The request for %s was sent twice. If Mosaic's lists lag by more than two minutes, a second one "
                 "exists besides %r, and is paid or published too. %s",
                 self._description,
-                record.id,
+                id,
                 self.advice,
             )
+        record = replace(record, id=id)
         self.state.save_best_effort(record)
-        self.on_started(str(record.id))
+        self.on_started(id)
         return record
 
-    def _search(self, record: StartRecord, *, lost: MosaicAmbiguousOutcomeError | None) -> StartRecord | None:
+    def _search(self, record: StartRecord, *, lost: MosaicAmbiguousOutcomeError | None) -> str | None:
         """
-        Search for two minutes. Return the record with the id; None if the item was not created.
+        Search for two minutes. Return the id of the item; None if it was not created.
 
         :param lost: The error of this attempt's own request; None if an earlier attempt may have sent one.
         :raises MosaicAmbiguousOutcomeError: It stays unknown whether the item was created, or which item it is.
         """
         search, siblings = Search(own_request=lost is not None), self.siblings()
-        end = time.time() + sum(PAUSES)
-        pauses, grace_delays = iter(PAUSES), iter(OWNER_GRACE_DELAYS)
-        progress = ProgressLog(f"Still searching for {self._description}; nothing is sent.", time.time())
-        while True:
-            left = end - time.time()
-            # Less than half a second is not worth another reading.
-            over = left <= 0.5
-            pause = next(grace_delays, None) if over else min(next(pauses, left), left)
+        # Without the list of existing items, the only candidate may be older than the request.
+        may_adopt = self._adopt and record.is_saved and record.existing_ids is not None
+        for over, is_last in _reading_times(f"Still searching for {self._description}; nothing is sent."):
             try:
                 candidates = tuple(self.find_candidates(record))
             except MosaicError as error:
-                if pause is None:
+                if is_last:
                     raise self._unknown_outcome((), lost, f"The lists could not be read: {error}") from error
                 # Repeat the search also after a permanent error: otherwise the task fails for manual review.
                 log.warning("The search for %s failed and is repeated. %s", self._description, error)
-                result, candidates = SearchResult.SEARCH_AGAIN, ()
-            else:
-                if lost is not None and lost.candidates:
-                    # The response names ids: an item with another id belongs to another client.
-                    candidates = tuple(candidate for candidate in candidates if candidate.id in lost.candidates)
-                owners = Siblings()
-                if candidates and siblings is not None:
-                    # Waiting siblings matter only if an earlier attempt sent the request: see Search.
-                    owners = siblings.read(include_waiting=lost is None)
-                result, candidates = search.add_listing(candidates, owners, over=over, last=pause is None)
+                continue
+            if lost is not None and lost.candidates:
+                # The response names ids: an item with another id belongs to another client.
+                candidates = tuple(candidate for candidate in candidates if candidate.id in lost.candidates)
+            owners = Siblings()
+            if candidates and siblings is not None:
+                # Waiting siblings matter only if an earlier attempt sent the request: see Search.
+                owners = siblings.read(include_waiting=lost is None)
+            result, candidates = search.add_listing(candidates, owners, over=over, last=is_last)
             if result is SearchResult.NOTHING:
                 return None
-            # Without the list of existing items, the candidate may be older than the request.
-            if result is SearchResult.FOUND and self._adopt and record.is_saved and record.existing_ids is not None:
+            if result is SearchResult.FOUND and may_adopt:
                 log.warning("Found %s: %s. The task continues with it.", self._description, candidates[0])
-                return self._save_started(replace(record, id=candidates[0].id))
-            if result is not SearchResult.SEARCH_AGAIN or pause is None:
+                return candidates[0].id
+            if result is not SearchResult.SEARCH_AGAIN:
                 raise self._unknown_outcome(candidates, lost) from lost
-            for seconds in progress.split_pause(pause):
-                time.sleep(seconds)
-                progress.log_if_due(log.info, time.time())
+        raise AssertionError("the last reading decides")
 
     def _not_created(self, lost: MosaicAmbiguousOutcomeError) -> MosaicError:
         error = lost.__cause__ if isinstance(lost.__cause__, MosaicError) else lost
@@ -357,3 +349,26 @@ class CreateOnce(ABC):
             items=["Candidates:", *(f"  {candidate}" for candidate in candidates[:10])] if candidates else [],
             candidates=ids,
         )
+
+
+def _reading_times(line: str) -> Iterator[tuple[bool, bool]]:
+    """
+    Yield when to read the lists, for two minutes and then a few times more: whether the two minutes are over, and
+    whether this reading is the last one. Sleep in between.
+
+    :param line: Logged in a long search.
+    """
+    end = time.time() + sum(PAUSES)
+    pauses, grace_delays = iter(PAUSES), iter(OWNER_GRACE_DELAYS)
+    progress = ProgressLog(line, time.time())
+    while True:
+        left = end - time.time()
+        # Less than half a second is not worth another reading.
+        over = left <= 0.5
+        pause = next(grace_delays, None) if over else min(next(pauses, left), left)
+        yield over, pause is None
+        if pause is None:
+            return
+        for seconds in progress.split_pause(pause):
+            time.sleep(seconds)
+            progress.log_if_due(log.info, time.time())

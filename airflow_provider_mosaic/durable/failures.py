@@ -1,5 +1,5 @@
 """
-How a task fails: whether Airflow retries it, and what the person on call reads.
+How a task fails: whether Airflow retries it, and what the person on call reads. What does not fail it.
 
 Airflow shows an exception as one long line above a traceback, and each cause with another traceback. The task logs line
 by line what happened, what it means for money or publicity, and what to do, before it raises the exception.
@@ -8,6 +8,7 @@ by line what happened, what it means for money or publicity, and what to do, bef
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from airflow_provider_mosaic.api.redaction import one_line
 
 log = logging.getLogger(__name__)
 
+#: Seconds between the attempts to save something.
+_SAVE_PAUSES = (0.5, 2.0)
 #: Errors that a retry would get again.
 NON_RETRYABLE_ERRORS: tuple[type[MosaicError], ...] = (
     MosaicAuthenticationError,
@@ -114,6 +117,31 @@ def nothing_sent_error(event: str, cause: Exception, more: str = "") -> MosaicTr
         means="Nothing was sent, so nothing is paid or published.",
         effect_unknown=False,
     )
+
+
+def save_best_effort(save: Callable[[], object], *, what: str, consequence: str) -> None:
+    """
+    Save what the task did already, in three attempts. If all fail, log a warning: the task must not fail for this.
+
+    :param what: What is saved, with the id of its item.
+    :param consequence: What follows if it is not saved, as a sentence.
+    """
+    for pause in (*_SAVE_PAUSES, None):
+        try:
+            save()
+            return
+        except Exception as error:
+            if pause is not None:
+                time.sleep(pause)
+                continue
+            log.warning(
+                "Airflow could not save %s (%s: %s). %s",
+                what,
+                type(error).__name__,
+                one_line(str(error)),
+                consequence,
+                exc_info=True,
+            )
 
 
 @contextmanager

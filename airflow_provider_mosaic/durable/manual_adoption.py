@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow_provider_mosaic.airflow_compat import has_provider_commands, read_variable
+from airflow_provider_mosaic.airflow_compat import has_provider_commands, read_variable, task_state_store
 from airflow_provider_mosaic.api.arguments import validate_id
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.durable.failures import nothing_sent_error
 
+log = logging.getLogger(__name__)
+
+_VERSION = 1
 #: The length limit of a Variable's name (``airflow.models.base.ID_LEN``).
 _LONGEST_NAME = 250
 #: The most candidates that a hint lists.
@@ -25,11 +29,21 @@ _MOST_SHOWN = 10
 
 
 class ManualAdoption:
-    """The Variable of a task, and the entry of one task instance in it."""
+    """
+    The Variable of a task, and the entry of one task instance in it.
 
-    def __init__(self, context: Mapping[str, Any], *, kind: str) -> None:
+    With a task state store, each id in it is adopted once. A user may forget to delete the Variable.
+
+    :param kind: The kind of item: see :class:`~airflow_provider_mosaic.durable.task_state.TaskState`.
+    :param durable: Whether to save what was adopted.
+    """
+
+    def __init__(self, context: Mapping[str, Any], *, kind: str, durable: bool = True) -> None:
         ti = self._ti = context["ti"]
         self._kind = kind
+        self._noun = kind.replace("_", " ")
+        self._store = task_state_store(context) if durable else None
+        self._used_key = f"mosaic_{kind}_adopted"
         #: The name of the Variable.
         self.variable = variable_name(ti.dag_id, ti.task_id)
         #: The key of the entry.
@@ -37,7 +51,7 @@ class ManualAdoption:
 
     def read(self) -> str | None:
         """
-        Return the id that a user named for this task instance; None if there is none.
+        Return the id that a user named for this task instance, unless the task adopted it before.
 
         :raises MosaicValidationError: The Variable is invalid.
         :raises MosaicTransportError: The Variable could not be read.
@@ -51,14 +65,42 @@ class ManualAdoption:
             return None
         try:
             entries = read_entries(text)
-        except ValueError as error:
+            if self.entry not in entries:
+                return None
+            id = validate_id(self.entry, entries[self.entry])
+        except (ValueError, MosaicValidationError) as error:
             raise self.invalid(str(error)) from error
-        if self.entry not in entries:
-            return None
-        try:
-            return validate_id(self.entry, entries[self.entry])
-        except MosaicValidationError as error:
-            raise self.invalid(str(error)) from error
+        if id not in self._used_ids():
+            return id
+        log.warning(
+            "Airflow Variable %r names %s %r, which this task adopted before. It is not adopted again. Delete the "
+            "Variable.",
+            self.variable,
+            self._noun,
+            id,
+        )
+        return None
+
+    def save_used(self, id: str) -> None:
+        """
+        Save that the task adopted the item.
+
+        :raises Exception: It could not be saved.
+        """
+        if self._store is not None:
+            self._store.set(self._used_key, {"version": _VERSION, "ids": [*self._used_ids(), id]})
+            return
+        log.warning(
+            "Nothing is saved for the next attempt, on this Airflow or with durable=False. Delete the Variable %r when "
+            "the task has ended. Otherwise a cleared task adopts %s %r once more.",
+            self.variable,
+            self._noun,
+            id,
+        )
+
+    def _used_ids(self) -> list[str]:
+        stored = self._store.get(self._used_key) if self._store else None
+        return list(stored["ids"]) if isinstance(stored, Mapping) and stored.get("version") == _VERSION else []
 
     def invalid(self, why: str) -> MosaicValidationError:
         """

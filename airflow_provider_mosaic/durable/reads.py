@@ -16,10 +16,8 @@ from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 S = TypeVar("S")
 log = logging.getLogger(__name__)
 
-#: Seconds between reads of an item that may be new.
-_NEW_PAUSES = (1.0, 2.0, 4.0, 8.0)
-#: Seconds between reads that wait for the effect of a request.
-_EFFECT_PAUSES = (1.0, 2.0, 4.0, 8.0)
+#: Seconds between reads of an item that may be new, or that may show an effect late.
+_PAUSES = (1.0, 2.0, 4.0, 8.0)
 #: The longest pause between reads that are refused.
 _LONGEST_PAUSE = 30.0
 
@@ -54,7 +52,7 @@ def read_new(read: Callable[[], S]) -> S:
 
     :raises MosaicError: The item can't be read.
     """
-    for pause in _NEW_PAUSES:
+    for pause in _PAUSES:
         try:
             return read()
         except MosaicError as error:
@@ -64,10 +62,14 @@ def read_new(read: Callable[[], S]) -> S:
     return read()
 
 
-def read_until(read: Callable[[], S], is_shown: Callable[[S], bool]) -> S:
-    """Read until an effect is shown, for up to 15 seconds. Return the last read."""
-    item = read()
-    for pause in _EFFECT_PAUSES:
+def read_until(read: Callable[[], S], is_shown: Callable[[S], bool], *, first: S | None = None) -> S:
+    """
+    Read until an effect is shown, for up to 15 seconds. Return what was read last.
+
+    :param first: What was read already.
+    """
+    item = read() if first is None else first
+    for pause in _PAUSES:
         if is_shown(item):
             break
         time.sleep(pause)

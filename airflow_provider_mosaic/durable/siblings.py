@@ -54,27 +54,19 @@ class SiblingTasks:
 
         :param include_waiting: Whether waiting siblings may own an item. Otherwise their ids are not read.
         """
-        owned: set[str] = set()
-        possible_owners: set[str] = set()
-        waiting: set[str] = set()
-        is_complete = True
         try:
-            for task in self._tasks:
-                found = task.read(include_waiting)
-                owned |= found.owned_ids
-                possible_owners |= found.possible_owners or frozenset()
-                waiting |= found.waiting
+            found = [task.read(include_waiting) for task in self._tasks]
         except Exception:
-            is_complete = False
             log.warning(
                 "The other tasks of this DAG run could not be read. The search adopts nothing while their items are "
                 "unknown.",
                 exc_info=True,
             )
+            return Siblings(possible_owners=None)
         return Siblings(
-            owned_ids=frozenset(owned),
-            possible_owners=frozenset(possible_owners) if is_complete else None,
-            waiting=frozenset(waiting),
+            owned_ids=frozenset().union(*(each.owned_ids for each in found)),
+            possible_owners=frozenset().union(*(each.possible_owners or () for each in found)),
+            waiting=frozenset().union(*(each.waiting for each in found)),
         )
 
 

@@ -14,7 +14,8 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property, partial
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -23,9 +24,8 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow_provider_mosaic.airflow_compat import entries_can_vanish, task_state_store
 from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.api.signed_links import is_signature
-from airflow_provider_mosaic.durable.failures import nothing_sent_error
+from airflow_provider_mosaic.durable.failures import nothing_sent_error, save_best_effort
 from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
-from airflow_provider_mosaic.durable.xcoms import save_best_effort
 
 log = logging.getLogger(__name__)
 
@@ -79,32 +79,60 @@ class StartRecord:
     @classmethod
     def from_entry(cls, entry: Mapping[str, Any]) -> StartRecord:
         """Return the record of an entry of the store."""
-        return cls(
-            started_at=float(entry["started_at"]),
-            id=entry.get("id"),
-            deadline=entry.get("deadline"),
-            existing_ids=None if entry.get("existing_ids") is None else tuple(entry["existing_ids"]),
-            existing_until=entry.get("existing_until"),
-            facts=entry.get("facts") or {},
-        )
+        names = {each.name for each in fields(cls)} - {"is_saved"}
+        known: dict[str, Any] = {name: value for name, value in entry.items() if name in names and value is not None}
+        if "existing_ids" in known:
+            known["existing_ids"] = tuple(known["existing_ids"])
+        return cls(**known)
 
     def as_entry(self) -> dict[str, Any]:
         """Return the record as JSON for the store, which rejects tuples."""
-        entry = asdict(self)
-        del entry["is_saved"]
-        if self.existing_ids is not None:
-            entry["existing_ids"] = list(self.existing_ids)
-        return {name: value for name, value in entry.items() if value is not None}
+        known = {name: value for name, value in vars(self).items() if name != "is_saved" and value is not None}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in known.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Counters:
+    """
+    What Airflow counts of a task instance. It has nothing else that tells a retry from a clear.
+
+    A clear changes ``max_tries`` alone: it becomes the number of attempts so far plus ``retries``. If ``retries`` was
+    lowered in the DAG file, the sum can be the old one.
+    """
+
+    try_number: int
+    max_tries: int
+    retries: int
+    #: How often tasks of the DAG run were cleared; None on Airflow 3.1, which does not count all clears.
+    clear_number: int | None
+
+    @property
+    def seems_first(self) -> bool:
+        """Whether this is the first attempt since the last clear, if ``retries`` did not change since."""
+        return self.try_number == self.max_tries - self.retries + 1
+
+    @property
+    def may_be_retry(self) -> bool:
+        """
+        Whether there may be earlier attempts since the last clear.
+
+        The first attempt after a clear is no retry, although its ``try_number`` is higher than 1.
+        """
+        return self.try_number > 1 and (self.clear_number == 0 or not self.seems_first)
+
+    def is_clear_in_doubt(self, stored: Mapping[str, Any]) -> bool:
+        """Return whether the task may have been cleared since an entry with the same ``max_tries`` was saved."""
+        lowered = self.retries < stored.get("retries", 0)
+        return lowered and self.seems_first and self.clear_number != stored.get("clear_number")
 
 
 class TaskState:
     """
     The saved state of one task instance for one kind of item.
 
-    A record counts for the same request, until a user clears the task. Airflow shows a clear in ``max_tries`` alone:
-    it becomes the number of attempts so far plus ``retries``. If ``retries`` was lowered in the DAG file, or another
-    version of the provider wrote the record, an earlier attempt *may* have started something. The caller searches for
-    it then, and fails for manual review if anything is found.
+    A record counts for the same request, until a user clears the task. If it is in doubt whether the task was cleared,
+    or if another version of the provider wrote the record, an earlier attempt *may* have started something. The caller
+    searches for it then, and fails for manual review if anything is found.
 
     :param kind: The kind of item, for example ``run``. Each kind has its own entry in the store.
     :param request: What the task requests, as a JSON value. If it changed, the task starts over.
@@ -114,32 +142,25 @@ class TaskState:
     def __init__(self, context: Mapping[str, Any], *, kind: str, request: Any, durable: bool = True) -> None:
         self._store = task_state_store(context) if durable else None
         self._key = f"mosaic_{kind}"
-        self._adopted_key = f"mosaic_{kind}_adopted"
-        self._kind = kind
         self._noun = kind.replace("_", " ")
         self._fingerprint = fingerprint(request)
-        self._context = context
+        self._adoption = partial(ManualAdoption, context, kind=kind, durable=durable)
         ti = self._ti = context["ti"]
-        self._max_tries = int(ti.max_tries or 0)
-        self._retries = int(ti.task.retries or 0)
-        # How often tasks of the DAG run were cleared. Airflow 3.1, which has no store, does not count all clears.
-        self._clear_number = (
-            None if self._store is None else int(getattr(context.get("dag_run"), "clear_number", 0) or 0)
+        clears = int(getattr(context.get("dag_run"), "clear_number", 0) or 0)
+        self._counters = _Counters(
+            try_number=ti.try_number,
+            max_tries=int(ti.max_tries or 0),
+            retries=int(ti.task.retries or 0),
+            clear_number=None if self._store is None else clears,
         )
-        # Whether this is the first attempt since the last clear, if retries did not change since.
-        self._seems_first = ti.try_number == self._max_tries - self._retries + 1
-        # Whether earlier attempts since the last clear may exist. The first attempt after a clear is no retry, although
-        # its try_number is higher than 1.
-        may_be_retry = ti.try_number > 1 and (self._clear_number == 0 or not self._seems_first)
         # What an earlier attempt may have started, if its record can't be read; None if it started nothing.
         self._possible = (
-            StartRecord(started_at=_dag_run_start(context), is_saved=False) if durable and may_be_retry else None
+            StartRecord(started_at=_dag_run_start(context), is_saved=False)
+            if durable and self._counters.may_be_retry
+            else None
         )
-        # Whether certainly no earlier attempt started anything; None before the store is read.
-        self._nothing_before: bool | None = True if ti.try_number == 1 else None
         # Whether a request of this attempt may have had an effect.
         self._may_have_started = False
-        self._why_discarded: tuple[int, str] | None = None
         #: The item from before the last clear, once :meth:`load` found one.
         self.cleared_id: str | None = None
 
@@ -147,59 +168,45 @@ class TaskState:
         """
         Return the record of an earlier attempt since the last clear; None if there is nothing to continue.
 
-        Call :meth:`log_discarded` next, unless the task adopts an item that a user named.
-
         :raises MosaicTransportError: The store could not be read, and an earlier attempt may have started something.
         """
         if self._store is None:
             return self._possible
-        entry = self._read_entry()
-        stored = self._parse(entry)
+        stored = self._stored
         if stored is None:
-            return self._possible_unless(was_never_written=entry is _ABSENT and not entries_can_vanish())
+            was_never_written = self._entry is _ABSENT and not entries_can_vanish()
+            if self._possible is None or was_never_written:
+                return None
+            log.warning(
+                "Task %r: what an earlier attempt saved of its %s is lost or can't be read. The task searches before "
+                "it sends anything.",
+                self._ti.task_id,
+                self._noun,
+            )
+            return self._possible
         if "not_started_until_try" in stored:
             return None
-        item = f"{self._noun} {stored['id']!r}" if stored.get("id") else f"the {self._noun} that it may have started"
-        if stored.get("max_tries") != self._max_tries:
+        saved = f"saved {self._noun} {stored['id']!r}" if stored.get("id") else f"saved the start of its {self._noun}"
+        if stored.get("max_tries") != self._counters.max_tries:
+            log.info("The task was cleared since its earlier attempt %s.", saved)
             self.cleared_id = stored.get("id")
-            reason = f"The task was cleared: it starts over and does not continue {item}."
-            self._why_discarded = logging.INFO, reason
             return None
         if stored.get("fingerprint") != self._fingerprint:
-            reason = (
-                "The arguments of the task changed since its earlier attempt: it starts over. It does not touch "
-                f"{item}, which may still be running."
+            log.warning(
+                "The arguments of the task changed since its earlier attempt %s. The task starts over. What it started "
+                "earlier may still be running.",
+                saved,
             )
-            self._why_discarded = logging.WARNING, reason
             return None
         record = StartRecord.from_entry(stored)
-        if not self._may_be_cleared(stored):
+        if not self._counters.is_clear_in_doubt(stored):
             return record
-        reason = (
-            "It is unknown whether this is a retry or the task was cleared, because its retries were lowered in the "
-            f"DAG file. It does not continue {item} unless a user decides so."
-        )
-        self._why_discarded = logging.WARNING, reason
-        return replace(record, is_saved=False, id=None, facts={})
-
-    def _possible_unless(self, *, was_never_written: bool) -> StartRecord | None:
-        """Return what an earlier attempt may have started, for an entry that is missing or can't be read."""
-        if self._possible is None or was_never_written:
-            return None
         log.warning(
-            "Task %r: what an earlier attempt saved of its %s is lost or can't be read. The task searches before it "
-            "sends anything.",
-            self._ti.task_id,
-            self._noun,
+            "The task's earlier attempt %s. It is unknown whether this is a retry or the task was cleared, because its "
+            "retries were lowered in the DAG file.",
+            saved,
         )
-        return self._possible
-
-    def log_discarded(self) -> None:
-        """Log once why :meth:`load` discarded the record of an earlier attempt, if it did."""
-        if self._why_discarded is not None:
-            level, reason = self._why_discarded
-            log.log(level, "%s", reason)
-            self._why_discarded = None
+        return replace(record, is_saved=False, id=None, facts={})
 
     def save_intent(self, record: StartRecord) -> None:
         """
@@ -230,26 +237,11 @@ class TaskState:
     @property
     def adoption(self) -> ManualAdoption:
         """The item that a user may have named for this task."""
-        return ManualAdoption(self._context, kind=self._kind)
+        return self._adoption()
 
     def adopted_id(self) -> str | None:
-        """
-        Return the item that a user named for this task, unless the task adopted it before. A first attempt has none.
-
-        :raises MosaicValidationError: The Airflow Variable is invalid.
-        :raises MosaicTransportError: The Airflow Variable could not be read.
-        """
-        id = self.adoption.read() if self._ti.try_number > 1 else None
-        if id is not None and id in self._adopted_ids():
-            log.warning(
-                "Airflow Variable %r names %s %r, which this task adopted before. It is not adopted again. Delete the "
-                "Variable.",
-                self.adoption.variable,
-                self._noun,
-                id,
-            )
-            return None
-        return id
+        """Return the id that a user named for this task: see :meth:`ManualAdoption.read`. A first attempt has none."""
+        return self.adoption.read() if self._counters.try_number > 1 else None
 
     def save_adopted(self, record: StartRecord) -> None:
         """
@@ -257,22 +249,12 @@ class TaskState:
 
         :raises MosaicTransportError: It could not be saved. Nothing may be sent then.
         """
-        self._why_discarded = None
         try:
             self._save(record)
-            if self._store is not None:
-                self._store.set(self._adopted_key, {"version": _VERSION, "ids": [*self._adopted_ids(), record.id]})
-                return
+            self.adoption.save_used(str(record.id))
         except Exception as error:
             event = f"Airflow's task state store could not save that {self._noun} {record.id!r} is this task's"
             raise nothing_sent_error(event, error) from error
-        log.warning(
-            "Nothing is saved for the next attempt, on this Airflow or with durable=False. Delete the Variable %r when "
-            "the task has ended. Otherwise a cleared task adopts %s %r once more.",
-            self.adoption.variable,
-            self._noun,
-            record.id,
-        )
 
     def clear(self, *, certain: bool) -> None:
         """
@@ -304,9 +286,7 @@ class TaskState:
 
     def _publish_not_started(self) -> None:
         try:
-            if self._nothing_before is None:
-                self._parse(self._store.get(self._key, _ABSENT) if self._store else _ABSENT)
-            if self._may_have_started or not self._nothing_before:
+            if self._may_have_started or not self._nothing_before():
                 return
             self._ti.xcom_push(key=NOT_STARTED_KEY, value=self._ti.map_index)
             if self._store is not None:
@@ -320,21 +300,31 @@ class TaskState:
                 exc_info=True,
             )
 
+    def _nothing_before(self) -> bool:
+        """Return whether certainly no earlier attempt started anything, also before a clear."""
+        stored = self._stored
+        if stored is None:
+            return self._counters.try_number == 1
+        # An unknown attempt in between may have started something.
+        return bool(stored.get("not_started_until_try") == self._counters.try_number - 1)
+
     def _save(self, record: StartRecord) -> None:
         if self._store is not None:
             own = {
                 "version": _VERSION,
                 "fingerprint": self._fingerprint,
-                "max_tries": self._max_tries,
-                "retries": self._retries,
-                "clear_number": self._clear_number,
+                "max_tries": self._counters.max_tries,
+                "retries": self._counters.retries,
+                "clear_number": self._counters.clear_number,
             }
             self._store.set(self._key, {**record.as_entry(), **own})
         self._may_have_started = True
 
-    def _read_entry(self) -> Any:
-        """Return the entry as it is stored: None if its value is lost, ``_ABSENT`` if it was never written."""
-        assert self._store is not None  # noqa: S101 - the caller has checked
+    @cached_property
+    def _entry(self) -> Any:
+        """The entry as earlier attempts left it: None if its value is lost, ``_ABSENT`` if it was never written."""
+        if self._store is None:
+            return _ABSENT
         try:
             return self._store.get(self._key, _ABSENT)
         except FileNotFoundError:
@@ -348,27 +338,16 @@ class TaskState:
             event, more = "Airflow's task state store could not be read", f"It may contain a {self._noun} to continue."
             raise nothing_sent_error(event, error, more) from error
 
-    def _parse(self, entry: Any) -> Mapping[str, Any] | None:
-        """Return an entry that this version wrote, else None. Update ``_nothing_before`` by it."""
-        if (
-            not isinstance(entry, Mapping)
-            or entry.get("version") != _VERSION
-            or not entry.keys() & {"started_at", "not_started_until_try"}
-        ):
-            self._nothing_before = self._ti.try_number == 1
-            return None
-        # An unknown attempt in between may have started something.
-        self._nothing_before = entry.get("not_started_until_try") == self._ti.try_number - 1
-        return entry
-
-    def _may_be_cleared(self, stored: Mapping[str, Any]) -> bool:
-        """Return whether the task may have been cleared although ``max_tries`` is the same: see :class:`TaskState`."""
-        lowered = self._retries < stored.get("retries", 0)
-        return lowered and self._seems_first and self._clear_number != stored.get("clear_number")
-
-    def _adopted_ids(self) -> list[str]:
-        stored = self._store.get(self._adopted_key) if self._store else None
-        return list(stored["ids"]) if isinstance(stored, Mapping) and stored.get("version") == _VERSION else []
+    @property
+    def _stored(self) -> Mapping[str, Any] | None:
+        """The entry of earlier attempts, if this version can read it."""
+        entry = self._entry
+        is_known = (
+            isinstance(entry, Mapping)
+            and entry.get("version") == _VERSION
+            and entry.keys() & {"started_at", "not_started_until_try"}
+        )
+        return entry if is_known else None
 
 
 def publishing_not_started(context: Mapping[str, Any], kind: str | None) -> AbstractContextManager[None]:

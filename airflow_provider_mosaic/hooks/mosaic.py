@@ -119,15 +119,6 @@ class MosaicHook(EndpointMethods, BaseHook):
             self.close()
             self._access = access
 
-    @property
-    def client(self) -> SyncClient:
-        """The synchronous client. It keeps HTTP connections open until :meth:`close`."""
-        if self._client is None:
-            from airflow_provider_mosaic.clients.sync_client import SyncClient
-
-            self._client = SyncClient(self.access)
-        return self._client
-
     async def look_up_access(self) -> Access:
         """
         Look the connection up again without blocking the event loop, and return its address and credentials.
@@ -149,6 +140,19 @@ class MosaicHook(EndpointMethods, BaseHook):
         self._access = read_access(connection)
         return self._access
 
+    @property
+    def client(self) -> SyncClient:
+        """The synchronous client. It keeps HTTP connections open until :meth:`close`."""
+        if self._client is None:
+            from airflow_provider_mosaic.clients.sync_client import SyncClient
+
+            self._client = SyncClient(self.access)
+        return self._client
+
+    def get_conn(self) -> SyncClient:
+        """Return :attr:`client`. Airflow's hooks have this method."""
+        return self.client
+
     async def open_async_client(self) -> AsyncClient:
         """
         Return an asynchronous client, for triggers. The caller closes it.
@@ -160,9 +164,11 @@ class MosaicHook(EndpointMethods, BaseHook):
 
         return AsyncClient(self._access or await self.look_up_access())
 
-    def get_conn(self) -> SyncClient:
-        """Return :attr:`client`. Airflow's hooks have this method."""
-        return self.client
+    def close(self) -> None:
+        """Close the HTTP connections. The hook can be used again."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
     def send(self, call: Call[T], *, retries: RetryPolicy | None = None) -> T:
         """
@@ -180,12 +186,6 @@ class MosaicHook(EndpointMethods, BaseHook):
         :param listing: A list of :mod:`airflow_provider_mosaic.api.endpoints`.
         """
         return iterate(self.send, listing)
-
-    def close(self) -> None:
-        """Close the HTTP connections. The hook can be used again."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
 
     def test_connection(self) -> tuple[bool, str]:
         """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from pathlib import Path
 from typing import Any
 
 from airflow_provider_mosaic.api.access import Access
@@ -16,12 +17,7 @@ from airflow_provider_mosaic.api.arguments import raise_invalid, uri_scheme, val
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicTransportError
 from airflow_provider_mosaic.api.options import is_definition_itself, validate_definition_suffix, validate_destination
 from airflow_provider_mosaic.api.redaction import one_line, redact
-from airflow_provider_mosaic.clients.destinations import (
-    Destination,
-    destination_error,
-    local_destination,
-    storage_destination,
-)
+from airflow_provider_mosaic.clients.destinations import Destination, destination_error, storage_destination
 from airflow_provider_mosaic.clients.sources import Source, local_source, storage_source
 from airflow_provider_mosaic.clients.storage_errors import is_missing, is_transient, raise_unreadable
 from airflow_provider_mosaic.clients.url_source import url_source
@@ -59,19 +55,19 @@ def read_text(name: str, location: Any, *, directory: str) -> str:
     :param location: A local path, a URI of object storage, or an ``ObjectStoragePath``.
     :param directory: The directory of a relative path. It may be inside a zip file.
     """
-    from pathlib import Path
-
-    storage = location if _is_storage_path(location) else None
-    text = "" if storage is not None else validate_path(name, location)
-    scheme = uri_scheme(text)
-    if scheme in ("http", "https"):
-        raise_invalid(name, text, "it is not read from a URL. Give a path, or a URI such as s3://... .")
-    path = storage or (_storage_path(name, text) if scheme else Path(directory, text))
-    shown = str(storage or text)
+    path = location
+    if not _is_storage_path(location):
+        text = validate_path(name, location)
+        scheme = uri_scheme(text)
+        if scheme in ("http", "https"):
+            raise_invalid(name, text, "it is not read from a URL. Give a path, or a URI such as s3://... .")
+        path = _storage_path(name, text) if scheme else Path(directory, text)
+    shown = str(location)
+    is_local = isinstance(path, Path)
     try:
-        data = _read_start(path, is_local=not (storage or scheme))
+        data = _read_local(path) if is_local else _read_start(path)
     except Exception as error:  # each storage has its own exceptions
-        raise_unreadable(name, redact(shown), error, where="" if storage or scheme else f" in {directory}")
+        raise_unreadable(name, redact(shown), error, where=f" in {directory}" if is_local else "")
     if len(data) > _MAX_TEXT:
         raise_invalid(name, shown, f"it has more than {_MAX_TEXT:,} bytes, which is too long for a definition.")
     try:
@@ -94,35 +90,31 @@ def read_definition(definition: Any, *, directory: str = ".") -> Any:
     return read_definition_text(read_text("definition", definition, directory=directory), name=str(definition))
 
 
-def _read_start(path: Any, *, is_local: bool) -> bytes:
-    """Return up to one byte more than allowed. A local file may be inside a zip file, like a DAG file."""
+def _read_start(path: Any) -> bytes:
+    """Return up to one byte more than allowed."""
+    with path.open("rb") as file:
+        return bytes(file.read(_MAX_TEXT + 1))
+
+
+def _read_local(path: Path) -> bytes:
+    """Return the start of a local file, which may be inside a zip file, like a DAG file."""
     try:
-        with path.open("rb") as file:
-            return bytes(file.read(_MAX_TEXT + 1))
+        return _read_start(path)
     except NotADirectoryError:
-        in_zip = _read_start_in_zip(os.path.normpath(path)) if is_local else None
-        if in_zip is None:
+        path = Path(os.path.normpath(path))
+        archive = next((parent for parent in path.parents if parent.is_file()), None)
+        if archive is None:
+            # ".." led out of the zip file again.
+            return _read_start(path)
+        import zipfile
+
+        if not zipfile.is_zipfile(archive):
             raise
-        return in_zip
-
-
-def _read_start_in_zip(path: str) -> bytes | None:
-    """Return the first bytes of a file inside a zip file. Return None if the path leads through no zip file."""
-    import zipfile
-    from pathlib import Path
-
-    archive = next((parent for parent in Path(path).parents if parent.is_file()), None)
-    if archive is None:
-        # ".." led out of the zip file again.
-        return _read_start(Path(path), is_local=False)
-    if not zipfile.is_zipfile(archive):
-        return None
-    member = Path(path).relative_to(archive).as_posix()
     try:
-        with zipfile.ZipFile(archive) as opened, opened.open(member) as file:
+        with zipfile.ZipFile(archive) as opened, opened.open(path.relative_to(archive).as_posix()) as file:
             return file.read(_MAX_TEXT + 1)
     except KeyError:
-        raise FileNotFoundError(errno.ENOENT, "it is not in the zip file", path) from None
+        raise FileNotFoundError(errno.ENOENT, "it is not in the zip file", str(path)) from None
     except OSError:
         raise
     except Exception as error:  # damaged, encrypted, or an unsupported compression
@@ -138,12 +130,12 @@ class DownloadDirectory:
 
     def __init__(self, location: Any) -> None:
         if _is_storage_path(location):
-            self._storage: Any = location
+            self._root: Any = location
         else:
             text = validate_destination("destination", location)
-            scheme = uri_scheme(text)
-            self._storage = _storage_path("destination", text) if scheme else None
-            self._path = None if scheme else os.path.abspath(_with_home(text))  # noqa: PTH100 - keeps symlinks
+            is_uri = bool(uri_scheme(text))
+            # Not Path.resolve: it replaces symlinks.
+            self._root = _storage_path("destination", text) if is_uri else Path(os.path.abspath(_with_home(text)))  # noqa: PTH100
         try:
             str(location).encode("utf-8")
         except UnicodeEncodeError:
@@ -155,14 +147,11 @@ class DownloadDirectory:
 
     def path_of(self, name: str) -> Any:
         """Return the path of a file. Its name may contain directories."""
-        from pathlib import Path
-
-        return self._storage / name if self._storage is not None else Path(str(self._path)) / name
+        return self._root / name
 
     def target(self, name: str) -> Destination:
         """Return a file to write."""
-        path = self.path_of(name)
-        return storage_destination(path) if self._storage is not None else local_destination(path)
+        return storage_destination(self.path_of(name))
 
     def size_of(self, name: str) -> int | None:
         """Return the bytes of an existing file, or None if there is no such file."""

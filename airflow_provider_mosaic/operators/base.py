@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from airflow_provider_mosaic.api.arguments import raise_invalid
 from airflow_provider_mosaic.base import MosaicBaseOperator, is_trigger_timeout
@@ -13,13 +13,14 @@ from airflow_provider_mosaic.validation import is_constant, template_markers
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-    from airflow.sdk.definitions.mappedoperator import OperatorPartial
 
     from airflow_provider_mosaic.api.errors import MosaicError
     from airflow_provider_mosaic.durable.failures import Consequences
-    from airflow_provider_mosaic.tasks.existing_runs import ResumeTask
     from airflow_provider_mosaic.tasks.posts import PostTask
+    from airflow_provider_mosaic.tasks.run_resumes import ResumeTask
     from airflow_provider_mosaic.tasks.runs import RunTask
+
+    WaitingTask: TypeAlias = RunTask | ResumeTask | PostTask
 
 # Stands for a mapped argument: any text with a template, since Airflow renders the argument for each item.
 _MAPPED = "{{ mapped }}"
@@ -57,16 +58,8 @@ class MosaicOperator(MosaicBaseOperator):
         self.optional = self._validate_optional(optional)
 
     @classmethod
-    def partial(cls, **kwargs: Any) -> OperatorPartial:
-        """
-        Define a mapped task. Validate the constants that its items share; the rest is validated when an item runs.
-
-        :param kwargs: The arguments that all items share.
-        :raises MosaicValidationError: A constant is wrong, or ``optional`` names an argument that can't be optional.
-        """
-        mapped = super().partial(**kwargs)
-        cls._validate_optional(mapped.kwargs.get("optional", ()))
-        return mapped
+    def _validate_partial(cls, kwargs: Mapping[str, Any]) -> None:
+        cls._validate_optional(kwargs.get("optional", ()))
 
     @classmethod
     def _validate_optional(cls, optional: Any) -> tuple[str, ...]:
@@ -153,18 +146,18 @@ class WaitingOperator(MosaicOperator):
     """Base class of operators that start or resume something and wait for its end."""
 
     #: The task of this execution, for ``on_kill``. None until its arguments are validated.
-    _active: RunTask | ResumeTask | PostTask | None = None
+    _active: WaitingTask | None = None
 
     @abstractmethod
-    def _task(self) -> RunTask | ResumeTask | PostTask:
+    def _task(self, context: Context) -> WaitingTask:
         """Return the task with its validated arguments."""
 
     def execute(self, context: Context) -> str:
         """Start it, or continue with what an earlier attempt started; wait for its end, or defer."""
         with self._validated_arguments(context):
-            task = self._task()
+            task = self._task(context)
         with self._running(task, context):
-            return task.start(context)
+            return task.start()
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None, **deferred: Any) -> str:
         """
@@ -177,33 +170,35 @@ class WaitingOperator(MosaicOperator):
         from airflow_provider_mosaic.api.arguments import validate_id
 
         with self._resuming(context):
-            task = self._task()
+            task = self._task(context)
             key = task.wait.key
             item_id = deferred.pop(key, None) or validate_id(key, (event or {}).get("id"))
         with self._running(task, context):
-            return task.wait.resume(context, event, item_id, **deferred)
+            return task.wait.resume(event, item_id, **deferred)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Continue after a deferral. If the trigger timed out, read the status first, and cancel a running run."""
         if is_trigger_timeout(next_method, next_kwargs):
             with self._resuming(context):
-                task = self._task()
+                task = self._task(context)
             with self._running(task, context):
-                item_id = task.wait.resume_after_timeout(context)
+                item_id = task.wait.resume_after_timeout()
             if item_id is not None:
                 return item_id
         return super().resume_execution(next_method, next_kwargs, context)
 
+    def on_kill(self) -> None:
+        """Cancel a run, within the few seconds that Airflow leaves. It costs credits; a post can't be withdrawn."""
+        if self._active is not None:
+            self._active.wait.on_kill()
+
     @contextmanager
-    def _running(self, task: RunTask | ResumeTask | PostTask, context: Context) -> Iterator[None]:
+    def _running(self, task: WaitingTask, context: Context) -> Iterator[None]:
         """Run a step of the task: turn its errors into Airflow's failures, and let a kill reach it."""
         from airflow_provider_mosaic.durable.failures import adding_consequences, fail_without_retry
 
         self._active = task
-        with (
-            adding_consequences(context, lambda error: task.consequences(context, error)),
-            fail_without_retry(*task.non_retryable(context)),
-        ):
+        with adding_consequences(context, task.consequences), fail_without_retry(*task.non_retryable()):
             yield
 
     @contextmanager
@@ -216,21 +211,6 @@ class WaitingOperator(MosaicOperator):
         with adding_consequences(context, lambda _: consequences), fail_without_retry():
             self._leave_out_empty()
             yield
-
-
-class RunWaitOperator(WaitingOperator):
-    """Base class of operators that wait for a run. A run costs credits while it runs, so a kill cancels it."""
-
-    _active: RunTask | ResumeTask | None = None
-
-    @abstractmethod
-    def _task(self) -> RunTask | ResumeTask:
-        """Return the task with its validated arguments."""
-
-    def on_kill(self) -> None:
-        """Cancel the run, within the few seconds that Airflow leaves."""
-        if self._active is not None:
-            self._active.wait.on_kill()
 
 
 # Compare the rendered arguments of a task with what the DAG file has in their place.

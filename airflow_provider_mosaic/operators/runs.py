@@ -11,12 +11,12 @@ from airflow.providers.common.compat.sdk import conf
 from airflow_provider_mosaic.api import options
 from airflow_provider_mosaic.api.run_inputs import INPUT_FORMS, validate_one_way
 from airflow_provider_mosaic.links import MosaicAgentLink, MosaicPageLink
-from airflow_provider_mosaic.operators.base import MosaicOperator, RunWaitOperator
+from airflow_provider_mosaic.operators.base import MosaicOperator, WaitingOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_mosaic.tasks.existing_runs import ResumeTask
+    from airflow_provider_mosaic.tasks.run_resumes import ResumeTask
     from airflow_provider_mosaic.tasks.runs import RunTask
     from airflow_provider_mosaic.templated import Reference, Text, Texts
 
@@ -33,7 +33,7 @@ _INPUTS = (
 )
 
 
-class MosaicRunAgentOperator(RunWaitOperator):
+class MosaicRunAgentOperator(WaitingOperator):
     """
     Start a run of an agent once, and wait for its end (https://docs.mosaic.so/api/agent-runs/post-agent-run).
 
@@ -156,17 +156,17 @@ class MosaicRunAgentOperator(RunWaitOperator):
     def _validate_combinations(self) -> None:
         validate_one_way(self.video_inputs, {form: getattr(self, form) for form in INPUT_FORMS})
 
-    def _task(self) -> RunTask:
+    def _task(self, context: Context) -> RunTask:
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.runs import RunOptions, RunTask
 
         arguments = self._arguments()
         inputs = {name: arguments.pop(name) for name in _INPUTS}
         run_options = RunOptions.validated(inputs=inputs, **arguments)
-        return RunTask(run_options, MosaicHook(self.mosaic_conn_id))
+        return RunTask(run_options, MosaicHook(self.mosaic_conn_id), context)
 
 
-class MosaicResumeRunOperator(RunWaitOperator):
+class MosaicResumeRunOperator(WaitingOperator):
     """
     Resume a run that failed or was cancelled, and wait for its end
     (https://docs.mosaic.so/api/agent-runs/post-agent-run-resume).
@@ -229,14 +229,15 @@ class MosaicResumeRunOperator(RunWaitOperator):
         self.mosaic_conn_id = mosaic_conn_id
         self._validate_constants()
 
-    def _task(self) -> ResumeTask:
+    def _task(self, context: Context) -> ResumeTask:
         from airflow_provider_mosaic.durable.completion_waiter import WaitOptions
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-        from airflow_provider_mosaic.tasks.existing_runs import ResumeTask
+        from airflow_provider_mosaic.tasks.run_resumes import ResumeTask
 
         arguments = self._arguments()
         run_id = arguments.pop("run_id")
-        return ResumeTask(WaitOptions.validated(**arguments), MosaicHook(self.mosaic_conn_id), run_id=run_id)
+        wait_options = WaitOptions.validated(**arguments)
+        return ResumeTask(wait_options, MosaicHook(self.mosaic_conn_id), context, run_id=run_id)
 
 
 class MosaicCancelRunOperator(MosaicOperator):
@@ -270,11 +271,11 @@ class MosaicCancelRunOperator(MosaicOperator):
     def execute(self, context: Context) -> str:
         """Cancel the run."""
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-        from airflow_provider_mosaic.tasks.existing_runs import cancel
-        from airflow_provider_mosaic.tasks.items import push_run_item
+        from airflow_provider_mosaic.tasks.items import push_item
+        from airflow_provider_mosaic.tasks.run_cancels import cancel
 
         with self._validated_arguments(context):
             hook = MosaicHook(self.mosaic_conn_id)
             run_id = cancel(hook, self._options["run_id"]("run_id", self.run_id))
-            push_run_item(context, hook, run_id, None)
+            push_item(context, hook, "run", run_id)
             return run_id

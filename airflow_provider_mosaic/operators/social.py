@@ -132,14 +132,14 @@ class MosaicSocialPostOperator(WaitingOperator):
             has_media = self.media_urls is not None or self.run_id is not None
             options.validate_post_has_content(self.text, has_media=has_media)
 
-    def _task(self) -> PostTask:
+    def _task(self, context: Context) -> PostTask:
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.posts import PostOptions, PostTask
 
         arguments = self._arguments()
         content = {name: arguments.pop(name) for name in _CONTENT}
         post_options = PostOptions.validated(content=content, **arguments)
-        return PostTask(post_options, MosaicHook(self.mosaic_conn_id))
+        return PostTask(post_options, MosaicHook(self.mosaic_conn_id), context)
 
 
 class MosaicPostAnalyticsOperator(MosaicOperator):

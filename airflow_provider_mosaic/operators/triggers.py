@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mosaic.api import options
-from airflow_provider_mosaic.links import MosaicAgentLink, push_agent_link
+from airflow_provider_mosaic.links import MosaicAgentLink
 from airflow_provider_mosaic.operators.base import MosaicOperator
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
     def execute(self, context: Context) -> list[str]:
         """Set the channels."""
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+        from airflow_provider_mosaic.tasks.items import push_agent_link
         from airflow_provider_mosaic.tasks.youtube import DesiredTrigger, YouTubeTask
         from airflow_provider_mosaic.webhook_address import webhook_url
 

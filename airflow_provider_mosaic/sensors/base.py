@@ -6,7 +6,7 @@ import logging
 import time
 from abc import abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from functools import cached_property, partial
 from importlib import import_module
@@ -22,10 +22,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from typing_extensions import Unpack
 
-    from airflow_provider_mosaic.api.errors import MosaicError, MosaicTimeoutError
+    from airflow_provider_mosaic.api.errors import MosaicTimeoutError
     from airflow_provider_mosaic.api.outcomes import StatusOutcome
     from airflow_provider_mosaic.api.poll_state import PollOptions, PollState
-    from airflow_provider_mosaic.durable.failures import Consequences
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
     from airflow_provider_mosaic.templated import Text
 
@@ -106,7 +105,7 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         """Wait on a worker; or poll once, and defer."""
         if not self.deferrable:
-            with self._adding_timeout_advice(context):
+            with self._adding_timeout_advice():
                 return super().execute(context)
         with self._skipping_if_soft_fail():
             if ended := self.poke(context):
@@ -140,7 +139,7 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Continue after a deferral. At the sensor's timeout poll once more: the item may have ended since."""
-        with self._adding_timeout_advice(context):
+        with self._adding_timeout_advice():
             if is_trigger_timeout(next_method, next_kwargs):
                 self._has_read = True
                 with self._skipping_if_soft_fail():
@@ -154,7 +153,6 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
 
         A refused first read (wrong API key, an item of another organization) fails the task after 15 seconds, and a
         refused later read after some minutes. Both fail without retries, because a retry would be refused too.
-
         """
         from airflow_provider_mosaic.api.errors import MosaicConnectionError, MosaicError
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -229,7 +227,7 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
             "mosaic_conn_id": self.mosaic_conn_id,
             "poll_interval": validate_seconds("poll_interval", self.poll_interval),
             # Airflow itself enforces execution_timeout only on a worker.
-            "deadline": earliest_deadline(context, try_started_at=started_at),
+            "deadline": earliest_deadline(context, started_at),
         }
         module, _, name = self._trigger_class.rpartition(".")
         self.defer(
@@ -261,23 +259,19 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
     def _failure_log_level(self) -> int:
         return logging.WARNING if self.soft_fail or self.never_fail else logging.ERROR
 
-    @contextmanager
-    def _adding_consequences(self, context: Context) -> Iterator[None]:
+    def _adding_consequences(self, context: Context) -> AbstractContextManager[None]:
         """Add what a failure means, and what to do, to the errors of the block, and log them."""
         from airflow_provider_mosaic.durable.failures import Consequences, adding_consequences
 
-        def consequences(error: MosaicError) -> Consequences:
-            return Consequences(
-                means="The sensor only reads: it has started, cancelled and published nothing.",
-                retry="waits again",
-                choices=("Clear this task to wait again.",),
-            )
-
-        with adding_consequences(context, consequences, level=self._failure_log_level):
-            yield
+        consequences = Consequences(
+            means="The sensor only reads: it has started, cancelled and published nothing.",
+            retry="waits again",
+            choices=("Clear this task to wait again.",),
+        )
+        return adding_consequences(context, lambda _: consequences, level=self._failure_log_level)
 
     @contextmanager
-    def _adding_timeout_advice(self, context: Context) -> Iterator[None]:
+    def _adding_timeout_advice(self) -> Iterator[None]:
         """Log what Airflow's own timeout means. Its error only has the duration."""
         from airflow.providers.common.compat.sdk import AirflowSkipException
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +11,11 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_mosaic.api import options
 from airflow_provider_mosaic.api.arguments import raise_invalid, validate_seconds
-from airflow_provider_mosaic.links import MosaicAgentLink, push_agent_link
+from airflow_provider_mosaic.links import MosaicAgentLink
 from airflow_provider_mosaic.sensors.base import CompletionSensor
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-    from airflow.sdk.definitions.mappedoperator import OperatorPartial
     from airflow.triggers.base import StartTriggerArgs
     from typing_extensions import Unpack
 
@@ -90,17 +89,9 @@ class MosaicRunSensor(CompletionSensor):
             self.start_trigger_args = self._start_trigger_args()
 
     @classmethod
-    def partial(cls, **kwargs: Any) -> OperatorPartial:
-        """
-        Define a mapped task. Validate the constants that its items share; the rest is validated when an item runs.
-
-        :param kwargs: The arguments that all items share.
-        :raises MosaicValidationError: A constant is wrong, or is ``start_from_trigger=True``.
-        """
-        mapped = super().partial(**kwargs)
-        if mapped.kwargs.get("start_from_trigger") is True:
+    def _validate_partial(cls, kwargs: Mapping[str, Any]) -> None:
+        if kwargs.get("start_from_trigger") is True:
             _reject_mapped_start()
-        return mapped
 
     def execute(self, context: Context) -> Any:
         """Wait on a worker; or poll once, and defer."""
@@ -140,22 +131,15 @@ class MosaicRunSensor(CompletionSensor):
         return run_poll_state(self._id, **options)
 
     def _finish(self, context: Context, item: Run, hook: MosaicHook) -> None:
-        from airflow_provider_mosaic.api.errors import MosaicRunPartialError
-        from airflow_provider_mosaic.durable.xcoms import push_xcom
-        from airflow_provider_mosaic.tasks.items import push_run_item
+        from airflow_provider_mosaic.tasks.items import push_agent_link, push_item
         from airflow_provider_mosaic.tasks.outputs import with_outputs
-        from airflow_provider_mosaic.tasks.run_waits import nodes_of, push_end, raise_unless_successful
+        from airflow_provider_mosaic.tasks.run_waits import push_end, raise_unless_successful
 
         run = with_outputs(hook, item)
         push_end(context, run)
-        push_run_item(context, hook, run.run_id, run.agent_id)
+        push_item(context, hook, "run", run.run_id, agent_id=run.agent_id)
         push_agent_link(context, hook, run.agent_id, subject=f"run {run.run_id!r}")
-        try:
-            raise_unless_successful(run, on_partial=self.on_partial, read_nodes=lambda run: nodes_of(hook, run))
-        except MosaicRunPartialError:
-            # A user may accept the outputs and mark the task as success: downstream tasks find the run then.
-            push_xcom(context, "return_value", run.run_id, subject=f"run {run.run_id!r}")
-            raise
+        raise_unless_successful(context, hook, run, on_partial=self.on_partial)
 
 
 def _validate_for_triggerer(name: str, value: Any) -> None:

@@ -76,9 +76,9 @@ class MosaicSocialPostSensor(CompletionSensor):
         return post_poll_state(self._id, **options)
 
     def _finish(self, context: Context, item: Post, hook: MosaicHook) -> None:
-        from airflow_provider_mosaic.tasks.items import push_post_item
+        from airflow_provider_mosaic.tasks.items import push_item
         from airflow_provider_mosaic.tasks.post_waits import push_post_urls, raise_unless_posted
 
-        push_post_item(context, hook, item.post_id)
+        push_item(context, hook, "post", item.post_id)
         push_post_urls(context, item)
         raise_unless_posted(item, on_partial=self.on_partial)

@@ -15,15 +15,11 @@ from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.durable.create_once import CreateOnce
 from airflow_provider_mosaic.durable.reads import read_started
 from airflow_provider_mosaic.durable.task_state import ExistingItems, StartRecord, TaskState
-from airflow_provider_mosaic.durable.xcoms import push_xcom
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.links import push_agent_link
+from airflow_provider_mosaic.tasks.items import AGENT_ID_KEY, push_agent_link, push_xcom
 from airflow_provider_mosaic.tasks.lineage import mosaic_uris, report_lineage
 
 log = logging.getLogger(__name__)
-
-#: XCom key of the id of a task's agent.
-AGENT_ID_KEY = "mosaic_agent_id"
 
 
 def apply(context: Mapping[str, Any], hook: MosaicHook, options: ApplyOptions, *, durable: bool) -> str | None:

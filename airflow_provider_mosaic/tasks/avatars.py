@@ -14,13 +14,10 @@ from airflow_provider_mosaic.durable.create_once import CreateOnce
 from airflow_provider_mosaic.durable.failures import Consequences
 from airflow_provider_mosaic.durable.siblings import SiblingTasks
 from airflow_provider_mosaic.durable.task_state import ExistingItems, StartRecord, TaskState
-from airflow_provider_mosaic.durable.xcoms import push_xcom
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.tasks.items import AVATAR_PROFILE_ID_KEY, push_xcom
 
 log = logging.getLogger(__name__)
-
-#: XCom key of the id of a task's profile, pushed right after its creation.
-AVATAR_PROFILE_ID_KEY = "mosaic_avatar_profile_id"
 
 
 class CreateAvatarProfile(CreateOnce):

@@ -27,9 +27,7 @@ from airflow_provider_mosaic.clients.download import FileInfo, fetch, measure, r
 from airflow_provider_mosaic.clients.progress import format_size
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.hooks.paths import DownloadDirectory
-from airflow_provider_mosaic.links import push_agent_link
-from airflow_provider_mosaic.tasks.asset_events import add_to_outlet_events
-from airflow_provider_mosaic.tasks.items import push_run_item
+from airflow_provider_mosaic.tasks.items import add_to_outlet_events, push_agent_link, push_item
 from airflow_provider_mosaic.tasks.lineage import mosaic_uris, report_lineage
 from airflow_provider_mosaic.tasks.outputs import with_outputs
 
@@ -86,7 +84,7 @@ class DownloadTask:
         :raises MosaicRunFailedError: The run still runs, or it has no outputs, or no output has a link.
         """
         run = with_outputs(self._hook, self._hook.get_run(self._run_id))
-        push_run_item(context, self._hook, run.run_id, run.agent_id)
+        push_item(context, self._hook, "run", run.run_id, agent_id=run.agent_id)
         push_agent_link(context, self._hook, run.agent_id, subject=f"run {run.run_id!r}")
         if not run_outcome(run).ended:
             raise still_running_error(run, before="its outputs are downloaded")

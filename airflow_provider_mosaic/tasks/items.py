@@ -1,35 +1,56 @@
 """
-The item of a task: what it created or used in Mosaic, in one XCom.
+Tell Airflow what a task has started, made and used: XComs, buttons, asset events.
 
-The pages inside Airflow read it. It has ids only: texts, links and statuses are read from Mosaic when a page shows
-them.
+Nothing here fails a task. A run that was started is paid, and a post is public, whether or not Airflow can save their
+ids. If the task failed for that, a user would clear it and pay for another run, or publish another post.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from airflow_provider_mosaic.airflow_compat import push_database_xcom
 from airflow_provider_mosaic.api.arguments import validate_id, validate_name
-from airflow_provider_mosaic.api.errors import MosaicValidationError
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicValidationError
 from airflow_provider_mosaic.api.media_types import AssetType
-from airflow_provider_mosaic.durable.xcoms import save_best_effort
-from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.api.redaction import one_line
+from airflow_provider_mosaic.durable.failures import save_best_effort
+from airflow_provider_mosaic.links import MosaicAgentLink, agent_url
 
-#: XCom key of the item.
+if TYPE_CHECKING:
+    from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+
+log = logging.getLogger(__name__)
+
+#: XCom key of the task's item, which the pages inside Airflow read.
 ITEM_KEY = "mosaic_item"
+#: XCom keys of the ids of what tasks create, pushed as soon as the id is known.
+RUN_ID_KEY = "mosaic_run_id"
+POST_ID_KEY = "mosaic_post_id"
+AVATAR_PROFILE_ID_KEY = "mosaic_avatar_profile_id"
+AGENT_ID_KEY = "mosaic_agent_id"
+#: XCom key of the URL of the agent's page. A run has no documented URL.
+AGENT_URL_KEY = "mosaic_agent_url"
 #: XCom keys at the end of a run. The last one exists only if the run is short of credits.
 STATUS_KEY = "status"
 OUTPUT_IDS_KEY = "output_ids"
 NEEDS_CREDITS_KEY = "needs_credits"
+#: XCom key of the URLs of a published post.
+POST_URLS_KEY = "post_urls"
+
+#: Most entries of a list in an asset event: Airflow keeps events in its database. The count is complete.
+_MAX_ENTRIES = 1000
 
 
 class TaskItem(BaseModel):
     """
-    The item of a task.
+    What a task created or used in Mosaic, in one XCom for the pages inside Airflow.
+
+    It has ids only: texts, links and statuses are read from Mosaic when a page shows them.
 
     :param conn_id: The Airflow connection that reads it.
     :param agent_id: The agent of a run, if it is known.
@@ -58,26 +79,95 @@ def read_item(value: object) -> TaskItem | None:
     return item
 
 
-def push_run_item(context: Mapping[str, Any], hook: MosaicHook, run_id: str, agent_id: str | None) -> None:
-    """Push a run as the task's item."""
-    _push(context, TaskItem(kind="run", id=run_id, conn_id=hook.mosaic_conn_id, agent_id=agent_id))
+def push_item(
+    context: Mapping[str, Any], hook: MosaicHook, kind: Literal["run", "post", "asset"], id: str, **details: Any
+) -> None:
+    """
+    Push the task's item.
 
-
-def push_post_item(context: Mapping[str, Any], hook: MosaicHook, post_id: str) -> None:
-    """Push a post as the task's item."""
-    _push(context, TaskItem(kind="post", id=post_id, conn_id=hook.mosaic_conn_id))
-
-
-def push_asset_item(context: Mapping[str, Any], hook: MosaicHook, asset_id: str, asset_type: AssetType) -> None:
-    """Push an asset as the task's item."""
-    _push(context, TaskItem(kind="asset", id=asset_id, conn_id=hook.mosaic_conn_id, asset_type=asset_type))
-
-
-def _push(context: Mapping[str, Any], item: TaskItem) -> None:
+    :param details: The other fields of :class:`TaskItem`.
+    """
+    item = TaskItem(kind=kind, id=id, conn_id=hook.mosaic_conn_id, **details)
     value = item.model_dump(mode="json", exclude_none=True)
     save_best_effort(
         # The API server reads it, and a custom XCom backend would save only a reference.
         lambda: push_database_xcom(context["ti"], ITEM_KEY, value),
         what=f"the XCom {ITEM_KEY!r} of {item.kind} {item.id!r}",
         consequence="The task continues. Its page in Airflow shows nothing of Mosaic.",
+    )
+
+
+def push_xcom(context: Mapping[str, Any], key: str, value: Any, *, subject: str) -> None:
+    """
+    Push an XCom about something that has happened.
+
+    :param subject: The run, post, ... that it belongs to, with its id.
+    """
+    save_best_effort(
+        lambda: context["ti"].xcom_push(key=key, value=value),
+        what=f"the XCom {key!r} of {subject}",
+        consequence=_consequence(subject),
+    )
+
+
+def push_link(context: Mapping[str, Any], key: str, url: str, *, subject: str) -> None:
+    """
+    Push the URL of a button.
+
+    :param subject: The run, post, ... that it belongs to, with its id.
+    """
+    save_best_effort(
+        lambda: push_database_xcom(context["ti"], key, url),
+        what=f"the link {key!r} of {subject}",
+        consequence=_consequence(subject),
+    )
+
+
+def push_agent_link(context: Mapping[str, Any], hook: MosaicHook, agent_id: str | None, *, subject: str) -> None:
+    """
+    Push the URL of an agent's page, if it has one: an XCom for downstream tasks, and one for the button.
+
+    :param subject: The run, agent, ... that it belongs to, with its id.
+    """
+    try:
+        url = agent_url(agent_id, hook.access.base_url)
+    except MosaicError as error:
+        log.info("The agent of %s has no link, because the connection could not be read: %s", subject, error)
+        return
+    if url is not None:
+        push_xcom(context, AGENT_URL_KEY, url, subject=subject)
+        push_link(context, MosaicAgentLink().xcom_key, url, subject=subject)
+
+
+def add_to_outlet_events(context: Mapping[str, Any], **facts: Any) -> None:
+    """
+    Add facts to the ``extra`` of the asset events that the task creates when it succeeds.
+
+    A DAG that is scheduled on the outlet finds ids, counts and URIs there, and needs no XCom. Leave out signed links.
+
+    :param facts: JSON values. Long lists are shortened.
+    """
+    try:
+        outlets = context["ti"].task.outlets
+        if not outlets:
+            return
+        from airflow.sdk import AssetAlias
+
+        extra = {name: value[:_MAX_ENTRIES] if isinstance(value, list) else value for name, value in facts.items()}
+        for outlet in outlets:
+            # An alias has no event of its own.
+            if not isinstance(outlet, AssetAlias):
+                context["outlet_events"][outlet].extra.update(extra)
+    except Exception as error:
+        log.warning(
+            "The asset events of this task lack details (%s: %s). The task continues.",
+            type(error).__name__,
+            one_line(str(error)),
+        )
+
+
+def _consequence(subject: str) -> str:
+    return (
+        f"The task continues with {subject}: nothing is started or published again for this. Tasks that read the XCom "
+        "find nothing."
     )

@@ -12,7 +12,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow_provider_mosaic.api.arguments import validate_datetime, validate_seconds
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.social import Post, get_post
-from airflow_provider_mosaic.api.errors import MosaicPostFailedError, MosaicTimeoutError
+from airflow_provider_mosaic.api.errors import MosaicPostFailedError
 from airflow_provider_mosaic.api.metrics import POSTS_ENDED, count
 from airflow_provider_mosaic.api.outcomes import Outcome, post_outcome
 from airflow_provider_mosaic.api.poll_state import PollState, post_poll_state
@@ -20,19 +20,19 @@ from airflow_provider_mosaic.api.public_urls import public_urls
 from airflow_provider_mosaic.api.reports import post_failure
 from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter, WaitOptions
 from airflow_provider_mosaic.durable.failures import fail_exception, log_lines
-from airflow_provider_mosaic.durable.xcoms import push_link, push_xcom
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.links import MosaicPostLink
-from airflow_provider_mosaic.tasks.asset_events import add_to_outlet_events
+from airflow_provider_mosaic.tasks.items import (
+    POST_ID_KEY,
+    POST_URLS_KEY,
+    add_to_outlet_events,
+    push_link,
+    push_xcom,
+)
 from airflow_provider_mosaic.tasks.lineage import mosaic_uris, report_lineage
 from airflow_provider_mosaic.triggers.social import MosaicSocialPostTrigger
 
 log = logging.getLogger(__name__)
-
-#: XCom key of the URLs of a task's published post.
-POST_URLS_KEY = "post_urls"
-#: XCom key of the id of a task's post, pushed right after its creation.
-POST_ID_KEY = "mosaic_post_id"
 
 
 class PostWait(CompletionWaiter[Post]):
@@ -43,17 +43,20 @@ class PostWait(CompletionWaiter[Post]):
     """
 
     noun = "Post"
+    not_ended = "is not published"
     key = "post_id"
     id_key = POST_ID_KEY
     kinds = ("post",)
 
-    def __init__(self, options: WaitOptions, hook: MosaicHook, *, inputs: Callable[[], Iterable[str]]) -> None:
-        super().__init__(options, hook)
+    def __init__(
+        self, options: WaitOptions, hook: MosaicHook, context: Mapping[str, Any], *, inputs: Callable[[], Iterable[str]]
+    ) -> None:
+        super().__init__(options, hook, context)
         self._inputs = inputs
 
     def report_lineage(self, post_id: str) -> None:
         """Report the post and what it shows."""
-        report_lineage(self._hook, inputs=self._inputs(), outputs=mosaic_uris(self._hook, "posts", [post_id]))
+        report_lineage(self.hook, inputs=self._inputs(), outputs=mosaic_uris(self.hook, "posts", [post_id]))
 
     def _read(self, item_id: str) -> Call[Post]:
         return get_post(item_id)
@@ -67,9 +70,9 @@ class PostWait(CompletionWaiter[Post]):
     def _count_end(self, item: Post) -> None:
         count(POSTS_ENDED, item.status)
 
-    def finish(self, context: Mapping[str, Any], item: Post) -> str:
+    def finish(self, item: Post) -> str:
         """Push the URLs. Return the id of a published post, else raise or skip."""
-        push_post_urls(context, item)
+        push_post_urls(self._context, item)
         self.report_lineage(item.post_id)
         try:
             raise_unless_posted(item, on_partial=self._options.on_partial)
@@ -79,16 +82,11 @@ class PostWait(CompletionWaiter[Post]):
                 raise
             raise fail_exception(failure) from None
         urls = [place.as_row() for place in public_urls(item)]
-        add_to_outlet_events(context, post_id=item.post_id, status=item.status, post_urls=urls)
+        add_to_outlet_events(self._context, post_id=item.post_id, status=item.status, post_urls=urls)
         return item.post_id
 
-    def _timeout_error(self, context: Mapping[str, Any], item_id: str, *, is_final: bool) -> Exception:
-        means = "It may be published later: it was not withdrawn, and is not created again."
-        limit = "its timeout" if is_final else f"execution_timeout={context['ti'].task.execution_timeout}"
-        error = MosaicTimeoutError(
-            f"Post {item_id!r} is not published within {limit}.", items=self._last_poll, means=means
-        )
-        return fail_exception(error) if is_final else error
+    def _give_up(self, item_id: str) -> str:
+        return f"Post {item_id!r} may be published later: it was not withdrawn, and is not created again."
 
 
 def raise_unless_posted(post: Post, *, on_partial: str) -> None:

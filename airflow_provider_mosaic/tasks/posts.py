@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mosaic.api.arguments import raise_invalid, stamp, validate_datetime
+from airflow_provider_mosaic.api.arguments import raise_invalid
 from airflow_provider_mosaic.api.call import Call
-from airflow_provider_mosaic.api.candidates import SKEW, post_candidates
-from airflow_provider_mosaic.api.endpoints.runs import Run
+from airflow_provider_mosaic.api.candidates import post_candidates
 from airflow_provider_mosaic.api.endpoints.social import Post, create_post, get_post, list_posts
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicError,
     MosaicNotFoundError,
     MosaicPostFailedError,
-    MosaicRunFailedError,
     MosaicRunPartialError,
 )
 from airflow_provider_mosaic.api.metrics import POSTS_CREATED
 from airflow_provider_mosaic.api.options import POST, validate_media_of_post
-from airflow_provider_mosaic.api.outcomes import Outcome, post_outcome, run_outcome
-from airflow_provider_mosaic.api.reports import still_running_error
+from airflow_provider_mosaic.api.outcomes import post_outcome
 from airflow_provider_mosaic.api.search import Candidate
-from airflow_provider_mosaic.api.signed_links import expiry_of
 from airflow_provider_mosaic.durable.completion_waiter import WaitOptions
 from airflow_provider_mosaic.durable.create_once import CreateOnce
 from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, Consequences
@@ -41,27 +36,17 @@ from airflow_provider_mosaic.durable.task_state import (
     can_save_state,
     publishing_not_started,
 )
-from airflow_provider_mosaic.durable.xcoms import push_xcom
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.tasks.asset_events import add_to_outlet_events
-from airflow_provider_mosaic.tasks.items import push_post_item
+from airflow_provider_mosaic.tasks.items import POST_ID_KEY, add_to_outlet_events, push_item, push_xcom
 from airflow_provider_mosaic.tasks.lineage import mosaic_uris
-from airflow_provider_mosaic.tasks.outputs import with_outputs
-from airflow_provider_mosaic.tasks.post_waits import (
-    POST_ID_KEY,
-    PostWait,
-    post_timeout,
-    push_post_urls,
-)
+from airflow_provider_mosaic.tasks.post_media import media_links
+from airflow_provider_mosaic.tasks.post_waits import PostWait, post_timeout, push_post_urls
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 log = logging.getLogger(__name__)
 
-#: How long the link to an output works, by the documentation of GET /agent_run/{run_id}.
-_OUTPUT_LINK_LIFETIME = timedelta(days=7)
-_LINK = re.compile(r"""https?://[^\s'"<>]+""", re.IGNORECASE)
 #: The number of newest posts that are searched for a lost one.
 _MOST_SEARCHED = 300
 #: A time before every schedule.
@@ -112,21 +97,24 @@ class PostOptions(WaitOptions):
 class PostTask:
     """The task of ``MosaicSocialPostOperator``, in one execution."""
 
-    def __init__(self, options: PostOptions, hook: MosaicHook) -> None:
+    def __init__(self, options: PostOptions, hook: MosaicHook, context: Mapping[str, Any]) -> None:
         self.options = options
         self.hook = hook
-        self.wait = PostWait(options, hook, inputs=self._lineage_inputs)
+        self.context = context
+        # Whether a retry knows the post.
+        self._is_saved = can_save_state(context, durable=options.durable)
+        self.wait = PostWait(options, hook, context, inputs=self._lineage_inputs)
 
-    def start(self, context: Mapping[str, Any]) -> str:
+    def start(self) -> str:
         """Create the post or continue with that of an earlier attempt. Wait for it if requested. Return its id."""
-        with publishing_not_started(context, "post"):
-            creation = CreatePost(self, context)
+        with publishing_not_started(self.context, "post"):
+            creation = CreatePost(self)
         record = creation.ensure()
         response = creation.response
         if response is not None and not self.options.wait_for_completion and post_outcome(response).ended:
             # The response shows the end of the post, so the task fails or succeeds by it without a wait.
-            return self.wait.finish(context, response)
-        return self.wait.wait(context, str(record.id), deadline=record.deadline, started_at=record.started_at)
+            return self.wait.finish(response)
+        return self.wait.wait(str(record.id), deadline=record.deadline, started_at=record.started_at)
 
     def _lineage_inputs(self) -> Iterator[str]:
         """Yield the URIs of the outputs that the post shows. Read the run if the post shows all of them."""
@@ -135,13 +123,13 @@ class PostTask:
             output_ids = options.output_ids or self.hook.get_run(options.run_id).output_ids
             yield from mosaic_uris(self.hook, "outputs", output_ids)
 
-    def non_retryable(self, context: Mapping[str, Any]) -> tuple[type[MosaicError], ...]:
+    def non_retryable(self) -> tuple[type[MosaicError], ...]:
         """Return more errors that a retry would meet again. The wait itself handles the failures of a post."""
         # Without saved state a retry does not know the post: fail also after a refusal that lasted for a whole wait.
-        unsaved = () if can_save_state(context, durable=self.options.durable) else NON_RETRYABLE_ERRORS
+        unsaved = () if self._is_saved else NON_RETRYABLE_ERRORS
         return (MosaicRunPartialError, *unsaved)
 
-    def consequences(self, context: Mapping[str, Any], error: MosaicError) -> Consequences:
+    def consequences(self, error: MosaicError) -> Consequences:
         """Return what an error of the task means."""
         post_id = self.wait.item_id
         if isinstance(error, MosaicAmbiguousOutcomeError):
@@ -153,7 +141,7 @@ class PostTask:
                 retry="publishes the post, unless it finds one of an earlier attempt",
                 choices=("Clear this task to publish the post.",),
             )
-        if not can_save_state(context, durable=self.options.durable):
+        if not self._is_saved:
             retry = "searches for the post of this attempt, and fails if it finds one"
         elif isinstance(error, MosaicPostFailedError):
             retry = "creates the post again, because it is not published anywhere"
@@ -174,7 +162,7 @@ class CreatePost(CreateOnce):
     # The deadline counts from the time of publishing.
     restart_deadline = True
 
-    def __init__(self, task: PostTask, context: Mapping[str, Any]) -> None:
+    def __init__(self, task: PostTask) -> None:
         options = self._options = task.options
         media = ["https://outputs.invalid/"] if options.run_id else options.media_urls
         # The request without the links to a run's outputs. A schedule that has passed is valid here: a retry may search
@@ -182,19 +170,19 @@ class CreatePost(CreateOnce):
         self._body: dict[str, Any] = options.call(media, now=_LONG_AGO).body
         request = [self._body, options.run_id, options.output_ids]
         super().__init__(
-            state=TaskState(context, kind="post", request=request, durable=options.durable),
+            state=TaskState(task.context, kind="post", request=request, durable=options.durable),
             description="the post",
             timeout=options.timeout,
         )
         self._hook = task.hook
         self._wait = task.wait
-        self._context = context
+        self._context = task.context
         #: The post as the response to its creation has it.
         self.response: Post | None = None
 
     def send(self) -> str:
         """Create the post and return its id."""
-        call = self._options.call(self._media(), workspace_id=self._hook.access.workspace_id)
+        call = self._options.call(media_links(self._hook, self._options), workspace_id=self._hook.access.workspace_id)
         post = self.response = self._hook.send(call)
         log.info("Created post %r, which is %s.", post.post_id, post.status)
         return post.post_id
@@ -244,7 +232,7 @@ class CreatePost(CreateOnce):
         self._wait.item_id = id
         add_to_outlet_events(self._context, post_id=id)
         push_xcom(self._context, POST_ID_KEY, id, subject=f"post {id!r}")
-        push_post_item(self._context, self._hook, id)
+        push_item(self._context, self._hook, "post", id)
         if not self._options.wait_for_completion:
             self._wait.report_lineage(id)
         if self.response is not None:
@@ -257,90 +245,3 @@ class CreatePost(CreateOnce):
     def _newest(self) -> Iterator[Post]:
         # The documentation of GET /social/posts says that they come first.
         return islice(self._hook.iterate(list_posts().all_or_error()), _MOST_SEARCHED)
-
-    def _media(self) -> Any:
-        """Return links to the media. Links to outputs are fetched now, so that they work as long as possible."""
-        options, schedule_date = self._options, self._options.content["schedule_date"]
-        now = datetime.now(timezone.utc)
-        # For a post without a schedule, our clock and the signer's may differ.
-        due = now - SKEW if schedule_date is None else validate_datetime("schedule_date", schedule_date)
-        given = {"media_urls": options.media_urls, "provider_options": options.content["provider_options"]}
-        for name, value in given.items():
-            for link in _links_in(value):
-                _check_expiry(name, link, link, until=due)
-        if options.run_id is None:
-            return options.media_urls
-        if due - now > _OUTPUT_LINK_LIFETIME:
-            raise_invalid(
-                "schedule_date",
-                schedule_date,
-                "the links to a run's outputs last 7 days, and the media must be reachable when the post is published. "
-                "Nothing was posted. Copy them to your own hosting and set media_urls.",
-            )
-        run = with_outputs(self._hook, self._hook.get_run(options.run_id))
-        if options.output_ids is None:
-            _check_complete(run)
-            # Not by id: it may be missing.
-            media = [(output.output_id or f"output {i}", output.media_url) for i, output in enumerate(run.outputs)]
-        else:
-            links = {output.output_id: output.media_url for output in run.outputs}
-            media = [(output_id, links.get(output_id)) for output_id in options.output_ids]
-        if not media:
-            raise_invalid("run_id", options.run_id, "the run has no outputs to post.")
-        found = []
-        for output_id, media_url in media:
-            if not media_url:
-                why = f"run {options.run_id!r} has no such output with a file; it has:"
-                raise_invalid("output_ids", output_id, why, items=run.output_ids or ["none"])
-            # It is not documented whether the 7 days start with each read.
-            _check_expiry("output_ids", output_id, media_url, until=due)
-            found.append(media_url)
-        return found
-
-
-def _links_in(value: Any) -> Iterator[str]:
-    """Return the links in an argument, also if a template rendered it to text."""
-    if isinstance(value, str):
-        yield from _LINK.findall(value)
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _links_in(item)
-    elif isinstance(value, Iterable):
-        for item in value:
-            yield from _links_in(item)
-
-
-def _check_expiry(argument: str, value: str, link: str, *, until: datetime) -> None:
-    """Raise for a link that expires before the post is published."""
-    expiry = expiry_of(link)
-    if expiry is not None and expiry < until:
-        raise_invalid(
-            argument,
-            value,
-            f"the link expires at {stamp(expiry)}, before the post is published: its media would be missing. Nothing "
-            "was posted. Use a link that lasts longer, such as one to your own hosting.",
-        )
-
-
-def _check_complete(run: Run) -> None:
-    """
-    Raise if the outputs of a run are not complete. A retry may find them, unless the run ended partly.
-
-    :raises MosaicRunFailedError: The run has not ended, or it did not complete.
-    """
-    end = run_outcome(run)
-    if not end.ended:
-        raise still_running_error(run, before="its outputs are posted, or set output_ids")
-    if end.outcome is Outcome.PARTIAL:
-        raise MosaicRunPartialError(
-            f"Run {run.run_id!r} ended partly, with {len(run.outputs)} output(s).",
-            means="Nothing was posted.",
-            to_do="To post only the outputs that exist, name them in output_ids.",
-            run_id=run.run_id,
-        )
-    if end.outcome is Outcome.FAILED:
-        raise MosaicRunFailedError(
-            f"Run {run.run_id!r} is {run.status}. Its outputs are posted only if output_ids names them.",
-            to_do="Resume it, or post another run.",
-            run_id=run.run_id,
-        )

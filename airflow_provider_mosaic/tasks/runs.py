@@ -43,9 +43,10 @@ from airflow_provider_mosaic.durable.task_state import (
 )
 from airflow_provider_mosaic.hooks.endpoint_methods import with_node_ids
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.tasks.existing_runs import resume, resume_after_late_kill
+from airflow_provider_mosaic.tasks.items import RUN_ID_KEY
 from airflow_provider_mosaic.tasks.lineage import mosaic_uris
-from airflow_provider_mosaic.tasks.run_waits import RUN_ID_KEY, RunWait, push_run
+from airflow_provider_mosaic.tasks.run_resumes import resume, resume_after_late_kill
+from airflow_provider_mosaic.tasks.run_waits import RunWait, push_run
 from airflow_provider_mosaic.webhook_address import webhook_url
 
 log = logging.getLogger(__name__)
@@ -79,53 +80,56 @@ class RunOptions(WaitOptions):
         """Whether the webhook receiver inside Airflow receives the events of the run."""
         return self.inputs.get("callback_url") == AIRFLOW_CALLBACK
 
+    def call(self) -> Call[str]:
+        """Return the start of the run. The address of the receiver inside Airflow is added before it is sent."""
+        own = {"callback_url": None} if self.webhooks_to_airflow else {}
+        return start_run(self.agent_id, **{**self.inputs, **own})
+
 
 class RunTask:
     """The task of ``MosaicRunAgentOperator``, in one execution."""
 
-    def __init__(self, options: RunOptions, hook: MosaicHook) -> None:
+    def __init__(self, options: RunOptions, hook: MosaicHook, context: Mapping[str, Any]) -> None:
         self.options = options
         self.hook = hook
+        self.context = context
+        # Whether a retry knows the run.
+        self._is_saved = can_save_state(context, durable=options.durable)
         self.wait = RunWait(
-            options, hook, advise=self._advice_without_retry, durable=options.durable, inputs=self._lineage_inputs
+            options,
+            hook,
+            context,
+            advise=self._advice_without_retry,
+            durable=options.durable,
+            inputs=self._lineage_inputs,
         )
 
-    def start(self, context: Mapping[str, Any]) -> str:
+    def start(self) -> str:
         """Start a run or continue with that of an earlier attempt, then wait for it. Return its id."""
-        with publishing_not_started(context, "run"):
-            call = self._call()
-        creation = StartRun(self, context, call)
+        with publishing_not_started(self.context, "run"):
+            creation = StartRun(self)
         record = creation.ensure()
         run_id = str(record.id)
         if creation.state.cleared_id == run_id:
-            resume_after_late_kill(self.hook, run_id, self.wait, context, deadline=record.deadline)
-        return self.wait.wait(context, run_id, deadline=record.deadline, started_at=record.started_at)
-
-    def _call(self) -> Call[str]:
-        """Return the start of the run. The address of the receiver inside Airflow is added before it is sent."""
-        no_address = {"callback_url": None} if self.options.webhooks_to_airflow else {}
-        return start_run(self.options.agent_id, **{**self.options.inputs, **no_address})
+            resume_after_late_kill(run_id, self.wait, deadline=record.deadline)
+        return self.wait.wait(run_id, deadline=record.deadline, started_at=record.started_at)
 
     def _lineage_inputs(self) -> Iterator[str]:
         """Yield the URIs of the agent, the assets and the earlier outputs that the run reads."""
         yield from mosaic_uris(self.hook, "agents", [self.options.agent_id])
-        body = self._call().body
+        body = self.options.call().body
         for sources in (body, *body.get("video_inputs", ())):
             yield from mosaic_uris(self.hook, "assets", sources.get("video_ids", ()))
             yield from mosaic_uris(self.hook, "outputs", sources.get("node_render_ids", ()))
 
-    def non_retryable(self, context: Mapping[str, Any]) -> tuple[type[MosaicError], ...]:
+    def non_retryable(self) -> tuple[type[MosaicError], ...]:
         """Return the errors of a run that a retry would meet again."""
-        if can_save_state(context, durable=self.options.durable):
-            unsaved: tuple[type[MosaicError], ...] = ()
-        else:
-            # A retry does not know the run.
-            unsaved = (MosaicNeedsCreditsError, *NON_RETRYABLE_ERRORS)
         # A run that ended partly can't be resumed. A new run would need credits that only a user can buy.
         by_retry = {"fail": MosaicRunFailedError, "new": MosaicNeedsCreditsError, "resume": MosaicRunPartialError}
-        return (by_retry[self.options.on_retry], *unsaved)
+        failed = by_retry[self.options.on_retry]
+        return (failed,) if self._is_saved else (failed, MosaicNeedsCreditsError, *NON_RETRYABLE_ERRORS)
 
-    def consequences(self, context: Mapping[str, Any], error: MosaicError) -> Consequences:
+    def consequences(self, error: MosaicError) -> Consequences:
         """Return what an error of the task means."""
         run_id = self.wait.item_id
         if run_id is None:
@@ -136,15 +140,15 @@ class RunTask:
             )
         return Consequences(
             means=f"Run {run_id!r} may keep running, and cost credits.",
-            retry=self._retry_effect(context, run_id, error),
-            choices=self._choices(context, run_id, error),
+            retry=self._retry_effect(run_id, error),
+            choices=self._choices(run_id, error),
             # A retry does not buy credits.
             retry_settles=isinstance(error, MosaicRunFailedError) and not isinstance(error, MosaicNeedsCreditsError),
         )
 
-    def _retry_effect(self, context: Mapping[str, Any], run_id: str, error: MosaicError) -> str:
+    def _retry_effect(self, run_id: str, error: MosaicError) -> str:
         """Return what a retry does with the run: see :class:`Consequences`."""
-        if not can_save_state(context, durable=self.options.durable):
+        if not self._is_saved:
             return "searches for what this attempt started, and fails if it finds anything"
         if not isinstance(error, MosaicRunFailedError):
             return f"continues with run {run_id!r}: nothing is paid twice"
@@ -152,20 +156,20 @@ class RunTask:
             return "starts a new run, which is paid from the beginning"
         return f"resumes run {run_id!r}: only what is missing is done again"
 
-    def _choices(self, context: Mapping[str, Any], run_id: str, error: MosaicError) -> tuple[str, ...]:
+    def _choices(self, run_id: str, error: MosaicError) -> tuple[str, ...]:
         """Return what a user can do with the run when no retry follows."""
         if isinstance(error, MosaicRunPartialError):
             return (
                 "To use the outputs that exist, mark this task as success and clear its downstream tasks.",
                 "To start a new run, which is paid from the beginning, clear this task.",
             )
-        return ManualAdoption(context, kind="run").continue_hint(run_id)
+        return ManualAdoption(self.context, kind="run").continue_hint(run_id)
 
-    def _advice_without_retry(self, context: Mapping[str, Any], run: Run) -> str:
+    def _advice_without_retry(self, run: Run) -> str:
         """Return the advice for a run that needs credits and that no retry can resume; empty for any other run."""
         if not run.needs_credits or self.options.on_retry != "resume":
             return ""
-        if run_outcome(run).outcome is Outcome.PARTIAL or can_save_state(context, durable=self.options.durable):
+        if run_outcome(run).outcome is Outcome.PARTIAL or self._is_saved:
             return ""
         return (
             "No retry resumes it, because nothing is saved for the next attempt, on this Airflow or with "
@@ -180,18 +184,17 @@ class StartRun(CreateOnce):
     metric = RUNS_STARTED
     advice = "Check the agent's runs in the editor."
 
-    def __init__(self, task: RunTask, context: Mapping[str, Any], call: Call[str]) -> None:
+    def __init__(self, task: RunTask) -> None:
         options = self._options = task.options
         self._hook = task.hook
         self._wait = task.wait
-        self._context = context
-        self._call = call
-        agent_id = options.agent_id
+        self._context = task.context
         # The address of the receiver inside Airflow changes with the webhook secret. The request is still the same.
-        body = call.body | {"callback_url": AIRFLOW_CALLBACK} if options.webhooks_to_airflow else call.body
+        self._call = options.call()
+        body = self._call.body | ({"callback_url": AIRFLOW_CALLBACK} if options.webhooks_to_airflow else {})
         super().__init__(
-            state=TaskState(context, kind="run", request=[agent_id, body], durable=options.durable),
-            description=f"a run of agent {agent_id!r}",
+            state=TaskState(task.context, kind="run", request=[options.agent_id, body], durable=options.durable),
+            description=f"a run of agent {options.agent_id!r}",
             timeout=options.timeout,
             adopt=options.on_ambiguous == "adopt",
         )
@@ -199,7 +202,7 @@ class StartRun(CreateOnce):
     def send(self) -> str:
         """Start the run and return its id."""
         run_id = self._hook.send(with_node_ids(self._hook, self._complete_call))
-        self._wait.active_run_id = run_id
+        self._wait.run_to_cancel = run_id
         log.info("Started run %r of agent %r.", run_id, self._options.agent_id)
         return run_id
 
@@ -250,7 +253,7 @@ class StartRun(CreateOnce):
             raise_invalid("run_id", id, f"it is a run of agent {run.agent_id!r}, not of {self._options.agent_id!r}.")
         if run.status == RunStatus.CANCELLED:
             # The user who named it decided to resume it.
-            self._wait.permission(self._context).grant(id)
+            self._wait.permission.grant(id)
 
     @cached_property
     def _complete_call(self) -> Call[str]:
@@ -276,13 +279,13 @@ class StartRun(CreateOnce):
         if not failed:
             log.info("Continuing with run %r of an earlier attempt, which is %s.", run_id, run.status)
             return True
-        self._wait.fail_if_cancelled_elsewhere(self._context, run)
+        self._wait.fail_if_cancelled_elsewhere(run)
         if self._options.on_retry == "new":
             log.info("Run %r of an earlier attempt is %s. Starting a new one.", run_id, run.status)
             return False
         if self._options.on_retry == "fail":
-            raise self._wait.failure(self._context, run, "It is not resumed, because on_retry='fail'.")
-        resume(self._hook, run, self._wait, self._context, deadline=record.deadline)
+            raise self._wait.failure(run, "It is not resumed, because on_retry='fail'.")
+        resume(run, self._wait, deadline=record.deadline)
         return True
 
 

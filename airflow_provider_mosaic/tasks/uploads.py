@@ -16,8 +16,7 @@ from airflow_provider_mosaic.clients.sources import Source
 from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.hooks.paths import get_source
-from airflow_provider_mosaic.tasks.asset_events import add_to_outlet_events
-from airflow_provider_mosaic.tasks.items import push_asset_item
+from airflow_provider_mosaic.tasks.items import add_to_outlet_events, push_item
 from airflow_provider_mosaic.tasks.lineage import mosaic_uris, report_lineage
 
 log = logging.getLogger(__name__)
@@ -35,7 +34,7 @@ def upload(hook: MosaicHook, context: Mapping[str, Any], *, source: Any, asset_t
     asset_id = _upload(hook, context, file, kind, media_type)
     add_to_outlet_events(context, asset_id=asset_id, asset_type=kind.value, source=file.shown, size=file.size)
     report_lineage(hook, inputs=[file.shown], outputs=mosaic_uris(hook, "assets", [asset_id]))
-    push_asset_item(context, hook, asset_id, kind)
+    push_item(context, hook, "asset", asset_id, asset_type=kind)
     return asset_id
 
 
@@ -43,7 +42,6 @@ def _upload(hook: MosaicHook, context: Mapping[str, Any], file: Source, kind: As
     # The stamp changes with the file: a file that changed between two attempts is uploaded again.
     state = TaskState(context, kind="upload", request=[file.shown, file.stamp, kind.value])
     record = state.load()
-    state.log_discarded()
     if record is not None and record.id is not None:
         if record.facts.get("finalized"):
             log.info("An earlier attempt uploaded %s as %s %r.", file.shown, kind.value, record.id)

@@ -32,19 +32,17 @@ class Wait(Generic[S]):
         many waits.
     """
 
-    __slots__ = ("_context", "due", "event", "is_polling", "last_pause", "read", "state", "subject_id")
+    __slots__ = ("_context", "due", "event", "last_pause", "read", "state", "subject_id")
 
     def __init__(self, read: Callable[[], Call[S]], state: PollState[S], subject_id: str) -> None:
         self.read = read
         self.state = state
         self.subject_id = subject_id
         self.event: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        #: When to poll next, by the loop's clock.
+        #: When to poll next, by the loop's clock; infinity while it is polled.
         self.due = 0.0
         #: Seconds from the last poll to the next one.
         self.last_pause = 0.0
-        #: Whether a poll of its own is queued or running.
-        self.is_polling = False
         # Airflow's log handlers read the task of a log line from the context.
         self._context = contextvars.copy_context()
 
@@ -52,11 +50,6 @@ class Wait(Generic[S]):
     def is_done(self) -> bool:
         """Whether the wait has ended or was cancelled."""
         return self.event.done()
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether the wait needs a poll and has none queued or running."""
-        return not self.is_polling and not self.is_done
 
     def record_success(self, subject: S) -> None:
         """Record what a poll returned. End the wait if the subject has ended or the deadline has passed."""

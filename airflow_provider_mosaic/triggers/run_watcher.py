@@ -8,7 +8,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -61,10 +61,9 @@ class RunWatcher:
     webhook: bool = False
 
     def __post_init__(self) -> None:
-        self._saved: dict[str, Any] = {}
         # Watches that differ in one of these have separate states.
-        watched = json.dumps([self.agent_id, self.status, self.mosaic_conn_id])
-        self._key = f"mosaic_finished_runs_{hashlib.sha256(watched.encode()).hexdigest()[:16]}"
+        watched = [self.agent_id, self.status, self.mosaic_conn_id]
+        self._state = SavedState(self.store, agent_id=self.agent_id, watched=watched)
         # Polls in a row that failed, the error that was logged last, and the pause that the server asked for.
         self._errors, self._logged, self._cooldown = 0, "", 0.0
 
@@ -79,20 +78,20 @@ class RunWatcher:
             )
         reading = webhook_hints(self.mosaic_conn_id) if self.webhook else nullcontext(Hints())
         async with reading as hints, aclosing(SharedClient(MosaicHook(self.mosaic_conn_id).look_up_access)) as client:
-            tracker = await self._load()
+            tracker = await self._start_tracker()
             hinted = False
             while True:
                 completions: list[RunCompletion] = []
                 is_complete = await self._try_poll(client, tracker, completions)
-                least, pause = self._pauses(hinted) if is_complete else (0.0, 0.0)
+                least, longest = self._pauses(hinted) if is_complete else (0.0, 0.0)
                 if completions:
                     yield completions
                     await asyncio.sleep(_HANDOVER)
                     least = max(least, _EVENT_INTERVAL) - _HANDOVER
-                    pause = max(pause - _HANDOVER, least)
-                await self._save(tracker, has_reported=bool(completions))
+                    longest = max(longest - _HANDOVER, least)
+                await self._state.save(tracker, has_reported=bool(completions))
                 await asyncio.sleep(least)
-                hinted = await hints.wait(pause - least)
+                hinted = await hints.wait(longest - least)
 
     async def _try_poll(
         self, client: SharedClient, tracker: RunCompletionTracker, completions: list[RunCompletion]
@@ -159,39 +158,14 @@ class RunWatcher:
         return min(pause, _HINT_INTERVAL), pause
 
     def _pause(self, errors: int) -> float:
-        longest = max(self.poll_interval, _MAX_PAUSE)
         # The long pauses of a watch with webhooks suit polls that find nothing.
         interval = min(self.poll_interval, _RECHECK_INTERVAL) if errors and self.webhook else self.poll_interval
+        longest = max(self.poll_interval, _MAX_PAUSE)
         return min(interval * 2.0 ** min(errors, 16), longest) * random.uniform(0.85, 1.0)
 
-    async def _load(self) -> RunCompletionTracker:
-        """Return the tracker with the state of the last watch. Retry until Airflow returns it."""
-        state: Any = None
-        errors = 0
-        while self.store is not None:
-            try:
-                state = await self.store.aget(self._key)
-                break
-            except ValueError as error:
-                # https://github.com/apache/airflow/issues/71460
-                log.error(
-                    "The watch of agent %r keeps no state over a restart of the triggerer, since it belongs to several "
-                    "assets. Use one asset, or set asset_name. (%s)",
-                    self.agent_id,
-                    error,
-                )
-                self.store = None
-            except Exception as error:
-                # Without the state, runs that ended since the last poll would be lost.
-                errors += 1
-                if errors == 1:
-                    log.warning(
-                        "Airflow did not return the state of the watch of agent %r. Its runs are watched once the "
-                        "state is read. Retrying. %s",
-                        self.agent_id,
-                        error,
-                    )
-                await asyncio.sleep(self._pause(errors))
+    async def _start_tracker(self) -> RunCompletionTracker:
+        """Return a tracker that continues where the last watch ended."""
+        state = await self._state.load(self._pause)
         tracker = RunCompletionTracker(self.agent_id, status=self.status, now=time.time(), state=state)
         if tracker.is_new:
             log.info("Watching the runs of agent %r from now on.", self.agent_id)
@@ -199,22 +173,69 @@ class RunWatcher:
             log.info("Watching the runs of agent %r since %s.", self.agent_id, tracker.since)
         return tracker
 
-    async def _save(self, tracker: RunCompletionTracker, *, has_reported: bool) -> None:
+
+class SavedState:
+    """
+    The state of a watch over restarts of the triggerer, in the state store of its asset.
+
+    :param store: The store; None keeps nothing.
+    :param watched: Values of JSON that tell the watch from others.
+    """
+
+    def __init__(self, store: AssetStateStore | None, *, agent_id: str, watched: Sequence[Any]) -> None:
+        self.key = f"mosaic_finished_runs_{hashlib.sha256(json.dumps(watched).encode()).hexdigest()[:16]}"
+        self._store = store
+        self._agent_id = agent_id
+        self._saved: dict[str, Any] = {}
+
+    async def load(self, pause: Callable[[int], float]) -> Any:
+        """
+        Return the state of the last watch; None if there is none. Retry until Airflow returns it.
+
+        :param pause: Returns the seconds to wait after so many errors.
+        """
+        errors = 0
+        while self._store is not None:
+            try:
+                return await self._store.aget(self.key)
+            except ValueError as error:
+                # https://github.com/apache/airflow/issues/71460
+                log.error(
+                    "The watch of agent %r keeps no state over a restart of the triggerer, since it belongs to several "
+                    "assets. Use one asset, or set asset_name. (%s)",
+                    self._agent_id,
+                    error,
+                )
+                self._store = None
+            except Exception as error:
+                # Without the state, runs that ended since the last poll would be lost.
+                errors += 1
+                if errors == 1:
+                    log.warning(
+                        "Airflow did not return the state of the watch of agent %r. Its runs are watched once the "
+                        "state is read. Retrying. %s",
+                        self._agent_id,
+                        error,
+                    )
+                await asyncio.sleep(pause(errors))
+        return None
+
+    async def save(self, tracker: RunCompletionTracker, *, has_reported: bool) -> None:
         """Save the state if it has changed or is old."""
-        if self.store is None or tracker.is_new:
+        if self._store is None or tracker.is_new:
             return
         state = tracker.as_json()
-        is_same = all(state[key] == self._saved.get(key) for key in ("running", "reported"))
+        is_same = all(state[name] == self._saved.get(name) for name in ("running", "reported"))
         is_recent = state["polled_at"] - self._saved.get("polled_at", 0.0) < _SAVE_INTERVAL
         if is_same and is_recent and not has_reported:
             return
         try:
-            await self.store.aset(self._key, state)
+            await self._store.aset(self.key, state)
         except Exception as error:
             log.warning(
                 "Airflow did not save the state of the watch of agent %r. The next poll retries. If the triggerer "
                 "restarts before that, some runs are reported again. %s",
-                self.agent_id,
+                self._agent_id,
                 error,
             )
         else:

@@ -2,9 +2,9 @@
 One HTTP client for all waits of a connection.
 
 The client follows the connection. Airflow's connection is looked up when the first request is sent, once a minute while
-the client is used, when a wait is added, and when Mosaic rejects the key. A changed key or address replaces the client;
-requests that still run on the old client finish first. A failed lookup ends no wait: the old client serves until Mosaic
-rejects its key.
+the client is used, when a wait is added, and when Mosaic rejects the key. Only the first request and rejected ones wait
+for a lookup. A changed key or address replaces the client; requests that still run on the old client finish first. A
+failed lookup ends no wait: the old client serves until Mosaic rejects its key.
 """
 
 from __future__ import annotations
@@ -39,8 +39,6 @@ FRESH_FOR_NEW = 10.0
 #: Least seconds between two lookups because of a rejected request.
 _RECHECK_AFTER_REJECTION = 5.0
 _MAX_LOOKUP_SECONDS = 60.0
-#: Seconds for which requests wait for a lookup. A longer one continues in the background.
-_LOOKUP_GRACE = 3.0
 
 
 @dataclass(eq=False)
@@ -60,7 +58,6 @@ class SharedClient:
         self._lease: _ClientLease | None = None
         self._lookup: asyncio.Task[None] | None = None
         self._looked_up_at = float("-inf")
-        self._lookup_started_at = float("-inf")
         #: The next request looks the connection up if the last lookup is older than this.
         self._refresh_if_before = float("-inf")
 
@@ -99,19 +96,17 @@ class SharedClient:
                 await lease.client.aclose()
 
     async def _fresh_lease(self) -> _ClientLease:
-        """Return the client, after a lookup if it is due."""
+        """Return the client. Look up the connection if that is due."""
         if self._lease is None:
             await self._ensure_looked_up()
-        elif self._looked_up_at < max(time.monotonic() - FRESH, self._refresh_if_before):
-            lookup = self._lookup or self._start_lookup()
-            grace = self._lookup_started_at + _LOOKUP_GRACE - time.monotonic()
-            await asyncio.wait([lookup], timeout=max(0.0, grace))
+        elif self._lookup is None and self._looked_up_at < max(time.monotonic() - FRESH, self._refresh_if_before):
+            self._start_lookup()
         assert self._lease is not None  # noqa: S101 - a lookup sets it or raises
         return self._lease
 
     async def _has_changed(self, lease: _ClientLease, sent_at: float) -> bool:
         """Return whether the connection differs from the one that a request was sent with."""
-        if self._lease is lease and self._looked_up_at + _RECHECK_AFTER_REJECTION < sent_at:
+        if self._lease is lease and (self._lookup or self._looked_up_at + _RECHECK_AFTER_REJECTION < sent_at):
             try:
                 await self._ensure_looked_up()
             except MosaicError:
@@ -123,7 +118,6 @@ class SharedClient:
         await asyncio.shield(self._lookup or self._start_lookup())
 
     def _start_lookup(self) -> asyncio.Task[None]:
-        self._lookup_started_at = time.monotonic()
         # An empty context: the lookup belongs to no task instance.
         self._lookup = contextvars.Context().run(asyncio.ensure_future, self._look_up_connection())
         self._lookup.add_done_callback(self._on_lookup_done)

@@ -15,9 +15,10 @@ from tasks.fakes import StateStore, bare_context
 
 import airflow_provider_mosaic
 from airflow_provider_mosaic.api.run_completions import RunCompletionTracker
+from airflow_provider_mosaic.durable import manual_adoption
 from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
 from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState
-from airflow_provider_mosaic.tasks.resume_permission import ResumePermission
+from airflow_provider_mosaic.tasks.run_cancels import ResumePermission
 from airflow_provider_mosaic.triggers.run_watcher import RunWatcher
 
 RECORDED = [json.loads(path.read_text()) for path in sorted((Path(__file__).parent / "recorded").glob("*.json"))]
@@ -50,7 +51,7 @@ def test_an_adopted_item_is_not_adopted_again(recorded: dict[str, Any], monkeypa
     store.set(adopted["key"], adopted["entry"])
     [id] = adopted["entry"]["ids"]
     task = state(store, "run")
-    monkeypatch.setattr(ManualAdoption, "read", lambda self: id)
+    monkeypatch.setattr(manual_adoption, "read_variable", lambda name: json.dumps({"manual__1": id}))
     assert task.adopted_id() is None, MESSAGE
 
 
@@ -77,7 +78,7 @@ def test_a_users_decision_is_found_by_its_name(recorded: dict[str, Any]) -> None
 def test_a_watch_resumes(recorded: dict[str, Any]) -> None:
     watch = recorded["watch"]
     watcher = RunWatcher(**watch["arguments"], poll_interval=60.0, store=None)
-    assert watcher._key == watch["key"], MESSAGE
+    assert watcher._state.key == watch["key"], MESSAGE
     tracker = RunCompletionTracker("an-agent", status=None, now=0.0, state=watch["entry"])
     assert not tracker.is_new, MESSAGE
     assert tracker.as_json() == watch["entry"], MESSAGE

@@ -20,8 +20,8 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunCancelledError,
     MosaicTransportError,
 )
+from airflow_provider_mosaic.durable import failures
 from airflow_provider_mosaic.durable import manual_adoption as decisions
-from airflow_provider_mosaic.durable import xcoms as bookkeeping
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import (
     MosaicApplyAgentOperator,
@@ -39,7 +39,7 @@ Make = Callable[..., TaskRunner]
 
 @pytest.fixture(autouse=True)
 def fast_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bookkeeping, "_PAUSES", (0.0,) * len(bookkeeping._PAUSES))
+    monkeypatch.setattr(failures, "_SAVE_PAUSES", (0.0,) * len(failures._SAVE_PAUSES))
 
 
 def resume_task(store: StateStore | None, run_id: str = "a-run", **options: Any) -> TaskRunner:
@@ -217,7 +217,7 @@ def test_run_is_waited_for_when_its_xcom_cannot_be_pushed(
     warnings = [line.getMessage() for line in caplog.records if line.levelno == logging.WARNING]
     assert any("'mosaic_run_id'" in line and started(mosaic) in line for line in warnings)
     # Each push is retried.
-    assert broken_xcom.count("mosaic_run_id") == len(bookkeeping._PAUSES) + 1
+    assert broken_xcom.count("mosaic_run_id") == len(failures._SAVE_PAUSES) + 1
     assert {"status", "output_ids"} <= set(broken_xcom)
 
 

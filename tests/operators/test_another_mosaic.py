@@ -15,6 +15,7 @@ from tasks.fixtures import Clock
 from tasks.other_mosaic import OtherMosaic, serving
 
 from airflow_provider_mosaic.api.errors import MosaicPostFailedError, MosaicRunFailedError
+from airflow_provider_mosaic.durable import reads
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import (
     MosaicDownloadOutputsOperator,
@@ -22,7 +23,7 @@ from airflow_provider_mosaic.operators import (
     MosaicSocialPostOperator,
 )
 from airflow_provider_mosaic.sensors import MosaicRunSensor
-from airflow_provider_mosaic.tasks import outputs, runs
+from airflow_provider_mosaic.tasks import runs
 
 WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 
@@ -52,7 +53,7 @@ def test_run_is_started_and_waited_for(other: OtherMosaic, deferrable: bool) -> 
 def test_outputs_that_appear_after_the_end_are_read(
     other: OtherMosaic, deferrable: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outputs, "_PAUSES", (0.01,) * 9)
+    monkeypatch.setattr(reads, "_PAUSES", (0.01,) * 9)
     other.looks_without_outputs, other.looks_without_links = 4, 1
     task = task_runner(deferrable=deferrable)
     task.run_to_end()
@@ -61,7 +62,7 @@ def test_outputs_that_appear_after_the_end_are_read(
 
 
 def test_download_without_any_link_fails(other: OtherMosaic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outputs, "_PAUSES", (0.01,) * 4)
+    monkeypatch.setattr(reads, "_PAUSES", (0.01,) * 4)
     run_id = other.add("ended", status="completed")["run_id"]
     other.looks_without_links = 9
     task = TaskRunner(

@@ -28,7 +28,7 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.clients import asset_upload as assets
-from airflow_provider_mosaic.clients import download as downloading
+from airflow_provider_mosaic.clients.signed_url_reader import SignedUrlReader
 from airflow_provider_mosaic.clients.sources import Source
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicDownloadOutputsOperator, MosaicUploadOperator
@@ -41,7 +41,7 @@ MEDIA = "/mosaic-emulator-media/{name}"
 
 @pytest.fixture(autouse=True)
 def _no_pauses(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    for function in (assets.store, assets.finalize, downloading.fetch, downloading.read_file_info):
+    for function in (assets.store, assets.finalize, SignedUrlReader.__init__):
         monkeypatch.setitem(function.__kwdefaults__, "sleep", clock.sleep)
 
 

@@ -10,7 +10,7 @@ import pytest
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, AirflowSkipException
 from tasks.fakes import Deferred, StateStore, TaskRunner
-from tasks.fixtures import AGENT, Clock, InBackground, effects, sent, until
+from tasks.fixtures import AGENT, LATE_EFFECT_PAUSES, Clock, InBackground, effects, sent, until
 
 from airflow_provider_mosaic.airflow_compat import triggers_receive_kills
 from airflow_provider_mosaic.api.errors import (
@@ -22,6 +22,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicTimeoutError,
 )
 from airflow_provider_mosaic.clients.sync_client import SyncClient
+from airflow_provider_mosaic.durable import reads
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicCancelRunOperator, MosaicResumeRunOperator
 
@@ -249,13 +250,14 @@ def test_clear_of_a_deferred_task_resumes_the_run_after_the_late_kill(
 
 @needs_kills
 def test_clear_waits_a_quarter_of_a_minute_for_a_kill_that_never_comes(
-    mosaic: Emulator, run_id: str, clock: Clock
+    mosaic: Emulator, run_id: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mosaic.finish_run(run_id, "failed")
     task = resuming(run_id, deferrable=True)
     task.execute()
     task.clear()
     clock.pauses.clear()
+    monkeypatch.setattr(reads, "_PAUSES", LATE_EFFECT_PAUSES)
     assert isinstance(task.execute(), Deferred)
     assert sum(clock.pauses) == 15
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
@@ -275,6 +277,20 @@ def test_clear_does_not_wait_where_no_kill_can_come(
     if not retried:
         task.clear()
     task.execute()
+    assert clock.pauses == []
+
+
+def test_clear_with_another_run_waits_for_no_kill(
+    mosaic: Emulator, hook: MosaicHook, run_id: str, clock: Clock
+) -> None:
+    other = hook.run_agent(AGENT)
+    task = resuming(run_id, deferrable=True)
+    task.execute()
+    task.clear()
+    # The trigger from before the clear cancels the old run.
+    task.make = resuming(other, deferrable=True).make
+    clock.pauses.clear()
+    assert task.execute().kwargs["run_id"] == other
     assert clock.pauses == []
 
 

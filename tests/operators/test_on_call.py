@@ -225,6 +225,7 @@ def test_adopted_run_is_not_contradicted(
         assert task.run_to_end() == run_id
     logged = "\n".join(lines(caplog, logging.INFO))
     assert "The task continues with it" in logged
+    assert "starts over" not in logged
     assert "does not continue" not in logged
 
 

@@ -17,7 +17,7 @@ from tasks.fakes import StateStore, TaskRunner
 from tasks.fixtures import Clock
 
 from airflow_provider_mosaic.api.errors import MosaicNotFoundError, MosaicResponseError, MosaicServerError
-from airflow_provider_mosaic.clients import download as downloading
+from airflow_provider_mosaic.clients.signed_url_reader import SignedUrlReader
 from airflow_provider_mosaic.operators import MosaicDownloadOutputsOperator, MosaicSocialPostOperator
 
 RUN = "11111111-0000-4000-8000-000000000001"
@@ -75,8 +75,7 @@ def host(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Iterator[Host]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    for function in (downloading.fetch, downloading.read_file_info):
-        monkeypatch.setitem(function.__kwdefaults__, "sleep", clock.sleep)
+    monkeypatch.setitem(SignedUrlReader.__init__.__kwdefaults__, "sleep", clock.sleep)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)

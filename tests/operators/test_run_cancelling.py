@@ -180,10 +180,13 @@ def test_kill_during_the_wait_cancels_the_run(mosaic: Emulator) -> None:
     assert sent(mosaic, "POST " + CANCEL) == 1
 
 
-def test_kill_during_the_start_cancels_the_run_once_its_id_is_known(mosaic: Emulator) -> None:
+@pytest.mark.parametrize("wait_for_completion", [True, False])
+def test_kill_during_the_start_cancels_the_run_once_its_id_is_known(
+    mosaic: Emulator, wait_for_completion: bool
+) -> None:
     mosaic.configure(hold_runs=True)
     mosaic.inject("hang", method="POST", path=START, seconds=0.4)
-    task = task_runner()
+    task = task_runner(wait_for_completion=wait_for_completion)
     with killed_after(0.2, task), pytest.raises(MosaicRunCancelledError, match="killed"):
         task.execute()
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}

@@ -8,10 +8,11 @@ import pytest
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException
 from tasks.fakes import TaskRunner
-from tasks.fixtures import AGENT, Clock, effects, sent
+from tasks.fixtures import AGENT, LATE_EFFECT_PAUSES, Clock, effects, sent
 from tasks.task_runs import LATE
 
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError, MosaicValidationError
+from airflow_provider_mosaic.durable import reads
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicYouTubeTriggerOperator
 
@@ -204,7 +205,10 @@ def test_change_with_a_lost_response_is_made_once(
     assert_unchanged(mosaic, task, [trigger])
 
 
-def test_change_that_does_not_show_is_retried(mosaic: Emulator, hook: MosaicHook, clock: Clock) -> None:
+def test_change_that_does_not_show_is_retried(
+    mosaic: Emulator, hook: MosaicHook, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reads, "_PAUSES", LATE_EFFECT_PAUSES)
     task_runner([A]).execute()
     # The removed channel comes back, as if another user added it.
     task_runner([A, B]).execute()

@@ -17,7 +17,6 @@ from airflow_provider_mosaic.agents_as_code import agents_by_name
 from airflow_provider_mosaic.clients.sync_client import SyncClient
 from airflow_provider_mosaic.durable import reads
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.tasks import outputs
 from airflow_provider_mosaic.triggers import shared_pollers as polling
 
 T = TypeVar("T")
@@ -29,7 +28,11 @@ ACCOUNT = "c0000000-0000-4000-8000-000000000001"
 OTHER_ACCOUNT = "c0000000-0000-4000-8000-000000000002"
 
 
-TASK_MODULES = ("run_waits", "post_waits", "existing_runs", "youtube", "outputs")
+TASK_MODULES = ("run_cancels", "run_resumes", "post_waits", "youtube")
+
+
+#: The pauses of late effects, which :func:`short_pauses` shortens.
+LATE_EFFECT_PAUSES = reads._PAUSES
 
 
 class Clock:
@@ -69,8 +72,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten pauses, with the same number of reads, and defer for as short as possible."""
-    monkeypatch.setattr(outputs, "_PAUSES", (0.01,) * len(outputs._PAUSES))
-    monkeypatch.setattr(reads, "_NEW_PAUSES", (0.01,) * len(reads._NEW_PAUSES))
+    monkeypatch.setattr(reads, "_PAUSES", (0.01,) * len(reads._PAUSES))
     monkeypatch.setattr(polling, "shortest_deferral", lambda: 0.0)
 
 

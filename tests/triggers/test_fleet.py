@@ -19,7 +19,7 @@ from airflow_provider_mosaic.api import poll_state, poll_strategy
 from airflow_provider_mosaic.api.poll_state import MAX_NOT_FOUND, run_poll_state
 from airflow_provider_mosaic.api.poll_strategy import PollStrategy
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.triggers import MosaicRunTrigger, concurrency, poller, shared_pollers
+from airflow_provider_mosaic.triggers import MosaicRunTrigger, poller, shared_pollers
 from airflow_provider_mosaic.triggers.polled_waits import BatchedRunWait
 
 from .waits import cancel_all, start_wait
@@ -352,8 +352,7 @@ def test_waits_that_are_cancelled_at_once_hold_no_slot(mosaic: Emulator, hook: M
                 run_id, run_poll_state(run_id, poll_interval=60.0, deadline=None, log=lambda line: None)
             )
             shared.add(wait)
-            shared._queue_poll(wait)
-            shared._start_polls()
+            shared._start_poll(wait)
             # Its poll has not made its first step yet.
             shared.remove(wait)
         await asyncio.to_thread(mosaic.finish_run, runs[0], "failed")
@@ -365,7 +364,7 @@ def test_waits_that_are_cancelled_at_once_hold_no_slot(mosaic: Emulator, hook: M
 def test_hanging_polls_in_all_slots_stop_no_other_poll(
     mosaic: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(concurrency, "SLOW", 0.1)
+    monkeypatch.setattr(poller, "_SLOW", 0.1)
     runs = start_runs(mosaic, hook, poller._MAX_POLLS + 1)
     mosaic.inject("forbidden", path=LIST, times=None)
     for run_id in runs[:-1]:

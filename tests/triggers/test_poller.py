@@ -20,10 +20,9 @@ from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.runs import Run
 from airflow_provider_mosaic.api.poll_state import run_poll_state
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.triggers import pages, poller, shared_client, shared_pollers
-from airflow_provider_mosaic.triggers.polled_waits import BatchedRunWait, Wait
+from airflow_provider_mosaic.triggers import poller, shared_client, shared_pollers
+from airflow_provider_mosaic.triggers.polled_waits import BatchedRunWait
 from airflow_provider_mosaic.triggers.poller import Poller
-from airflow_provider_mosaic.triggers.schedule import Schedule
 
 from .waits import cancel_all, start_wait
 
@@ -118,8 +117,8 @@ def test_nothing_is_sent_during_a_cooldown(server: Runs) -> None:
         return [event.payload for event in await asyncio.gather(*waits)]
 
     events = run_bounded(scenario())
-    # Up to 32 requests were running already and arrived at the same time.
-    late = [when - limited_at[0] for when in server.times("/") if when > limited_at[0] + 0.5]
+    # Up to 32 requests were running already, and arrive at about the same time.
+    late = [when - limited_at[0] for when in server.times("/") if when > limited_at[0] + 1.5]
     assert min(late) >= 3.0
     # The deadline was during the cooldown: each run is read once after it.
     assert {event["outcome"] for event in events} == {"timeout"}
@@ -139,10 +138,22 @@ def test_a_rate_limit_of_the_list_applies_to_all_requests(server: Runs) -> None:
     assert min(when - limited_at[0] for when in server.times("/") if when > limited_at[0] + 0.5) >= 2.0
 
 
-def test_a_long_cooldown_is_logged_once_and_holds_no_slot(
-    server: Runs, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pages, "_MAX_COOLDOWN", 0.5)
+def test_after_a_cooldown_the_list_is_scanned_again(server: Runs) -> None:
+    listed = {"runs": [RUNNING | {"run_id": f"r{number}"} for number in range(40)], "next_cursor": None}
+    server.listing = lambda: (200, {}, listed)
+    server.run, limited_at = limited_once(1, server.run)
+
+    async def scenario() -> None:
+        # The list does not show half of the runs, so they are polled one by one until the 429.
+        waits = start_waits(80, poll_interval=30)
+        await asyncio.to_thread(until, lambda: limited_at and max(server.times("/")) > limited_at[0] + 0.9)
+        await cancel_all(waits)
+
+    run_bounded(scenario())
+    assert next(path for when, path in server.requests if when > limited_at[0] + 0.9) == LIST
+
+
+def test_a_long_cooldown_is_logged_once_and_holds_no_slot(server: Runs, caplog: pytest.LogCaptureFixture) -> None:
     server.listing, limited_at = limited_once(60, lambda: (200, {}, {}))
 
     async def scenario() -> None:
@@ -150,7 +161,6 @@ def test_a_long_cooldown_is_logged_once_and_holds_no_slot(
         await asyncio.to_thread(until, lambda: limited_at)
         await asyncio.sleep(1.5)
         (shared,) = shared_pollers._pollers[asyncio.get_running_loop()].values()
-        assert not shared._queue
         assert not shared._polls
         await cancel_all(waits)
 
@@ -174,25 +184,24 @@ class EndedRuns:
     async def aclose(self) -> None: ...
 
 
-@pytest.mark.parametrize("postponed", [True, False])
-def test_a_postponed_audit_does_not_count(postponed: bool) -> None:
+@pytest.mark.parametrize("limited", [True, False])
+def test_the_list_is_not_audited_during_a_cooldown(limited: bool) -> None:
     async def scenario() -> int:
         poller = Poller(EndedRuns())  # type: ignore[arg-type]
-        state = run_poll_state("r1", poll_interval=30.0, deadline=None, log=str)
-        wait = BatchedRunWait("r1", state)
+        wait = BatchedRunWait("r1", run_poll_state("r1", poll_interval=30.0, deadline=None, log=str))
         poller.add(wait)
-        poller._start_audit()
-        if postponed:
-            poller._rate_limit.cooldown_until = asyncio.get_running_loop().time() + 0.1
-        poller._start_polls()
+        now = asyncio.get_running_loop().time()
+        if limited:
+            poller._rate_limit.cooldown_until = now + 0.1
+        poller._start_audit(now)
         assert (await wait.event)["status"] == "completed"
         await poller.aclose()
         return poller._strategy._failed_audits
 
-    assert run_bounded(scenario()) == (0 if postponed else 1)
+    assert run_bounded(scenario()) == (0 if limited else 1)
 
 
-def test_queued_polls_fail_unsent_after_many_failures_in_a_row(server: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_due_polls_fail_unsent_after_many_failures_in_a_row(server: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poller, "_SPREAD_PER_WAIT", 0.0)
     server.run = lambda run_id: (500, {}, {})
 
@@ -282,6 +291,33 @@ def test_log_lines_of_a_scan_are_paced(server: Runs, monkeypatch: pytest.MonkeyP
     assert min(later - earlier for earlier, later in itertools.pairwise(scans)) > 0.9 * 40 * 0.05
 
 
+def test_many_runs_that_are_due_during_a_scan_are_polled_after_it(
+    server: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "_SPREAD_PER_WAIT", 0.0)
+    ended_at: list[float] = []
+    release = threading.Event()
+
+    def hang() -> Response:
+        release.wait(20)
+        ended_at.append(time.time())
+        return 200, {}, {"runs": [], "next_cursor": None}
+
+    server.listing = hang
+    server.run = lambda run_id: (200, {}, {"run_id": run_id, "status": "completed"})
+
+    async def scenario() -> list[Any]:
+        waits = start_waits(8)
+        await asyncio.to_thread(until, lambda: server.times(LIST))
+        waits += [start_wait(f"late{number}") for number in range(8)]
+        await asyncio.sleep(0.3)
+        release.set()
+        return [event.payload["status"] for event in await asyncio.gather(*waits)]
+
+    assert run_bounded(scenario()) == ["completed"] * 16
+    assert min(server.times("/agent_run/late")) >= ended_at[0]
+
+
 def test_new_waits_join_the_next_scan_unless_that_is_too_late(server: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poller, "_SCAN_INTERVAL_PER_PAGE", 4.0)
     # The first waits are due at once, and then long after the next scan.
@@ -318,7 +354,6 @@ def test_new_waits_join_the_next_scan_unless_that_is_too_late(server: Runs, monk
 
 def test_a_lookup_of_the_connection_that_hangs_stops_no_polls(server: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_client, "FRESH", 0.3)
-    monkeypatch.setattr(shared_client, "_LOOKUP_GRACE", 0.1)
     real, lookups = MosaicHook.look_up_access, []
 
     async def hanging(hook: MosaicHook) -> Any:
@@ -405,49 +440,70 @@ def real_shortest_deferral() -> Callable[[], float]:
 SHORTEST_DEFERRAL = shared_pollers.shortest_deferral
 
 
-# The schedule
+# The timer
 
 
-class Due(Wait[None]):
-    __slots__ = ()
+@pytest.fixture
+def wakes(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return the times at which the pollers' timers called back."""
+    wakes: list[float] = []
+    real = Poller._poll_due
 
-    def __init__(self, name: str) -> None:
-        super().__init__(None, None, name)  # type: ignore[arg-type]
+    def recording(self: Poller) -> None:
+        wakes.append(time.monotonic())
+        real(self)
+
+    monkeypatch.setattr(Poller, "_poll_due", recording)
+    return wakes
 
 
-def test_the_schedule_keeps_only_the_last_time_of_each_wait() -> None:
+def test_the_timer_is_idle_while_due_waits_cannot_be_polled(
+    server: Runs, wakes: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "_SPREAD_PER_WAIT", 0.0)
+    hanging = threading.Event()
+
+    def hang(*_: str) -> Response:
+        hanging.wait(20)
+        return 403, {}, {}
+
+    async def scenario() -> list[int]:
+        counts = []
+        # In turn: a scan that hangs, single polls that hang in all slots, and a cooldown.
+        for listing, run in ((hang, server.run), (server.listing, hang), limited):
+            server.listing, server.run = listing, run
+            wakes.clear()
+            waits = start_waits(50, poll_interval=30)
+            before = len(server.requests)
+            await asyncio.to_thread(until, lambda before=before: len(server.requests) > before)
+            waits += start_waits(5, poll_interval=30)
+            await asyncio.sleep(1.0)
+            counts.append(len(wakes))
+            await cancel_all(waits)
+        hanging.set()
+        return counts
+
+    limited = (lambda: (429, {"Retry-After": "60"}, {}), lambda run_id: (429, {"Retry-After": "60"}, {}))
+    assert max(run_bounded(scenario())) < 50
+
+
+def test_the_timer_calls_back_for_the_first_wait_and_not_too_often(wakes: list[float]) -> None:
     async def scenario() -> None:
-        schedule = Schedule(lambda: None)
-        waits = [Due(f"r{number}") for number in range(50)]
-        for due in range(1000):
-            for number, wait in enumerate(waits):
-                schedule.add(wait, 1e9 - due + number)
-        assert len(schedule._heap) <= 2 * len(waits) + 20
-        waits[0].is_polling = True
-        waits[1].event.cancel()
-        assert schedule.pop_due(1e9 - 999 + 25) == waits[2:26]
-        assert schedule.pop_due(2e9) == waits[26:]
-        schedule.close()
-
-    run_bounded(scenario())
-
-
-def test_the_schedule_calls_back_for_the_first_wait_and_not_too_early() -> None:
-    async def scenario() -> None:
-        loop = asyncio.get_running_loop()
-        calls: list[float] = []
-        schedule = Schedule(lambda: calls.append(loop.time()))
-        started_at = loop.time()
-        late, soon = Due("late"), Due("soon")
-        schedule.add(late, started_at + 60.0)
-        schedule.not_before = started_at + 0.2
-        schedule.add(soon, started_at + 0.01)
-        await asyncio.sleep(0.5)
-        assert len(calls) == 1
-        assert calls[0] - started_at >= 0.2
-        assert schedule.pop_due(loop.time()) == [soon]
-        schedule.add(late, float("inf"))
-        schedule.set_timer()
-        schedule.close()
+        poller = Poller(EndedRuns())  # type: ignore[arg-type]
+        waits = [
+            BatchedRunWait(name, run_poll_state(name, poll_interval=30.0, deadline=None, log=str))
+            for name in ("late", "soon")
+        ]
+        now = asyncio.get_running_loop().time()
+        poller._timer_not_before = now + 0.2
+        for wait, due in zip(waits, (60.0, 0.01), strict=True):
+            poller.add(wait)
+            poller._set_due(wait, now + due)
+        started_at = time.monotonic()
+        assert (await waits[1].event)["id"] == "soon"
+        assert not waits[0].is_done
+        assert wakes[0] - started_at >= 0.15
+        assert len(wakes) == 1
+        await poller.aclose()
 
     run_bounded(scenario())
