@@ -159,7 +159,11 @@ def read_link_xcom(ti_key: Any, key: str) -> Any:
     """Return the URL of an operator link from Airflow's database."""
     from airflow.sdk.bases.xcom import BaseXCom
 
-    return BaseXCom.get_value(ti_key=ti_key, key=key)
+    if ti_key.map_index is not None and ti_key.map_index >= 0:
+        return BaseXCom.get_value(ti_key=ti_key, key=key)
+    # For a single value that is missing, Airflow logs an error: `airflow dags test` shows it for each task.
+    values = BaseXCom.get_all(key=key, dag_id=ti_key.dag_id, task_id=ti_key.task_id, run_id=ti_key.run_id)
+    return values[0] if values else None
 
 
 def read_variable(name: str) -> str | None:

@@ -1,12 +1,14 @@
-"""Assets that Mosaic updates, to schedule DAGs with."""
+"""Assets that Mosaic updates, to schedule DAGs with, and the URIs ``mosaic://...`` of Airflow's lineage."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
+    from airflow.providers.common.compat.openlineage.facet import Dataset
     from airflow.sdk import Asset
 
     from airflow_provider_mosaic.api.options import EndStatus
@@ -71,3 +73,15 @@ def finished_runs(
             parts.append(f"every_{trigger.poll_interval:g}s")
         name = ".".join(parts)
     return Asset(name=name, watchers=[AssetWatcher(name="mosaic", trigger=trigger)])
+
+
+def convert_asset_to_openlineage(asset: Asset, lineage_context: object) -> Dataset:
+    """
+    Return the OpenLineage dataset of a URI ``mosaic://<host>/<kind>/<id>``: its namespace is the scheme and the host.
+
+    Airflow's OpenLineage provider calls it.
+    """
+    from airflow.providers.common.compat.openlineage.facet import Dataset
+
+    uri = urlsplit(asset.uri)
+    return Dataset(namespace=f"{uri.scheme}://{uri.netloc}", name=uri.path.lstrip("/"))

@@ -67,6 +67,13 @@ def get_provider_info() -> dict[str, Any]:
             "airflow_provider_mosaic.links.MosaicPageLink",
             "airflow_provider_mosaic.links.MosaicPostLink",
         ],
+        "asset-uris": [
+            {
+                "schemes": ["mosaic"],
+                "handler": None,
+                "to_openlineage_converter": "airflow_provider_mosaic.assets.convert_asset_to_openlineage",
+            }
+        ],
         # Airflow reads it since version 3.2.
         "cli": ["airflow_provider_mosaic.cli.definition.get_commands"],
     }

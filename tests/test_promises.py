@@ -46,7 +46,7 @@ TIMEOUTS = {
         "triggers/test_triggers.py::test_the_twentieth_error_in_a_row_ends_the_wait",
     ],
     "refusals while polling": [
-        "api/test_poll_state.py::test_several_refusals_that_last_end_the_wait_and_are_transient",
+        "api/test_poll_state.py::test_several_refusals_that_last_end_the_wait_and_may_be_retried",
         "api/test_poll_state.py::test_many_refusals_in_a_short_time_and_few_in_a_long_time_are_tolerated",
         "api/test_poll_state.py::test_only_refusals_in_a_row_count",
         "triggers/test_triggers.py::test_the_fifth_refusal_in_a_row_ends_the_wait_and_is_transient",

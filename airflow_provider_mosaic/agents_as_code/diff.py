@@ -95,7 +95,12 @@ def plan_changes(
 
 
 def differs(defined: Any, existing: Any) -> bool:
-    """Return whether a param must change. Other entries of an object do not count, and null equals a missing param."""
+    """
+    Return whether a param must change.
+
+    Other entries of an object do not count, null equals a missing param, and spaces around a text do not count: Mosaic
+    may strip them, for example the line break at the end of a block in YAML.
+    """
     if defined is None:
         return existing is not None and existing is not _MISSING
     if isinstance(defined, Mapping) and isinstance(existing, Mapping):
@@ -105,6 +110,8 @@ def differs(defined: Any, existing: Any) -> bool:
         return defined is not existing
     if isinstance(defined, list) and isinstance(existing, list):
         return len(defined) != len(existing) or any(map(differs, defined, existing))
+    if isinstance(defined, str) and isinstance(existing, str):
+        return defined.strip() != existing.strip()
     return bool(defined != existing)
 
 

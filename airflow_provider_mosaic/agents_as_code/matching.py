@@ -3,8 +3,9 @@ Match the nodes of a definition with the nodes of an agent.
 
 Mosaic stores no keys, so node types, connections and params decide. At first, each defined node has all nodes of its
 type as candidates. The best candidates remain: those that lose the fewest connections, and of these those with the
-fewest params to change. When a node loses candidates, its neighbours are compared again. When nothing changes any more,
-the node with the fewest candidates takes one.
+fewest params to change. When a node loses candidates, only the candidates of its neighbours that were connected with
+them are compared again: without that, a few hundred equal nodes would take minutes. When nothing changes any more, the
+node with the fewest candidates takes one.
 
 If an agent matches its definition, this finds the match, except in rare cases among nodes that look alike. If it does
 not, the match is good, but not always the one with the fewest operations.
@@ -50,7 +51,7 @@ def match(
     :param fixed: Existing nodes by defined node, where the match is known.
     """
     matcher = _Matcher(defined, existing, count_changed, fixed)
-    matcher.narrow(defined.types)
+    matcher.narrow()
     while matcher.open:
         matcher.match_next()
     return matcher.matches
@@ -77,20 +78,38 @@ class _Matcher:
         }
         #: The nodes to match, each with the rank of its candidates.
         self.open = {node: (0, 0) for node in defined.types if node not in fixed and self._candidates[node]}
+        # Nodes whose candidates must be compared: some of them, or None for all.
+        self._to_check: dict[str, set[str] | None] = dict.fromkeys(self.open)
 
-    def narrow(self, nodes: Iterable[str]) -> None:
-        """Keep the best candidates of nodes, and of the neighbours of each node that loses candidates."""
-        to_check = dict.fromkeys(nodes)
-        while to_check:
-            node = next(iter(to_check))
-            del to_check[node]
-            if node not in self.open:
-                continue
-            ranks = {candidate: self._rank(node, candidate) for candidate in self._candidates[node]}
-            self.open[node] = best = min(ranks.values())
-            if any(rank != best for rank in ranks.values()):
-                self._candidates[node] = {candidate for candidate, rank in ranks.items() if rank == best}
-                to_check.update(dict.fromkeys(self._defined.neighbours(node)))
+    def narrow(self) -> None:
+        """Keep the best candidates of each node to check, until no node loses candidates."""
+        while self._to_check:
+            node, candidates = next(iter(self._to_check.items()))
+            del self._to_check[node]
+            if node in self.open:
+                self._keep_best(node, candidates)
+
+    def _keep_best(self, node: str, changed: set[str] | None) -> None:
+        """Remove all candidates but the best. ``changed`` are those whose rank may have changed; None means all."""
+        candidates = self._candidates[node]
+        if changed is not None:
+            # The others have the best rank, and ranks only get worse. If none is left, one of these is the best now.
+            worse = {each for each in changed & candidates if self._rank(node, each) != self.open[node]}
+            if len(worse) < len(candidates):
+                self._remove(node, worse)
+                return
+        ranks = {candidate: self._rank(node, candidate) for candidate in candidates}
+        self.open[node] = best = min(ranks.values())
+        self._remove(node, {candidate for candidate, rank in ranks.items() if rank != best})
+
+    def _remove(self, node: str, candidates: set[str]) -> None:
+        """Remove candidates of a node. Its neighbours must compare the candidates that are connected with them."""
+        self._candidates[node] -= candidates
+        for near in self._defined.neighbours(node) if candidates else ():
+            # None if all candidates of the neighbour are compared anyway.
+            if near in self.open and (changed := self._to_check.setdefault(near, set())) is not None:
+                for candidate in candidates:
+                    changed |= self._existing.targets[candidate] | self._existing.sources[candidate]
 
     def match_next(self) -> None:
         """Match the node with the fewest and best candidates."""
@@ -99,18 +118,22 @@ class _Matcher:
         del self.open[node]
         self.matches[node] = chosen
         self._used.add(chosen)
-        self._candidates[node] = {chosen}
+        self._remove(node, self._candidates[node] - {chosen})
         free = self._free[self._defined.types[node]]
         free.remove(chosen)
-        changed = [node]
         for other in list(self.open):
             if chosen in self._candidates[other]:
-                changed.append(other)
-                # A node that loses its last candidate may take any free node of its type.
-                self._candidates[other] = self._candidates[other] - {chosen} or set(free)
+                self._remove(other, {chosen})
                 if not self._candidates[other]:
-                    del self.open[other]
-        self.narrow([*changed, *(near for each in changed for near in self._defined.neighbours(each))])
+                    self._refill(other, free)
+        self.narrow()
+
+    def _refill(self, node: str, free: set[str]) -> None:
+        """Give a node that lost its last candidate any free node of its type."""
+        self._candidates[node] = set(free)
+        if not free:
+            del self.open[node]
+        self._to_check |= dict.fromkeys([node, *self._defined.neighbours(node)])
 
     def _rank(self, node: str, candidate: str) -> tuple[int, int]:
         """Return how many connections the match loses, and how many params it changes."""
@@ -120,6 +143,8 @@ class _Matcher:
 
     def _count_lost(self, defined: set[str], existing: set[str]) -> int:
         """Return how many defined neighbours, at least, match none of the existing neighbours."""
+        if not defined:
+            return 0
         # Two of them cannot match the same node.
         possible = [self._candidates[node] & existing for node in defined]
         return len(defined) - min(sum(map(bool, possible)), len(set().union(*possible)))

@@ -303,7 +303,28 @@ def validate_path(name: str, value: object) -> str:
     if "://" in text and "::" in text and uri_scheme(text) not in ("http", "https"):
         # Airflow's object storage would read the first part alone.
         raise_invalid(name, text, "storages can't be chained with '::'. Unpack the file, and pass its own path or URI.")
+    _validate_place(name, text)
     return text
+
+
+#: Storages whose URIs start with a bucket or a container.
+_BUCKETS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"})
+#: A URI that lost a slash, for example in ``Path("s3://...")``. A single letter is a drive of Windows.
+_ONE_SLASH = re.compile(r"([A-Za-z][A-Za-z0-9+]+):/(?!/)")
+
+
+def _validate_place(name: str, text: str) -> None:
+    """Raise for a URI that the storage libraries read as another place, for example below the working directory."""
+    scheme = uri_scheme(text)
+    place = text.partition("://")[2]
+    if one_slash := _ONE_SLASH.match(text):
+        raise_invalid(name, text, f"write {one_slash[1]}:// with two slashes. pathlib.Path removes one of them.")
+    if scheme in ("file", "local") and not place.startswith("/"):
+        raise_invalid(name, text, f"a {scheme} URI has no host: write {scheme}:/// and an absolute path.")
+    if scheme and not place.strip("/") and scheme not in ("file", "local", "http", "https"):
+        raise_invalid(name, text, f"it names no place in the storage: write {scheme}:// and a bucket or a directory.")
+    if scheme in _BUCKETS and place.startswith("/"):
+        raise_invalid(name, text, f"it names no bucket: write {scheme}:// and the bucket.")
 
 
 def uri_scheme(text: str) -> str:

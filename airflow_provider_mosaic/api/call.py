@@ -25,7 +25,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.redaction import label, redact
-from airflow_provider_mosaic.api.refusals import find_refusal, new_ids
+from airflow_provider_mosaic.api.refusals import find_refusal, new_ids, without_envelope
 from airflow_provider_mosaic.api.response_errors import error_for, refusal_error
 from airflow_provider_mosaic.api.responses import Response, describe_body, is_web_page
 
@@ -132,6 +132,9 @@ class Call(Generic[T]):
                 accepted=not is_web_page(response),
             ) from None
         refusal = find_refusal(self, data)
+        inner = without_envelope(data)
+        if refusal is None and inner is not data:
+            refusal, data = find_refusal(self, inner), inner
         if refusal is not None and not self.is_normal(data):
             raise refusal_error(self, refusal, response, secrets)
         try:

@@ -140,9 +140,9 @@ class MosaicRateLimitError(MosaicError):
 
 class MosaicServerError(MosaicError):
     """
-    The server failed (5xx) or timed out (408).
+    The server failed (5xx), timed out (408) or asks to try again (425).
 
-    Whether the request had an effect is unknown, except for a 503 with ``Retry-After``, which had none.
+    Whether the request had an effect is unknown, except for a 425 and a 503 with ``Retry-After``, which had none.
     """
 
     transient = True

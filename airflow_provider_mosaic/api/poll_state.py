@@ -52,15 +52,18 @@ ERRORS_TIMEOUT = 900.0
 #: API, also answers 401 and 403, and is fixed in minutes.
 MAX_REFUSALS = 5
 REFUSALS_TIMEOUT = 300.0
-#: A wait fails after this many "not found" responses without a successful poll between them.
+#: A wait fails after this many "not found" responses in a row that have lasted for this many seconds: a gateway without
+#: a route to Mosaic answers 404 too.
 MAX_NOT_FOUND = 3
+NOT_FOUND_TIMEOUT = 60.0
 #: For this many seconds after the start, "not found" responses do not fail the wait: Mosaic may need time to show it.
 NOT_FOUND_GRACE = 120.0
 #: Seconds of unknown statuses in a row after which a warning is logged: the status may mean an end.
 UNKNOWN_STATUS_TIMEOUT = 3600.0
 _FIRST_PAUSE = 2.0
 _PAUSE_FACTOR = 1.5
-_REFUSALS = (
+#: Errors of a request that Mosaic refused.
+REFUSALS = (
     MosaicAuthenticationError,
     MosaicPermissionError,
     MosaicValidationError,
@@ -71,14 +74,17 @@ _REFUSALS = (
 
 def is_refusal(error: MosaicError) -> bool:
     """
-    Return whether Mosaic refused to be polled, or the connection can't be used.
+    Return whether Mosaic refused to be polled, or the connection or the response can't be used.
 
-    A refusal is any 4xx but 404, 408 and 429. All polls send the same request, so a refusal is no evidence about the
-    subject. An argument that was invalid before the request was sent is no refusal.
+    A refusal is any 4xx but 404, 408, 425 and 429, a redirect, or JSON without the subject. All polls send the same
+    request, so a refusal is no evidence about the subject. An argument that was invalid before the request was sent is
+    no refusal.
     """
     if isinstance(error, MosaicConnectionError):
         return True
-    return isinstance(error, _REFUSALS) and (error.status is not None or error.transient)
+    if isinstance(error, MosaicResponseError):
+        return not error.transient
+    return isinstance(error, REFUSALS) and (error.status is not None or error.transient)
 
 
 @dataclass(eq=False)
@@ -86,10 +92,10 @@ class FailureTolerance:
     """
     Decide whether failed polls end a wait. Create a new instance after a successful poll.
 
-    - "Not found" ends it the third time, but not within :data:`NOT_FOUND_GRACE` of the start.
+    - "Not found" ends it when it has lasted a minute, but not within :data:`NOT_FOUND_GRACE` of the start.
     - Refusals end it when there are several and they have lasted some minutes. The last one is raised as
       :attr:`~MosaicError.transient`, so that a task that has started something is retried.
-    - Transient errors and unreadable responses end it when there are many and they have lasted longer.
+    - Transient errors, also bodies that are not JSON, end it when there are many and they have lasted longer.
     - Any other error ends it at once.
 
     :param not_found_until: Until when "not found" does not count, in seconds since the epoch.
@@ -102,7 +108,7 @@ class FailureTolerance:
 
     def __post_init__(self) -> None:
         self._errors = self._not_found = self._refusals = 0
-        self._first_error_at = self._first_refusal_at = self.now()
+        self._first_error_at = self._first_refusal_at = self._first_not_found_at = self.now()
         self._has_logged_refusal = False
 
     def record_error(self, error: MosaicError) -> None:
@@ -113,14 +119,16 @@ class FailureTolerance:
             return
         self._refusals = 0
         if isinstance(error, MosaicNotFoundError):
+            now = self.now()
+            if not self._not_found:
+                self._first_not_found_at = now
             self._not_found += 1
-            if self._not_found >= MAX_NOT_FOUND and self.now() >= self.not_found_until:
+            is_gone = self._not_found >= MAX_NOT_FOUND and now - self._first_not_found_at >= NOT_FOUND_TIMEOUT
+            if is_gone and now >= self.not_found_until:
                 raise error
             return
-        # The next response may be readable.
-        is_transient = error.transient or isinstance(error, MosaicResponseError)
         is_lasting = self._errors >= MAX_ERRORS and self.now() - self._first_error_at >= ERRORS_TIMEOUT
-        if is_lasting or not is_transient:
+        if is_lasting or not error.transient:
             raise error
         if self._errors == 1:
             self.log(f"{self.name} could not be read. The wait continues. {error}")
@@ -129,14 +137,15 @@ class FailureTolerance:
         if not self._has_logged_refusal:
             self._has_logged_refusal = True
             self.log(
-                f"{self.name} could not be read: access was refused. If this lasts {REFUSALS_TIMEOUT / 60:g} minutes, "
-                f"the wait fails; nothing is cancelled. {error}"
+                f"{self.name} could not be read. If this lasts {REFUSALS_TIMEOUT / 60:g} minutes, the wait fails; "
+                f"nothing is cancelled. {error}"
             )
         if not self._refusals:
             self._first_refusal_at = self.now()
         self._refusals += 1
         if self._refusals >= MAX_REFUSALS and self.now() - self._first_refusal_at >= REFUSALS_TIMEOUT:
-            error.transient = True
+            # Airflow retries a task after an unusable response anyway.
+            error.transient = not isinstance(error, MosaicResponseError)
             raise error
 
 

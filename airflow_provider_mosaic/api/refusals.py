@@ -47,6 +47,9 @@ _REFUSAL_FIELDS = frozenset({
     *_SUCCESS_FLAGS, *_REASON_FIELDS, "type", "errorcode", "code", "status", "statuscode", "requestid", "traceid",
     "timestamp", "path", "instance", "docsurl", "documentationurl", "helpurl",
 })  # fmt: skip
+#: Fields that may hold the whole response, and all fields of a body that has one of them.
+_ENVELOPES = ("data", "result", "run", "agent_run", "post")
+_ABOUT_RESPONSE = _REFUSAL_FIELDS | {"data", "result", "run", "agentrun", "post", "meta"}
 #: Ids of the request, or of what existed before it. Any other id may be that of something new.
 _OLD_IDS = frozenset({
     "requestid", "traceid", "spanid", "correlationid", "errorid", "incidentid", "supportid", "eventid", "logid",
@@ -134,6 +137,19 @@ def find_refusal(call: Call[Any], data: Any) -> Refusal | None:
     reasons = (body.get(name) for name in _REASON_FIELDS)
     reason = next((each for each in reasons if each is not True and _is_filled(each)), None)
     return Refusal(evidence=evidence, reason=reason, code=code, signs=signs, ids=ids)
+
+
+def without_envelope(data: Any) -> Any:
+    """
+    Return the object in a body like ``{"success": true, "data": {...}}`` or ``{"run": {...}}``; else the body itself.
+
+    No endpoint documents an envelope. The envelope's own ``status`` must not pass for that of a run or a post.
+    """
+    if isinstance(data, Mapping):
+        for name in _ENVELOPES:
+            if isinstance(data.get(name), Mapping) and all(_normalize(each) in _ABOUT_RESPONSE for each in data):
+                return data[name]
+    return data
 
 
 def new_ids(call: Call[Any], data: Any) -> tuple[str, ...]:

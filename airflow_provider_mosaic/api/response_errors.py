@@ -3,11 +3,12 @@ The exception for a response that reports a failure: what happened, what it mean
 
 - The status decides. Codes of 2025 refine a 403.
 - An effect is unknown after a 408 and a 5xx, except a 503 with ``Retry-After``: the server rejected that before any
-  work.
+  work, as it does with a 425 (https://www.rfc-editor.org/rfc/rfc8470#section-5.2).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,9 @@ from airflow_provider_mosaic.api.scopes import scope_words
 if TYPE_CHECKING:
     from airflow_provider_mosaic.api.call import Call
 
+#: The path of an item, as a redirect after its creation has it.
+_ITEM = re.compile(r"/(?:agents?|agent_runs?|runs?|posts?|avatar-profiles)/[^/]+$")
+_QUERY = re.compile(r"[?#].*", re.DOTALL)
 _FIX_REQUEST = "Fix the request. Retrying it does not help."
 #: By status: the exception, what it means, what to do.
 _MEANINGS: Mapping[int, tuple[type[MosaicError], str, str]] = {
@@ -48,6 +52,7 @@ _MEANINGS: Mapping[int, tuple[type[MosaicError], str, str]] = {
     409: (MosaicConflictError, "", "The current state of the run, post or asset does not allow this. Check it first."),
     413: (MosaicValidationError, "", "Use a smaller or shorter file."),
     422: (MosaicValidationError, "", _FIX_REQUEST),
+    425: (MosaicServerError, "", ""),
     429: (MosaicRateLimitError, "Too many requests. Nothing was done.", ""),
 }
 _SERVER_FAILED = (MosaicServerError, "The server failed. This may be temporary.", "")
@@ -79,19 +84,29 @@ def error_for(
         to_do = "It redirects to another address. The API key is not sent to it. Check the connection's host."
         if not response.headers.get("location"):
             to_do = "It redirects without an address. Check the connection's host."
-        # A 303 points to the result of a request that was carried out
-        # (https://www.rfc-editor.org/rfc/rfc9110#section-15.4.4).
-        facts["effect_unknown"] = facts["accepted"] = status == 303
+        facts["effect_unknown"] = facts["accepted"] = _leads_to_result(call, response)
         return call.error(MosaicResponseError, f"returned {status}{reason}.", to_do=why_not_followed or to_do, **facts)
     kind, means, to_do = _meaning(call, _advised_status(response)) or (
         (MosaicValidationError, "The server refused the request.", "")
         if 400 <= status < 500
         else (MosaicResponseError, "The API does not document this status.", "")
     )
-    if status == 503 and facts["retry_after"] is not None:
+    if status == 425 or (status == 503 and facts["retry_after"] is not None):
         means = "Nothing was done."
         facts["effect_unknown"] = False
     return call.error(kind, f"returned {status}{reason}.", means=means, to_do=to_do, **facts)
+
+
+def _leads_to_result(call: Call[Any], response: Response) -> bool:
+    """
+    Return whether a redirect points to the result of a request that was carried out.
+
+    A 303 does (https://www.rfc-editor.org/rfc/rfc9110#section-15.4.4), and many servers send a 302 for it.
+    """
+    if response.status not in (301, 302) or call.method == "GET":
+        return response.status == 303
+    path = _QUERY.sub("", response.headers.get("location", "")).rstrip("/")
+    return _ITEM.search(path) is not None and not path.endswith(call.target)
 
 
 def refusal_error(call: Call[Any], refusal: Refusal, response: Response, secrets: Iterable[str] = ()) -> MosaicError:

@@ -95,18 +95,73 @@ def save_adoption(task: TaskInstanceFacts, item_id: str) -> None:
     from airflow.models import Variable
 
     name, key = task.variable, entry_key(task.run_id, task.map_index)
-    text = Variable.get(name, default_var=None)
-    try:
-        entries = {} if text is None else read_entries(text)
-    except ValueError as error:
-        raise MosaicValidationError(
-            f"Airflow Variable {name!r} cannot be extended: {error}.", to_do="Delete it, then adopt again."
-        ) from error
-    value = json.dumps({**entries, key: item_id}, ensure_ascii=False)
-    Variable.set(name, value, description="Written by `airflow mosaic runs adopt`: what tasks continue with.")
-    if Variable.get(name, default_var=None) != value:
+    while True:
+        saved = _saved_value(name)
+        try:
+            entries = {} if saved is None else read_entries(saved.text)
+        except ValueError as error:
+            raise MosaicValidationError(
+                f"Airflow Variable {name!r} cannot be extended: {error}.", to_do="Delete it, then adopt again."
+            ) from error
+        value = json.dumps({**entries, key: item_id}, ensure_ascii=False)
+        if _replace_value(name, saved, value):
+            break
+    # Another command may have added an entry since.
+    if _entry_in(Variable.get(name, default_var=None), key) != item_id:
         raise MosaicValidationError(
             f"Airflow Variable {name!r} is defined by the environment or by a secrets backend, which Airflow reads "
             "before its database.",
             to_do=f"Set it there to {value}.",
         )
+
+
+def _entry_in(text: str | None, key: str) -> Any:
+    try:
+        return None if text is None else read_entries(text).get(key)
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Saved:
+    """The value of a Variable in Airflow's database."""
+
+    id: int
+    #: As the column has it, which may be encrypted.
+    column: str
+    text: str
+
+
+def _saved_value(name: str) -> _Saved | None:
+    from airflow.models import Variable
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        found = session.scalar(select(Variable).where(Variable.key == name))
+        return None if found is None else _Saved(id=found.id, column=found._val, text=found.get_val() or "")
+
+
+def _replace_value(name: str, saved: _Saved | None, value: str) -> bool:
+    """Write a Variable, unless another command has written it since. Return whether it was written."""
+    from airflow.models import Variable
+    from airflow.utils.session import create_session
+    from sqlalchemy import insert, update
+    from sqlalchemy.exc import IntegrityError
+
+    description = "Written by `airflow mosaic runs adopt`: what tasks continue with."
+    new = Variable(key=name, val=value, description=description)  # type: ignore[no-untyped-call]
+    # Without the class, which would encrypt the encrypted value.
+    table = Variable.__table__
+    columns = {"val": new._val, "description": description, "is_encrypted": new.is_encrypted}
+    try:
+        with create_session() as session:
+            if saved is None:
+                session.execute(insert(table).values(key=name, **columns))
+                return True
+            same = (table.c.id == saved.id, table.c.val == saved.column)
+            result: Any = session.execute(update(table).where(*same).values(**columns))
+            return bool(result.rowcount)
+    except IntegrityError:
+        # Keys are unique: another command has created it.
+        return False

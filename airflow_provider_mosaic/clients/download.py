@@ -17,7 +17,7 @@ import requests
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.metrics import BYTES_DOWNLOADED, count
 from airflow_provider_mosaic.clients.destinations import Destination, PartialFile
-from airflow_provider_mosaic.clients.file_info import PLAYLIST, FileInfo, file_info, starts_playlist
+from airflow_provider_mosaic.clients.file_info import FileInfo, file_info, problem_of_content
 from airflow_provider_mosaic.clients.progress import TransferProgress, format_size
 from airflow_provider_mosaic.clients.signed_url_reader import Interrupted, ReaderOptions, SignedUrlReader
 
@@ -207,8 +207,8 @@ class _Download:
             block = self._reader.read(response, block_size)
             if not block:
                 break
-            if not self._received and starts_playlist(block):
-                self._reader.raise_not_a_file(PLAYLIST, response.status_code)
+            if not self._received and (problem := problem_of_content(block)):
+                self._reader.raise_not_a_file(problem, response.status_code)
             is_fast = time.monotonic() - started < _SLOW * len(block) / _BLOCK_SIZE
             block_size = _BLOCK_SIZE if is_fast else _SMALL_BLOCK_SIZE
             with self._destination.errors():

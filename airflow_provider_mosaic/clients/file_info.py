@@ -28,6 +28,8 @@ _ENCODINGS = frozenset({"gzip", "x-gzip", "deflate", "compress", "br", "zstd"})
 _MAX_DISPOSITION = 4096
 # Python rejects numbers of thousands of digits.
 _LENGTH = re.compile(r"[0-9]{1,18}")
+#: The start of a JSON object whose first field is one of an error.
+_JSON_ERROR = re.compile(rb'\{\s*"(?:error|errors|detail|message|msg|code|status|success)"\s*:')
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)\s*$", re.IGNORECASE)
 
 
@@ -122,7 +124,18 @@ def _base_name(path: str) -> str:
     return label(PurePosixPath(path.replace("\\", "/")).name)
 
 
-def starts_playlist(block: bytes) -> bool:
-    """Return whether the first bytes of a file are those of a streaming playlist (HLS, DASH)."""
+def problem_of_content(block: bytes) -> str:
+    """
+    Return why the first bytes of a body are no file, whatever its headers report; empty if they may be one.
+
+    Storage hosts and proxies also send an error with the status and the media type of the file.
+    """
     head = block[:1024].removeprefix(b"\xef\xbb\xbf").lstrip()
-    return head.startswith((b"#EXTM3U", b"<MPD")) or (head.startswith(b"<?xml") and b"<MPD" in head)
+    is_xml = head.startswith(b"<?xml")
+    if head.startswith((b"#EXTM3U", b"<MPD")) or (is_xml and b"<MPD" in head):
+        return PLAYLIST
+    if head[:14].lower().startswith((b"<!doctype html", b"<html")):
+        return WEB_PAGE
+    if head.startswith(b"<Error>") or (is_xml and b"<Error>" in head) or _JSON_ERROR.match(head):
+        return "sent the text of an error, and no file"
+    return ""

@@ -14,7 +14,6 @@ from fastapi.responses import FileResponse, RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
 from pydantic import BeforeValidator
 
-from airflow_provider_mosaic.api.endpoints.runs import get_run
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError
 from airflow_provider_mosaic.plugins import webhooks
 from airflow_provider_mosaic.plugins.access import (
@@ -39,7 +38,7 @@ from airflow_provider_mosaic.plugins.media import (
 )
 from airflow_provider_mosaic.plugins.mosaic_reads import MosaicReads
 from airflow_provider_mosaic.plugins.pages import ActionResult, AgentNames, ItemKind, LastNight, TaskPage
-from airflow_provider_mosaic.plugins.task_page import read_asset, run_weight, task_page
+from airflow_provider_mosaic.plugins.task_page import read_asset, read_run, task_page
 from airflow_provider_mosaic.tasks.items import TaskItem
 
 _STATIC = Path(__file__).with_name("static")
@@ -103,7 +102,7 @@ async def get_task_shell(task: Task, reads: Reads) -> Response:
 async def get_task(task: Task, reads: Reads, viewer: CurrentViewer) -> TaskPage:
     """Return the JSON of the page."""
     token = csrf_token(viewer, task.key) if viewer.may_edit else None
-    return await task_page(reads, task, may_edit=viewer.may_edit, csrf_token=token)
+    return await task_page(reads, task, csrf_token=token)
 
 
 @router.post(f"/api{_TASK}/{{action}}", dependencies=MAY_EDIT)
@@ -132,15 +131,14 @@ async def get_media(
 
 
 async def _links(reads: MosaicReads, item: TaskItem, *, max_age: float) -> dict[str, MediaLinks]:
+    error: MosaicError | None = None
+    links: dict[str, MediaLinks] = {}
     if item.kind == "run":
-        reading = await reads.read(item.conn_id, get_run(item.id), max_age=max_age, weigh=run_weight)
-        error, links = reading.error, run_links(reading.value) if reading.value else {}
+        run = await read_run(reads, item, max_age=max_age)
+        error, links = run.error, run_links(run.value) if run.value else {}
     elif item.kind == "asset":
         asset = await read_asset(reads, item, max_age=max_age)
-        error = asset.error
-        links = asset_links(item, asset.value) if asset.value else {}
-    else:
-        return {}
+        error, links = asset.error, asset_links(item, asset.value) if asset.value else {}
     if error is not None and not links and not isinstance(error, MosaicNotFoundError):
         raise HTTPException(503, "Mosaic could not be read.", headers={"Retry-After": "15"})
     return links

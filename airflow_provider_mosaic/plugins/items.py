@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from airflow.models.log import Log
@@ -46,26 +46,17 @@ class TaskRecord:
     item: TaskItem | None
 
 
+def same_task(table: Any, task: Any) -> Any:
+    """Return the condition that the rows of a table belong to a task instance, given by its key or another table."""
+    return and_(*(getattr(table, field.name) == getattr(task, field.name) for field in fields(TaskKey)))
+
+
 def find_task(key: TaskKey) -> TaskRecord | None:
     """Return a task instance; None if there is none."""
     query = (
         select(TaskInstance.state, TaskInstance.operator, XComModel.value)
-        .outerjoin(
-            XComModel,
-            and_(
-                XComModel.dag_id == TaskInstance.dag_id,
-                XComModel.run_id == TaskInstance.run_id,
-                XComModel.task_id == TaskInstance.task_id,
-                XComModel.map_index == TaskInstance.map_index,
-                XComModel.key == ITEM_KEY,
-            ),
-        )
-        .where(
-            TaskInstance.dag_id == key.dag_id,
-            TaskInstance.run_id == key.run_id,
-            TaskInstance.task_id == key.task_id,
-            TaskInstance.map_index == key.map_index,
-        )
+        .outerjoin(XComModel, and_(same_task(XComModel, TaskInstance), XComModel.key == ITEM_KEY))
+        .where(same_task(TaskInstance, key))
     )
     with create_session(scoped=False) as session:
         row = session.execute(query).first()

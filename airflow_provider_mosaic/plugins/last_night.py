@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable
+from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal, get_args
 from urllib.parse import quote
@@ -20,7 +21,7 @@ from sqlalchemy.orm import aliased
 
 from airflow_provider_mosaic.api.endpoints.runs import RunStatus
 from airflow_provider_mosaic.page_address import task_path
-from airflow_provider_mosaic.plugins.items import UNFINISHED, TaskKey
+from airflow_provider_mosaic.plugins.items import UNFINISHED, TaskKey, same_task
 from airflow_provider_mosaic.plugins.media import FIRST
 from airflow_provider_mosaic.plugins.pages import Card, Choices, ItemKind, LastNight
 from airflow_provider_mosaic.tasks.items import ITEM_KEY, NEEDS_CREDITS_KEY, OUTPUT_IDS_KEY, STATUS_KEY
@@ -31,7 +32,6 @@ MOST_XCOMS = 10_000
 #: The most choices of a filter.
 _MOST_CHOICES = 500
 _MOST_CONNECTIONS = 20
-_KEY = ("dag_id", "run_id", "task_id", "map_index")
 
 
 def last_night(
@@ -98,81 +98,96 @@ def used_agents(readable_dags: Collection[str]) -> dict[str, set[str]]:
     return found
 
 
+# Queries
+
+
 def _items(dag_ids: Collection[str], *, since: datetime) -> Any:
     """
-    Select the items that tasks pushed since a time, with their state.
+    Select the items of tasks since a time, each with its task instance.
 
-    ``place`` is 1 for the first task that had the item: the one that created it, before those that waited for it or
-    downloaded it.
+    ``state`` is that of the run, or of the task instance. ``is_creator`` is true for one task of each item.
     """
-    xcom = XComModel
-    # Users may write XComs with any JSON.
-    fields = {name: xcom.value[name].as_string() for name in ("kind", "id", "conn_id", "agent_id", "asset_type")}
-    newest = (
-        select(
-            *(xcom.dag_run_id, xcom.dag_id, xcom.run_id, xcom.task_id, xcom.map_index, xcom.timestamp),
-            *(field.label(name) for name, field in fields.items()),
-        )
-        .where(
-            xcom.key == ITEM_KEY,
-            xcom.timestamp >= since,
-            xcom.dag_id.in_(dag_ids),
-            fields["kind"].in_(get_args(ItemKind)),
-            fields["id"].is_not(None),
-            fields["conn_id"].is_not(None),
-        )
-        .order_by(xcom.timestamp.desc())
-        .limit(MOST_XCOMS)
-        .subquery()
-    )
-    status, status_is_its = _xcom_of(newest.c, STATUS_KEY)
-    text = status.value[()].as_string()
-    place = func.row_number().over(
-        partition_by=(newest.c.conn_id, newest.c.kind, newest.c.id),
-        order_by=(newest.c.timestamp, newest.c.dag_run_id, newest.c.task_id, newest.c.map_index),
-    )
+    pushed = _pushed_items(dag_ids, since=since)
+    status, same_status_task = _xcom_of(pushed, STATUS_KEY)
     return (
         select(
-            newest,
-            place.label("place"),
-            # With a custom XCom backend, the value is a reference instead of a status.
-            case((text.in_([each.value for each in RunStatus]), text), else_=TaskInstance.state).label("state"),
+            pushed,
+            _is_creator(pushed).label("is_creator"),
+            _state(status).label("state"),
             TaskInstance.state.label("task_state"),
             type_coerce(TaskInstance.rendered_map_index, String).label("map_label"),
             TaskInstance.start_date,
             TaskInstance.end_date,
         )
-        .join(TaskInstance, and_(*(getattr(TaskInstance, name) == newest.c[name] for name in _KEY)))
-        .outerjoin(status, status_is_its)
+        .join(TaskInstance, same_task(TaskInstance, pushed.c))
+        .outerjoin(status, same_status_task)
         .subquery()
     )
+
+
+def _pushed_items(dag_ids: Collection[str], *, since: datetime) -> Any:
+    """Select the XComs with an item, the newest first, and the fields of the item. Users may write any JSON."""
+    xcom = XComModel
+    item = {name: xcom.value[name].as_string() for name in ("kind", "id", "conn_id", "agent_id", "asset_type")}
+    return (
+        select(
+            *(xcom.dag_run_id, xcom.dag_id, xcom.run_id, xcom.task_id, xcom.map_index, xcom.timestamp),
+            *(field.label(name) for name, field in item.items()),
+        )
+        .where(
+            xcom.key == ITEM_KEY,
+            xcom.timestamp >= since,
+            xcom.dag_id.in_(dag_ids),
+            item["kind"].in_(get_args(ItemKind)),
+            item["id"].is_not(None),
+            item["conn_id"].is_not(None),
+        )
+        .order_by(xcom.timestamp.desc())
+        .limit(MOST_XCOMS)
+        .subquery()
+    )
+
+
+def _is_creator(pushed: Any) -> Any:
+    """Return whether a task was the first that had its item. Others waited for the item or downloaded it."""
+    place = func.row_number().over(
+        partition_by=(pushed.c.conn_id, pushed.c.kind, pushed.c.id),
+        order_by=(pushed.c.timestamp, pushed.c.dag_run_id, pushed.c.task_id, pushed.c.map_index),
+    )
+    return place == 1
+
+
+def _state(status: Any) -> Any:
+    """Return the status of a run at its end, else the state of the task instance."""
+    text = status.value[()].as_string()
+    # With a custom XCom backend, the value is a reference instead of a status.
+    return case((text.in_([each.value for each in RunStatus]), text), else_=TaskInstance.state)
 
 
 def _xcom_of(items: Any, key: str) -> tuple[Any, Any]:
     """Return an alias for another XCom of the same task instances, and the condition of its join."""
     xcom = aliased(XComModel)
+    # The primary key of XComs.
     columns = ("dag_run_id", "task_id", "map_index")
-    return xcom, and_(xcom.key == key, *(getattr(xcom, name) == items[name] for name in columns))
+    return xcom, and_(xcom.key == key, *(getattr(xcom, name) == items.c[name] for name in columns))
 
 
 def _count(items: Any) -> Any:
     """Count the items by all that the filters distinguish, and their XComs, which include those of later tasks."""
-    names = ("kind", "dag_id", "agent_id", "state")
-    return select(
-        *(items.c[name] for name in names),
-        func.count().label("xcoms"),
-        func.sum(case((items.c.place == 1, 1), else_=0)).label("items"),
-    ).group_by(*(items.c[name] for name in names))
+    groups = [items.c[name] for name in ("kind", "dag_id", "agent_id", "state")]
+    created = func.sum(case((items.c.is_creator, 1), else_=0))
+    return select(*groups, func.count().label("xcoms"), created.label("items")).group_by(*groups)
 
 
 def _cards(items: Any, wanted: dict[str, str], *, page: int) -> Any:
-    outputs, outputs_are_its = _xcom_of(items.c, OUTPUT_IDS_KEY)
-    credits, credits_are_its = _xcom_of(items.c, NEEDS_CREDITS_KEY)
+    """Select the cards of a page, with what only they need."""
+    outputs, same_outputs_task = _xcom_of(items, OUTPUT_IDS_KEY)
+    credits, same_credits_task = _xcom_of(items, NEEDS_CREDITS_KEY)
     return (
         select(items, outputs.value.label("output_ids"), credits.value.label("needs_credits"))
-        .outerjoin(outputs, outputs_are_its)
-        .outerjoin(credits, credits_are_its)
-        .where(items.c.place == 1, *(items.c[name] == value for name, value in wanted.items()))
+        .outerjoin(outputs, same_outputs_task)
+        .outerjoin(credits, same_credits_task)
+        .where(items.c.is_creator, *(items.c[name] == value for name, value in wanted.items()))
         .order_by(items.c.timestamp.desc(), items.c.dag_run_id.desc(), items.c.map_index)
         .limit(PAGE_SIZE)
         .offset((page - 1) * PAGE_SIZE)
@@ -202,11 +217,8 @@ def _card(row: Any, now: datetime) -> Card:
     start = min(row.start_date or row.timestamp, row.timestamp)
     may_have_media = _may_have_media(row)
     return Card(
+        **asdict(key),
         kind=row.kind,
-        dag_id=key.dag_id,
-        run_id=key.run_id,
-        task_id=key.task_id,
-        map_index=key.map_index,
         map_label=row.map_label if key.map_index >= 0 else None,
         item_id=row.id,
         agent_id=row.agent_id,

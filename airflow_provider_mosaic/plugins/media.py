@@ -19,8 +19,8 @@ from airflow_provider_mosaic.plugins.items import TaskKey
 from airflow_provider_mosaic.plugins.pages import Media, MediaKind
 from airflow_provider_mosaic.tasks.items import TaskItem
 
-#: Part of an output or an asset. ``download`` is the same file as ``video``.
-Variant = Literal["video", "thumbnail", "download", "premiere"]
+#: Part of an output or an asset. ``video`` is the file itself, also if it is an image or audio.
+Variant = Literal["video", "thumbnail", "premiere"]
 
 #: Stands for the id of the first output with a file, or of the asset.
 FIRST = "first"
@@ -46,7 +46,11 @@ class MediaLinks:
 def run_links(run: Run) -> dict[str, MediaLinks]:
     """Return the links of a run's outputs and inputs by media id."""
     links = {
-        media_id: MediaLinks(media=output.media_url, thumbnail=_thumbnail(output), premiere=output.premiere_prproj_url)
+        media_id: MediaLinks(
+            media=output.media_url,
+            thumbnail=output.thumbnail_url or (output.media_url if _output_kind(output) == "image" else None),
+            premiere=output.premiere_prproj_url,
+        )
         for media_id, output in _outputs(run).items()
     }
     first = next((each for each in links.values() if each.media), None)
@@ -69,6 +73,7 @@ def asset_links(item: TaskItem, link: ViewLink) -> dict[str, MediaLinks]:
 
 def output_media(run: Run, nodes: tuple[RunNode, ...], key: TaskKey) -> tuple[Media, ...]:
     """Return the outputs of a run for its page."""
+    links = run_links(run)
     names = {node.original_node_id: label(node.node_type.node_type_name or "") for node in nodes}
     return tuple(
         _media(
@@ -76,7 +81,7 @@ def output_media(run: Run, nodes: tuple[RunNode, ...], key: TaskKey) -> tuple[Me
             media_id,
             name=(names.get(output.original_node_id) if output.original_node_id else None) or f"Output {number}",
             kind=_output_kind(output),
-            links=MediaLinks(media=output.media_url, thumbnail=_thumbnail(output), premiere=output.premiere_prproj_url),
+            links=links[media_id],
         )
         for number, (media_id, output) in enumerate(_outputs(run).items(), start=1)
     )
@@ -140,10 +145,6 @@ def _outputs(run: Run) -> Mapping[str, Output]:
         is_usable = _SAFE_ID.fullmatch(own) and own not in found and own != FIRST and not own.startswith("input-")
         found[own if is_usable else f"output-{index}"] = output
     return found
-
-
-def _thumbnail(output: Output) -> str | None:
-    return output.thumbnail_url or (output.media_url if _output_kind(output) == "image" else None)
 
 
 def _output_kind(output: Output) -> MediaKind:

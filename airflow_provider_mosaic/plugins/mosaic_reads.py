@@ -11,12 +11,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import anyio
 from anyio.to_thread import run_sync
@@ -31,6 +30,7 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.rate_limit import bounded_cooldown
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.plugins.readings import Key, Reading, ReadingCache
 from airflow_provider_mosaic.triggers.shared_client import SharedClient
 
 T = TypeVar("T")
@@ -41,44 +41,9 @@ READ_TIMEOUT = 10.0
 ACTION_TIMEOUT = 45.0
 #: Requests at the same time with one connection.
 _MOST_REQUESTS = 6
-#: Responses that are kept, and the sum of their weights: a run with thousands of outputs weighs more.
-_MOST_KEPT = 1_000
-_MOST_WEIGHT = 50_000
 #: Seconds without requests after the first error in a row, and after many.
 _FIRST_PAUSE = 5.0
 _LONGEST_PAUSE = 120.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reading(Generic[T]):
-    """
-    What Mosaic responded last.
-
-    :param value: The response; None if there was none.
-    :param read_at: When it was read.
-    :param seconds: How long it took.
-    :param error: Why there is no newer response; None if the value is fresh.
-    :param pause: Seconds without requests because of the error.
-    """
-
-    value: T | None = None
-    read_at: datetime | None = None
-    seconds: float = 0.0
-    error: MosaicError | None = None
-    pause: float = 0.0
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """A response that is kept. ``at`` is monotonic."""
-
-    reading: Reading[Any]
-    at: float
-    weight: int
-
-    @property
-    def age(self) -> float:
-        return time.monotonic() - self.at
 
 
 class _Connection:
@@ -102,28 +67,25 @@ class _Connection:
         """Return the address and key of the connection, looked up at most a minute ago if requests are sent."""
         return self.access or await self._look_up()
 
-    @property
-    def pause(self) -> float:
-        """Seconds for which no request is sent."""
-        return max(0.0, self._paused_until - time.monotonic())
-
-    @property
-    def pausing_error(self) -> MosaicError | None:
-        """The error that caused the pause; None if there is no pause."""
-        return self._last_error if self.pause else None
+    def pause(self) -> tuple[MosaicError, float] | None:
+        """Return why and for how many seconds no request is sent; None if requests are sent."""
+        seconds = self._paused_until - time.monotonic()
+        return (self._last_error, seconds) if self._last_error is not None and seconds > 0 else None
 
     def record_success(self) -> None:
         """Record that Mosaic responded. A pause continues: the request was sent before it."""
-        if not self.pause:
+        if self.pause() is None:
             self._errors = 0
 
-    def record_error(self, error: MosaicError) -> None:
-        """Record that Mosaic did not respond, or asked for a pause."""
+    def record_error(self, error: MosaicError) -> float:
+        """Start a pause, because Mosaic did not respond or asked for one. Return its seconds."""
         self._errors += 1
         grown = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._errors - 1, 10))
         asked = bounded_cooldown(error.retry_after) if error.retry_after is not None else 0.0
+        now = time.monotonic()
         self._last_error = error
-        self._paused_until = max(self._paused_until, time.monotonic() + max(grown, asked))
+        self._paused_until = max(self._paused_until, now + max(grown, asked))
+        return self._paused_until - now
 
 
 class MosaicReads:
@@ -131,9 +93,8 @@ class MosaicReads:
 
     def __init__(self) -> None:
         self._connections: dict[str, _Connection] = {}
-        self._kept: OrderedDict[tuple[str, ...], _Kept] = OrderedDict()
-        self._weight = 0
-        self._running: dict[tuple[str, ...], asyncio.Task[Reading[Any]]] = {}
+        self._cache = ReadingCache()
+        self._running: dict[Key, asyncio.Task[Reading[Any]]] = {}
 
     async def aclose(self) -> None:
         """Close the HTTP clients. Airflow does not tell a plugin that the API server stops."""
@@ -177,13 +138,12 @@ class MosaicReads:
         :param variant: What else distinguishes the response.
         """
         key = (conn_id, call.method, call.target, repr(call.body), variant)
-        kept = self._kept.get(key)
-        if kept is not None and kept.age <= (kept.reading.pause if kept.reading.error else max_age):
-            self._kept.move_to_end(key)
+        kept = self._cache.get(key)
+        if kept is not None and kept.is_usable(max_age):
             return cast("Reading[T]", kept.reading)
         connection = self._connection(conn_id)
-        if connection.pausing_error is not None:
-            return self._stale(key, connection.pausing_error, connection.pause)
+        if pause := connection.pause():
+            return self._stale(key, *pause)
         task = self._running.get(key)
         if task is None:
             # An empty context: the request belongs to no single viewer.
@@ -207,15 +167,12 @@ class MosaicReads:
 
     def forget(self, conn_id: str) -> None:
         """Read everything of a connection again: an action has changed it."""
-        for key in [key for key in self._kept if key[0] == conn_id]:
-            self._weight -= self._kept.pop(key).weight
+        self._cache.forget(conn_id)
         # What is being read now may be older than the action.
         for key in [key for key in self._running if key[0] == conn_id]:
             del self._running[key]
 
-    async def _fetch(
-        self, key: tuple[str, ...], connection: _Connection, call: Call[T], weigh: Callable[[T], int]
-    ) -> Reading[T]:
+    async def _fetch(self, key: Key, connection: _Connection, call: Call[T], weigh: Callable[[T], int]) -> Reading[T]:
         """Send a request when the connection has a free slot. Keep its response, or the error of this item."""
         try:
             with _deadline(READ_TIMEOUT, "Other requests to Mosaic with this connection take too long."):
@@ -224,16 +181,15 @@ class MosaicReads:
             # Nothing was sent, so this is no reason for a pause of the connection.
             return self._stale(key, error, _FIRST_PAUSE)
         try:
-            if connection.pausing_error is not None:
+            if pause := connection.pause():
                 # Another request failed while this one waited for its slot.
-                return self._stale(key, connection.pausing_error, connection.pause)
+                return self._stale(key, *pause)
             started = time.monotonic()
             with _deadline(READ_TIMEOUT, f"Mosaic did not respond within {READ_TIMEOUT:g} seconds."):
                 value = await connection.client.send(call)
         except MosaicError as error:
             if _concerns_connection(error):
-                connection.record_error(error)
-                return self._stale(key, error, connection.pause)
+                return self._stale(key, error, connection.record_error(error))
             if isinstance(error, MosaicConnectionError):
                 self._drop_missing(key[0], connection)
             return self._keep_error(key, error)
@@ -244,14 +200,14 @@ class MosaicReads:
         self._keep(key, fresh, weigh(value))
         return fresh
 
-    def _stale(self, key: tuple[str, ...], error: MosaicError, pause: float) -> Reading[Any]:
+    def _stale(self, key: Key, error: MosaicError, pause: float) -> Reading[Any]:
         """Return what was read last, with the reason why there is nothing newer."""
-        kept = self._kept.get(key)
+        kept = self._cache.get(key)
         return replace(kept.reading if kept else Reading[Any](), error=error, pause=pause)
 
-    def _keep_error(self, key: tuple[str, ...], error: MosaicError) -> Reading[Any]:
+    def _keep_error(self, key: Key, error: MosaicError) -> Reading[Any]:
         """Keep the error of one item, for twice as long as the one before."""
-        kept = self._kept.get(key)
+        kept = self._cache.get(key)
         pause = min(_LONGEST_PAUSE, max(_FIRST_PAUSE, 2 * kept.reading.pause)) if kept else _FIRST_PAUSE
         reading = self._stale(key, error, pause)
         self._keep(key, reading, kept.weight if kept else 1)
@@ -262,19 +218,14 @@ class MosaicReads:
         if connection.access is None:
             self._connections.pop(conn_id, None)
 
-    def _on_done(self, key: tuple[str, ...], task: asyncio.Task[Any]) -> None:
+    def _on_done(self, key: Key, task: asyncio.Task[Any]) -> None:
         if self._running.get(key) is task:
             del self._running[key]
 
-    def _keep(self, key: tuple[str, ...], reading: Reading[Any], weight: int) -> None:
-        if self._running.get(key) is not asyncio.current_task():
-            return
-        old = self._kept.pop(key, None)
-        self._weight += weight - (old.weight if old else 0)
-        self._kept[key] = _Kept(reading, time.monotonic(), weight)
-        while len(self._kept) > 1 and (len(self._kept) > _MOST_KEPT or self._weight > _MOST_WEIGHT):
-            _, dropped = self._kept.popitem(last=False)
-            self._weight -= dropped.weight
+    def _keep(self, key: Key, reading: Reading[Any], weight: int) -> None:
+        # After an action, a response to an older request is dropped.
+        if self._running.get(key) is asyncio.current_task():
+            self._cache.put(key, reading, weight)
 
     def _connection(self, conn_id: str) -> _Connection:
         return self._connections.setdefault(conn_id, _Connection(conn_id))

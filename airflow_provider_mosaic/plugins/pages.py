@@ -12,9 +12,19 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from airflow_provider_mosaic.api.redaction import redact
+
 ProblemKind = Literal["not_started", "not_ours", "not_found", "no_access", "unreachable"]
 MediaKind = Literal["video", "image", "audio", "file"]
 ItemKind = Literal["run", "post", "asset"]
+
+#: Characters of a message.
+LONGEST_MESSAGE = 1_000
+
+
+def message_of(text: str | None) -> str | None:
+    """Return a message of Mosaic for a page: without secrets, and not too long."""
+    return redact(text, longest=LONGEST_MESSAGE) if text else None
 
 
 class PageModel(BaseModel):
@@ -45,8 +55,6 @@ class Media(PageModel):
     :param url: Redirects to the file. ``?renew=1`` asks for a new link if the last one has expired.
     :param thumbnail_url: Redirects to a preview image; null if there is none.
     :param premiere_url: Redirects to the Premiere project; null if there is none.
-    :param duration: Seconds; null if unknown.
-    :param size: Bytes; null if unknown.
     """
 
     id: str
@@ -56,8 +64,6 @@ class Media(PageModel):
     url: str | None = None
     thumbnail_url: str | None = None
     premiere_url: str | None = None
-    size: int | None = None
-    duration: float | None = None
 
 
 class NodeProgress(PageModel):
@@ -84,12 +90,14 @@ class RunDetails(PageModel):
 
     :param outcome: What the status means.
     :param ended_at: When it ended; null while it is running, and if Mosaic does not report it.
+    :param agent_name: Null if it cannot be read.
     :param tiles: The failed ones first, then those that are running.
     :param editor_url: The agent's page in Mosaic's editor, an absolute URL; null if there is none.
     """
 
     id: str
     agent_id: str | None
+    agent_name: str | None
     status: str
     outcome: Literal["pending", "success", "partial", "failed"]
     status_message: str | None

@@ -175,10 +175,11 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
     def _poll(self, context: Context, hook: MosaicHook) -> PokeReturnValue | None:
         from airflow_provider_mosaic.api.errors import MosaicError
         from airflow_provider_mosaic.api.metrics import POLLS, count
+        from airflow_provider_mosaic.api.poll_state import REFUSALS
         from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, fail_without_retry
         from airflow_provider_mosaic.durable.reads import read_known, read_new
 
-        with fail_without_retry(*NON_RETRYABLE_ERRORS):
+        with fail_without_retry(*NON_RETRYABLE_ERRORS, *REFUSALS):
             for name, validator in self._options.items():
                 validator(name, getattr(self, name))
             # A new item may not be found everywhere yet.
@@ -201,12 +202,13 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
     def _read_event(self, context: Context, event: dict[str, Any] | None) -> MosaicTimeoutError | None:
         """Raise the error of a trigger's event, unless it is transient. Return a timeout: another poll decides."""
         from airflow_provider_mosaic.api.errors import MosaicError, MosaicTimeoutError
+        from airflow_provider_mosaic.api.poll_state import REFUSALS
         from airflow_provider_mosaic.durable.completion_waiter import read_event
         from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, fail_without_retry
 
         with self._adding_consequences(context):
             try:
-                with fail_without_retry(*NON_RETRYABLE_ERRORS):
+                with fail_without_retry(*NON_RETRYABLE_ERRORS, *REFUSALS):
                     read_event(event, self._id, self._state.name)
             except MosaicTimeoutError as error:
                 return error

@@ -17,6 +17,7 @@ from airflow_provider_mosaic.durable.reads import read_started
 from airflow_provider_mosaic.durable.task_state import ExistingItems, StartRecord, TaskState
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks.items import AGENT_ID_KEY, push_agent_link, push_xcom
+from airflow_provider_mosaic.tasks.lineage import mosaic_uris, report_lineage
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ def apply(context: Mapping[str, Any], hook: MosaicHook, options: ApplyOptions, *
     applied = agent_apply.apply(lambda: str(creation.ensure().id), choose=creation.choose)
     if applied.agent_id is not None:
         push_agent(context, hook, applied.agent_id)
+        report_lineage(hook, outputs=mosaic_uris(hook, "agents", [applied.agent_id]))
     subject = f"agent {applied.agent_id or name!r}"
     push_xcom(context, "operations", applied.operations, subject=subject)
     push_xcom(context, "node_ids", dict(applied.node_ids), subject=subject)

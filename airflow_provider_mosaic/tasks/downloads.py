@@ -27,7 +27,8 @@ from airflow_provider_mosaic.clients.download import FileInfo, fetch, measure, r
 from airflow_provider_mosaic.clients.progress import format_size
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.hooks.paths import DownloadDirectory
-from airflow_provider_mosaic.tasks.items import add_to_outlet_events, push_agent_link, push_item, report_lineage
+from airflow_provider_mosaic.tasks.items import add_to_outlet_events, push_agent_link, push_item
+from airflow_provider_mosaic.tasks.lineage import mosaic_uris, report_lineage
 from airflow_provider_mosaic.tasks.outputs import with_outputs
 
 log = logging.getLogger(__name__)
@@ -120,7 +121,8 @@ class DownloadTask:
         uris = [redact(path) for path in paths]
         size = sum(self._sizes.values())
         add_to_outlet_events(context, run_id=self._run_id, files=uris, file_count=len(uris), size=size)
-        report_lineage(self._hook, outputs=uris)
+        output_ids = (file.output.output_id for file in names)
+        report_lineage(self._hook, inputs=mosaic_uris(self._hook, "outputs", output_ids), outputs=uris)
         return paths
 
     def _files(self, run: Run) -> list[_File]:

@@ -1,5 +1,5 @@
 """
-Tell Airflow what a task has started, made and used: XComs, buttons, asset events, hook lineage.
+Tell Airflow what a task has started, made and used: XComs, buttons, asset events.
 
 Nothing here fails a task. A run that was started is paid, and a post is public, whether or not Airflow can save their
 ids. If the task failed for that, a user would clear it and pay for another run, or publish another post.
@@ -8,14 +8,13 @@ ids. If the task failed for that, a user would clear it and pay for another run,
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from airflow_provider_mosaic.airflow_compat import has_lineage_readers, push_database_xcom
-from airflow_provider_mosaic.api.arguments import uri_scheme, validate_id, validate_name
+from airflow_provider_mosaic.airflow_compat import push_database_xcom
+from airflow_provider_mosaic.api.arguments import validate_id, validate_name
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicValidationError
 from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.api.redaction import one_line
@@ -165,35 +164,6 @@ def add_to_outlet_events(context: Mapping[str, Any], **facts: Any) -> None:
             type(error).__name__,
             one_line(str(error)),
         )
-
-
-def report_lineage(hook: MosaicHook, *, inputs: Iterable[str] = (), outputs: Iterable[str] = ()) -> None:
-    """
-    Report files to Airflow's hook lineage, for example for OpenLineage. Without a reader of it, nothing happens.
-
-    :param inputs: Paths, or URIs without credentials, of the files that the task read.
-    :param outputs: The same for the files that it wrote.
-    """
-    try:
-        if not has_lineage_readers():
-            return
-        from airflow.providers.common.compat.sdk import get_hook_lineage_collector
-
-        collector = get_hook_lineage_collector()
-        for location in inputs:
-            collector.add_input_asset(context=hook, uri=_uri(location))
-        for location in outputs:
-            collector.add_output_asset(context=hook, uri=_uri(location))
-    except Exception as error:
-        log.warning(
-            "The files of this task were not reported to hook lineage (%s: %s). The task continues.",
-            type(error).__name__,
-            one_line(str(error)),
-        )
-
-
-def _uri(location: str) -> str:
-    return location if uri_scheme(location) else Path(location).absolute().as_uri()
 
 
 def _consequence(subject: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
@@ -18,8 +18,9 @@ from airflow_provider_mosaic.api.outcomes import Outcome, post_outcome
 from airflow_provider_mosaic.api.poll_state import PollState, post_poll_state
 from airflow_provider_mosaic.api.public_urls import public_urls
 from airflow_provider_mosaic.api.reports import post_failure
-from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter
+from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter, WaitOptions
 from airflow_provider_mosaic.durable.failures import fail_exception, log_lines
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.links import MosaicPostLink
 from airflow_provider_mosaic.tasks.items import (
     POST_ID_KEY,
@@ -28,19 +29,34 @@ from airflow_provider_mosaic.tasks.items import (
     push_link,
     push_xcom,
 )
+from airflow_provider_mosaic.tasks.lineage import mosaic_uris, report_lineage
 from airflow_provider_mosaic.triggers.social import MosaicSocialPostTrigger
 
 log = logging.getLogger(__name__)
 
 
 class PostWait(CompletionWaiter[Post]):
-    """The wait until a post is published or has failed."""
+    """
+    The wait until a post is published or has failed.
+
+    :param inputs: Returns the URIs of what the post shows, for lineage.
+    """
 
     noun = "Post"
     not_ended = "is not published"
     key = "post_id"
     id_key = POST_ID_KEY
     kinds = ("post",)
+
+    def __init__(
+        self, options: WaitOptions, hook: MosaicHook, context: Mapping[str, Any], *, inputs: Callable[[], Iterable[str]]
+    ) -> None:
+        super().__init__(options, hook, context)
+        self._inputs = inputs
+
+    def report_lineage(self, post_id: str) -> None:
+        """Report the post and what it shows."""
+        report_lineage(self.hook, inputs=self._inputs(), outputs=mosaic_uris(self.hook, "posts", [post_id]))
 
     def _read(self, item_id: str) -> Call[Post]:
         return get_post(item_id)
@@ -57,6 +73,7 @@ class PostWait(CompletionWaiter[Post]):
     def finish(self, item: Post) -> str:
         """Push the URLs. Return the id of a published post, else raise or skip."""
         push_post_urls(self._context, item)
+        self.report_lineage(item.post_id)
         try:
             raise_unless_posted(item, on_partial=self._options.on_partial)
         except MosaicPostFailedError as failure:

@@ -38,6 +38,7 @@ from airflow_provider_mosaic.durable.task_state import (
 )
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks.items import POST_ID_KEY, add_to_outlet_events, push_item, push_xcom
+from airflow_provider_mosaic.tasks.lineage import mosaic_uris
 from airflow_provider_mosaic.tasks.post_media import media_links
 from airflow_provider_mosaic.tasks.post_waits import PostWait, post_timeout, push_post_urls
 
@@ -102,7 +103,7 @@ class PostTask:
         self.context = context
         # Whether a retry knows the post.
         self._is_saved = can_save_state(context, durable=options.durable)
-        self.wait = PostWait(options, hook, context)
+        self.wait = PostWait(options, hook, context, inputs=self._lineage_inputs)
 
     def start(self) -> str:
         """Create the post or continue with that of an earlier attempt. Wait for it if requested. Return its id."""
@@ -114,6 +115,13 @@ class PostTask:
             # The response shows the end of the post, so the task fails or succeeds by it without a wait.
             return self.wait.finish(response)
         return self.wait.wait(str(record.id), deadline=record.deadline, started_at=record.started_at)
+
+    def _lineage_inputs(self) -> Iterator[str]:
+        """Yield the URIs of the outputs that the post shows. Read the run if the post shows all of them."""
+        options = self.options
+        if options.run_id is not None:
+            output_ids = options.output_ids or self.hook.get_run(options.run_id).output_ids
+            yield from mosaic_uris(self.hook, "outputs", output_ids)
 
     def non_retryable(self) -> tuple[type[MosaicError], ...]:
         """Return more errors that a retry would meet again. The wait itself handles the failures of a post."""
@@ -225,6 +233,8 @@ class CreatePost(CreateOnce):
         add_to_outlet_events(self._context, post_id=id)
         push_xcom(self._context, POST_ID_KEY, id, subject=f"post {id!r}")
         push_item(self._context, self._hook, "post", id)
+        if not self._options.wait_for_completion:
+            self._wait.report_lineage(id)
         if self.response is not None:
             push_post_urls(self._context, self.response)
 

@@ -77,6 +77,8 @@ class ResumeTask:
             record = StartRecord(started_at=now, id=run_id, deadline=None if timeout is None else now + timeout)
             state.save_best_effort(record)
         push_run(self._context, self._hook, run_id, run.agent_id)
+        if not self._options.wait_for_completion:
+            self.wait.report_lineage(agent_id=run.agent_id)
         outcome = run_outcome(run).outcome
         if outcome is Outcome.FAILED:
             if is_retry:

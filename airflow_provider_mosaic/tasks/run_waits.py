@@ -7,9 +7,10 @@ If the task ends early, the run is cancelled.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from itertools import chain
 from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, TaskDeferred
@@ -39,6 +40,7 @@ from airflow_provider_mosaic.tasks.items import (
     push_item,
     push_xcom,
 )
+from airflow_provider_mosaic.tasks.lineage import mosaic_uris, report_lineage
 from airflow_provider_mosaic.tasks.outputs import with_outputs
 from airflow_provider_mosaic.tasks.run_cancels import (
     CancelResult,
@@ -77,6 +79,7 @@ class RunWait(CompletionWaiter[Run]):
 
     :param advise: Returns what a user can do about a failed run; empty for the usual advice.
     :param durable: Whether anything is saved for the next attempt.
+    :param inputs: Returns the URIs of what the run reads, for lineage.
     """
 
     noun = "Run"
@@ -93,10 +96,12 @@ class RunWait(CompletionWaiter[Run]):
         *,
         advise: Callable[[Run], str] = lambda _: "",
         durable: bool = True,
+        inputs: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         super().__init__(options, hook, context)
         self._advise = advise
         self._durable = durable
+        self._inputs = inputs
         #: The run that a kill cancels at once. The run of an earlier attempt, which ``item_id`` names already, is none
         #: until the wait for it starts: the task may resume or replace it before, and a kill must cancel what comes of
         #: that.
@@ -237,10 +242,19 @@ class RunWait(CompletionWaiter[Run]):
             now = datetime.now(timezone.utc)
             record_duration(RUNS_DURATION, max(timedelta(0), now - item.started_at))
 
+    def report_lineage(self, *, agent_id: str | None = None, output_ids: Iterable[str] = ()) -> None:
+        """Report the agent, the inputs and the outputs of the run, as far as they are known."""
+        report_lineage(
+            self.hook,
+            inputs=chain(mosaic_uris(self.hook, "agents", [agent_id]), self._inputs()),
+            outputs=mosaic_uris(self.hook, "outputs", output_ids),
+        )
+
     def finish(self, item: Run) -> str:
         """Push the status and outputs. Return the id of a run that succeeded, else raise or skip."""
         context, run = self._context, with_outputs(self.hook, item)
         push_end(context, run)
+        self.report_lineage(agent_id=run.agent_id, output_ids=run.output_ids)
         if run.status == RunStatus.CANCELLED and self._kill is not None:
             raise self._killed_error(self._kill, run.run_id)
         self.fail_if_cancelled_elsewhere(run)

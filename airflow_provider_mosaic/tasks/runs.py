@@ -44,6 +44,7 @@ from airflow_provider_mosaic.durable.task_state import (
 from airflow_provider_mosaic.hooks.endpoint_methods import with_node_ids
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks.items import RUN_ID_KEY
+from airflow_provider_mosaic.tasks.lineage import mosaic_uris
 from airflow_provider_mosaic.tasks.run_resumes import resume, resume_after_late_kill
 from airflow_provider_mosaic.tasks.run_waits import RunWait, push_run
 from airflow_provider_mosaic.webhook_address import webhook_url
@@ -79,6 +80,11 @@ class RunOptions(WaitOptions):
         """Whether the webhook receiver inside Airflow receives the events of the run."""
         return self.inputs.get("callback_url") == AIRFLOW_CALLBACK
 
+    def call(self) -> Call[str]:
+        """Return the start of the run. The address of the receiver inside Airflow is added before it is sent."""
+        own = {"callback_url": None} if self.webhooks_to_airflow else {}
+        return start_run(self.agent_id, **{**self.inputs, **own})
+
 
 class RunTask:
     """The task of ``MosaicRunAgentOperator``, in one execution."""
@@ -89,7 +95,14 @@ class RunTask:
         self.context = context
         # Whether a retry knows the run.
         self._is_saved = can_save_state(context, durable=options.durable)
-        self.wait = RunWait(options, hook, context, advise=self._advice_without_retry, durable=options.durable)
+        self.wait = RunWait(
+            options,
+            hook,
+            context,
+            advise=self._advice_without_retry,
+            durable=options.durable,
+            inputs=self._lineage_inputs,
+        )
 
     def start(self) -> str:
         """Start a run or continue with that of an earlier attempt, then wait for it. Return its id."""
@@ -100,6 +113,14 @@ class RunTask:
         if creation.state.cleared_id == run_id:
             resume_after_late_kill(run_id, self.wait, deadline=record.deadline)
         return self.wait.wait(run_id, deadline=record.deadline, started_at=record.started_at)
+
+    def _lineage_inputs(self) -> Iterator[str]:
+        """Yield the URIs of the agent, the assets and the earlier outputs that the run reads."""
+        yield from mosaic_uris(self.hook, "agents", [self.options.agent_id])
+        body = self.options.call().body
+        for sources in (body, *body.get("video_inputs", ())):
+            yield from mosaic_uris(self.hook, "assets", sources.get("video_ids", ()))
+            yield from mosaic_uris(self.hook, "outputs", sources.get("node_render_ids", ()))
 
     def non_retryable(self) -> tuple[type[MosaicError], ...]:
         """Return the errors of a run that a retry would meet again."""
@@ -168,10 +189,8 @@ class StartRun(CreateOnce):
         self._hook = task.hook
         self._wait = task.wait
         self._context = task.context
-        # The address of the receiver inside Airflow is added before the request is sent. It changes with the webhook
-        # secret, and the request is still the same.
-        own = {"callback_url": None} if options.webhooks_to_airflow else {}
-        self._call = start_run(options.agent_id, **{**options.inputs, **own})
+        # The address of the receiver inside Airflow changes with the webhook secret. The request is still the same.
+        self._call = options.call()
         body = self._call.body | ({"callback_url": AIRFLOW_CALLBACK} if options.webhooks_to_airflow else {})
         super().__init__(
             state=TaskState(task.context, kind="run", request=[options.agent_id, body], durable=options.durable),
@@ -211,15 +230,34 @@ class StartRun(CreateOnce):
 
     def can_continue(self, record: StartRecord) -> bool:
         """Return whether to continue with the run of an earlier attempt, and resume it if necessary."""
-        if self._continue_run(record):
+        run_id = str(record.id)
+        try:
+            run = read_started(self._hook, get_run(run_id), name=f"Run {run_id!r}", started_at=record.started_at)
+        except MosaicNotFoundError:
+            log.warning("Run %r of an earlier attempt does not exist any more. Starting a new one.", run_id)
+            self._wait.item_id = None
+            return False
+        outcome = run_outcome(run).outcome
+        failed = outcome is Outcome.FAILED or (outcome is Outcome.PARTIAL and self._options.on_partial == "fail")
+        if not failed:
+            log.info("Continuing with run %r of an earlier attempt, which is %s.", run_id, run.status)
             return True
-        self._wait.item_id = None
-        return False
+        self._wait.fail_if_cancelled_elsewhere(run)
+        if self._options.on_retry == "new":
+            log.info("Run %r of an earlier attempt is %s. Starting a new one.", run_id, run.status)
+            self._wait.item_id = None
+            return False
+        if self._options.on_retry == "fail":
+            raise self._wait.failure(run, "It is not resumed, because on_retry='fail'.")
+        resume(run, self._wait, deadline=record.deadline)
+        return True
 
     def on_started(self, id: str) -> None:
         """Push the id and the link."""
         self._wait.item_id = id
         push_run(self._context, self._hook, id, self._options.agent_id)
+        if not self._options.wait_for_completion:
+            self._wait.report_lineage()
 
     def on_cleared(self, id: str) -> None:
         """Cancel the run from before the clear."""
@@ -245,27 +283,6 @@ class StartRun(CreateOnce):
         runs = list_runs(self._options.agent_id, created_from=datetime.fromtimestamp(moment, timezone.utc))
         # A run that is missing in the list would be started again: read the whole list, or fail.
         return self._hook.iterate(runs.all_or_error(most_pages=_MOST_PAGES))
-
-    def _continue_run(self, record: StartRecord) -> bool:
-        run_id = str(record.id)
-        try:
-            run = read_started(self._hook, get_run(run_id), name=f"Run {run_id!r}", started_at=record.started_at)
-        except MosaicNotFoundError:
-            log.warning("Run %r of an earlier attempt does not exist any more. Starting a new one.", run_id)
-            return False
-        outcome = run_outcome(run).outcome
-        failed = outcome is Outcome.FAILED or (outcome is Outcome.PARTIAL and self._options.on_partial == "fail")
-        if not failed:
-            log.info("Continuing with run %r of an earlier attempt, which is %s.", run_id, run.status)
-            return True
-        self._wait.fail_if_cancelled_elsewhere(run)
-        if self._options.on_retry == "new":
-            log.info("Run %r of an earlier attempt is %s. Starting a new one.", run_id, run.status)
-            return False
-        if self._options.on_retry == "fail":
-            raise self._wait.failure(run, "It is not resumed, because on_retry='fail'.")
-        resume(run, self._wait, deadline=record.deadline)
-        return True
 
 
 def _require_credits(hook: MosaicHook, min_credits: float, *, on_short: str) -> None:

@@ -16,7 +16,8 @@ from airflow_provider_mosaic.clients.sources import Source
 from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.hooks.paths import get_source
-from airflow_provider_mosaic.tasks.items import add_to_outlet_events, push_item, report_lineage
+from airflow_provider_mosaic.tasks.items import add_to_outlet_events, push_item
+from airflow_provider_mosaic.tasks.lineage import mosaic_uris, report_lineage
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ def upload(hook: MosaicHook, context: Mapping[str, Any], *, source: Any, asset_t
     kind, media_type = media_type_of(file.name, requested)
     asset_id = _upload(hook, context, file, kind, media_type)
     add_to_outlet_events(context, asset_id=asset_id, asset_type=kind.value, source=file.shown, size=file.size)
-    report_lineage(hook, inputs=[file.shown])
+    report_lineage(hook, inputs=[file.shown], outputs=mosaic_uris(hook, "assets", [asset_id]))
     push_item(context, hook, "asset", asset_id, asset_type=kind)
     return asset_id
 

@@ -154,6 +154,8 @@ def test_only_named_params_change() -> None:
         ({"a": {"b": 1}}, {"a": {"b": 2}}, True),
         ({}, None, True),
         (None, 0, True),
+        ("Cut it.\n", "Cut it.", False),
+        ("Cut it.", "Cut  it.", True),
     ],
 )
 def test_param_comparison(defined_value: Any, existing: Any, expected: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Collection, Mapping
 from itertools import combinations
 from typing import Any
@@ -163,3 +164,14 @@ def test_fixed_matches_are_kept() -> None:
     assert run_match(nodes, [], nodes, []) == {0: 0, 1: 1}
     assert run_match(nodes, [], nodes, [], {0: 1}) == {0: 1, 1: 0}
     assert run_match([("a", 0)], [], nodes, [], {0: 1}) == {0: 1}
+
+
+@pytest.mark.parametrize("connected", [False, True], ids=["no connections", "chains"])
+def test_hundreds_of_equal_nodes_are_matched_in_seconds(connected: bool) -> None:
+    count = 399
+    defined = [("a", 0)] * count, [(i, i + 1) for i in range(count - 1) if connected and i % 3 != 2]
+    existing = shuffle(*defined, random.Random(1))
+    before = time.monotonic()
+    assert count_operations(*defined, *existing, run_match(*defined, *existing)) == 0
+    # In cubic time it takes more than a minute.
+    assert time.monotonic() - before < 20

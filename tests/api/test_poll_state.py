@@ -28,6 +28,7 @@ from airflow_provider_mosaic.api.poll_state import (
     MAX_NOT_FOUND,
     MAX_REFUSALS,
     NOT_FOUND_GRACE,
+    NOT_FOUND_TIMEOUT,
     REFUSALS_TIMEOUT,
     PollState,
     post_poll_state,
@@ -124,7 +125,13 @@ def test_retry_after_does_not_exceed_the_deadline() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [MosaicServerError("x"), MosaicTransportError("x"), MosaicRateLimitError("x"), MosaicResponseError("x")]
+    "error",
+    [
+        MosaicServerError("x"),
+        MosaicTransportError("x"),
+        MosaicRateLimitError("x"),
+        MosaicResponseError("no JSON", transient=True),
+    ],
 )
 def test_many_errors_that_last_end_the_wait(error: MosaicError) -> None:
     wait = FakeWait()
@@ -192,6 +199,8 @@ REFUSALS = [
     MosaicConflictError("x", status=409),
     MosaicValidationError("x", status=410),
     MosaicNeedsCreditsError("x", status=402),
+    MosaicResponseError("the field 'status' is missing", status=200),
+    MosaicResponseError("it redirects", status=302),
 ]
 
 
@@ -200,14 +209,14 @@ def copy_of(error: MosaicError) -> MosaicError:
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda error: str(error.status))
-def test_several_refusals_that_last_end_the_wait_and_are_transient(refusal: MosaicError) -> None:
+def test_several_refusals_that_last_end_the_wait_and_may_be_retried(refusal: MosaicError) -> None:
     wait = FakeWait()
     for _ in range(MAX_REFUSALS - 1):
         wait.state.record_error(copy_of(refusal))
     wait.now += REFUSALS_TIMEOUT
     with pytest.raises(type(refusal)) as caught:
         wait.state.record_error(copy_of(refusal))
-    assert caught.value.transient
+    assert caught.value.transient or isinstance(refusal, MosaicResponseError)
 
 
 def test_many_refusals_in_a_short_time_and_few_in_a_long_time_are_tolerated() -> None:
@@ -244,20 +253,23 @@ def test_refusals_in_a_row_are_logged_once() -> None:
     wait.poll()
     assert wait.lines == [
         "Run 'r' is running.",
-        "Run 'r' could not be read: access was refused. If this lasts 5 minutes, the wait fails; nothing is cancelled. "
-        "Set a valid key.",
+        "Run 'r' could not be read. If this lasts 5 minutes, the wait fails; nothing is cancelled. Set a valid key.",
         "Run 'r' can be read again.",
     ]
 
 
-def test_the_third_not_found_in_a_row_ends_the_wait() -> None:
+def test_not_found_ends_the_wait_after_a_minute() -> None:
     wait = FakeWait()
     for _ in range(3):
         for _ in range(MAX_NOT_FOUND - 1):
             wait.state.record_error(MosaicNotFoundError("x"))
+            wait.now += NOT_FOUND_TIMEOUT
         wait.poll()
-    for _ in range(MAX_NOT_FOUND - 1):
+    for _ in range(10 * MAX_NOT_FOUND):
         wait.state.record_error(MosaicNotFoundError("x"))
+    wait.now += NOT_FOUND_TIMEOUT - 0.1
+    wait.state.record_error(MosaicNotFoundError("x"))
+    wait.now += 0.1
     with pytest.raises(MosaicNotFoundError):
         wait.state.record_error(MosaicNotFoundError("x"))
 

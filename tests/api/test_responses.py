@@ -38,6 +38,7 @@ def error(status: int, body: Any = None, **headers: str) -> errors.MosaicError:
         (413, errors.MosaicValidationError, False, False, "smaller or shorter"),
         (418, errors.MosaicValidationError, False, False, "refused"),
         (422, errors.MosaicValidationError, False, False, "Fix the request"),
+        (425, errors.MosaicServerError, True, False, "Nothing was done"),
         (429, errors.MosaicRateLimitError, True, False, "Too many requests"),
         (500, errors.MosaicServerError, True, True, "may be temporary"),
         (502, errors.MosaicServerError, True, True, "may be temporary"),

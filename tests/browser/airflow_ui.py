@@ -128,12 +128,17 @@ class AirflowUi:
     # What is seen
 
     def screenshot(self, path: Path) -> None:
-        """Save what the window shows, when the images in it have been loaded."""
+        """Save what the window shows, when the images in it have been loaded and decoded."""
         for frame in self.page.frames:
             wait_until(
                 frame,
                 "[...document.images].every((image) => image.complete"
                 " || image.getBoundingClientRect().top > window.innerHeight)",
+            )
+            # A loaded image is painted when it is decoded, which can take longer than the screenshot.
+            frame.evaluate(
+                "Promise.all([...document.images].filter((image) => image.complete)"
+                ".map((image) => image.decode().catch(() => null)))"
             )
         self.page.screenshot(path=path)
 

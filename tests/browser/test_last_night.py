@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from airflow_ui import AirflowUi, wait_until
+from mosaic_emulator import Emulator
 from playwright.sync_api import expect
 from scenarios import Scenarios
 
@@ -77,6 +78,22 @@ def test_pages_and_filters(ui: AirflowUi, night: str, screenshots: Path) -> None
     frame.get_by_label("Agent").select_option("")
     frame.get_by_label("Show").select_option("Posts")
     expect(frame.locator("#total")).to_contain_text("1 post ")
+
+
+def test_thumbnail_that_failed_is_loaded_by_a_refresh(ui: AirflowUi, night: str, mosaic: Emulator) -> None:
+    mosaic.inject("server_error", path="/mosaic-emulator-media/*", times=None)
+    frame = ui.open_last_night()
+    frame.get_by_label("DAG").select_option("edit_recording")
+    expect(frame.locator(".card")).not_to_have_count(50)
+    expect(frame.locator(".card img")).to_have_count(0)
+    mosaic.clear_faults()
+    frame.get_by_role("button", name="Refresh").click()
+    wait_until(
+        frame,
+        "document.querySelectorAll('.card img').length === 2"
+        " && [...document.querySelectorAll('.card img')].every((image) => image.naturalWidth > 0)",
+    )
+    ui.expect_failed_loads()
 
 
 def test_cards_play_in_place(ui: AirflowUi, night: str, scenarios: Scenarios, screenshots: Path) -> None:

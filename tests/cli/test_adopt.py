@@ -15,6 +15,7 @@ from airflow.sdk import DAG
 from mosaic_emulator import Emulator
 from mosaic_emulator.dag_testing import run_dag
 
+from airflow_provider_mosaic.cli import task_instances
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicCancelRunOperator, MosaicRunAgentOperator
 
@@ -49,7 +50,8 @@ def entries(database: None) -> Iterator[Callable[..., Any]]:
         return None if saved is None else json.loads(saved)
 
     yield read_or_write
-    Variable.delete(VARIABLE)
+    for name in (VARIABLE, "mosaic_adopt.nightly.mapped"):
+        Variable.delete(name)
 
 
 def test_the_variable_names_the_run(run: Run, dag_run_id: str, entries: Callable[..., Any], hook: MosaicHook) -> None:
@@ -128,3 +130,34 @@ def test_a_database_without_tables_is_an_error_of_two_lines(run: Run, tmp_path: 
     assert "no such table" in done.stderr.splitlines()[-2]
     assert "--verbose" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("when", ["between read and write", "after the write"])
+@pytest.mark.parametrize("exists", [False, True], ids=["new Variable", "existing Variable"])
+def test_two_commands_at_once_keep_both_entries(
+    run: Run,
+    dag_run_id: str,
+    entries: Callable[..., Any],
+    hook: MosaicHook,
+    monkeypatch: pytest.MonkeyPatch,
+    exists: bool,
+    when: str,
+) -> None:
+    name = "mosaic_adopt.nightly.mapped"
+    mosaic_run_id = hook.run_agent(AGENT)
+    if exists:
+        entries(json.dumps({"manual__before": "an-id"}), name)
+    real = task_instances._replace_value
+
+    def replace_value(*arguments: Any) -> bool:
+        monkeypatch.setattr(task_instances, "_replace_value", real)
+        written = real(*arguments) if when == "after the write" else None
+        adopted = run("runs", "adopt", "nightly", "mapped", dag_run_id, mosaic_run_id, "--map-index", "1")
+        assert adopted.status == 0, adopted.err
+        return real(*arguments) if written is None else written
+
+    monkeypatch.setattr(task_instances, "_replace_value", replace_value)
+    done = run("runs", "adopt", "nightly", "mapped", dag_run_id, mosaic_run_id, "--map-index", "0")
+    assert done.status == 0, done.err
+    before = {"manual__before": "an-id"} if exists else {}
+    assert entries(name=name) == {**before, f"{dag_run_id}[0]": mosaic_run_id, f"{dag_run_id}[1]": mosaic_run_id}

@@ -379,3 +379,37 @@ def test_large_download_uses_little_memory(tmp_path: Path) -> None:
     assert child.returncode == 0, child.stderr
     assert path.stat().st_size == size
     assert int(child.stdout) <= 8 * 1024
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"\n<!DOCTYPE html><title>Busy</title>", "HTML page"),
+        (b"<HTML><body>Busy", "HTML page"),
+        (b"<?xml version='1.0'?><Error><Code>ExpiredToken</Code></Error>", "text of an error"),
+        (b"<Error><Code>SlowDown</Code></Error>", "text of an error"),
+        (b'{"error": "expired"}', "text of an error"),
+        (b'{ "detail": "hush" }', "text of an error"),
+    ],
+)
+@pytest.mark.parametrize("media_type", ["video/mp4", "application/octet-stream"])
+def test_error_with_the_headers_of_a_file_is_not_saved(
+    landing: Path, content: bytes, reason: str, media_type: str
+) -> None:
+    with (
+        HostileServer(answer(200, content, Content_Type=media_type)) as host,
+        pytest.raises(MosaicResponseError, match=reason) as failure,
+    ):
+        fetch_from(host, landing)
+    assert not landing.exists()
+    assert "Nothing was saved" in str(failure.value)
+    assert "hush" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    "content", [b"a film", b"<?xml version='1.0'?><svg/>", b"<svg/>", b'{"v": "5.7", "layers": []}']
+)
+def test_text_that_is_no_error_is_saved(landing: Path, content: bytes) -> None:
+    with HostileServer(answer(200, content, Content_Type="image/svg+xml")) as host:
+        fetch_from(host, landing)
+    assert landing.read_bytes() == content

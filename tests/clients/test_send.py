@@ -57,6 +57,8 @@ UNKNOWN: dict[str, Reply] = {
     "200 without the run's id": answer(200, {"success": True}),
     "204": answer(204),
     "303 to the result": answer(303, Location="/agent_run/run-1"),
+    "302 to the result": answer(302, Location="/agent_run/run-1?new=1"),
+    "302 to the result on another host": answer(302, Location="https://app.example.org/agents/a/runs/run-1/"),
 }
 #: After these no run was started.
 REJECTED: dict[str, Reply] = {
@@ -65,6 +67,7 @@ REJECTED: dict[str, Reply] = {
     "429 with a date": answer(
         429, HTML, Retry_After=format_datetime(datetime.now(timezone.utc) + timedelta(seconds=90))
     ),
+    "425": answer(425),
     "503 with a number": answer(503, HTML, Retry_After="3"),
     "503 with a date": answer(503, HTML, Retry_After="Wed, 21 Oct 2015 07:28:00 GMT"),
 }
@@ -72,7 +75,7 @@ REJECTED: dict[str, Reply] = {
 TRANSIENT = {
     name: reply
     for name, reply in UNKNOWN.items()
-    if name not in ("200 with another list", "200 without the run's id", "303 to the result")
+    if name not in ("200 with another list", "200 without the run's id") and "to the result" not in name
 }
 SAFE_GOOD = answer(200, {"status": "running"})
 
@@ -101,6 +104,8 @@ ACCEPTED = {
     "200 without the run's id",
     "204",
     "303 to the result",
+    "302 to the result",
+    "302 to the result on another host",
 }
 
 

@@ -176,3 +176,23 @@ def test_a_source_with_a_name_that_is_not_utf_8_is_read(name: bytes, tmp_path: P
     with pytest.raises(MosaicValidationError, match="no such file") as error:
         get_source(os.fsdecode(path) + ".not-there", ACCESS)
     str(error.value).encode()
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        ("file://localhost/tmp/films", "has no host: write file:///"),
+        ("file://films", "has no host"),
+        ("file://", "has no host"),
+        ("file:/tmp/films", "write file:// with two slashes"),
+        (str(Path("s3://bucket/films")), "write s3:// with two slashes"),
+        ("memory://", "names no place in the storage"),
+        ("s3://", "names no place in the storage"),
+        ("s3:///films", "names no bucket"),
+        ("gs:///films", "names no bucket"),
+    ],
+)
+def test_uris_that_would_be_read_as_another_place_are_rejected(role: str, place: str, reason: str) -> None:
+    with pytest.raises(MosaicValidationError, match=f"^{role}=.*{reason}"):
+        ROLES[role](place)

@@ -1,11 +1,8 @@
-"""What tasks tell Airflow about their outlets and to hook lineage. It never fails a task."""
+"""What tasks add to the events of their outlets. It never fails a task."""
 
 from __future__ import annotations
 
 import json
-import logging
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +15,6 @@ from tasks.task_runs import post_task, rendered, run_task
 
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicDownloadOutputsOperator, MosaicUploadOperator
-from airflow_provider_mosaic.tasks import items
 
 EDITED = Asset("edited")
 OTHER = Asset(uri="s3://bucket/films", name="films")
@@ -101,60 +97,3 @@ def test_event_that_cannot_be_described_fails_no_task(caplog: pytest.LogCaptureF
     task = run_task(outlets=[Asset.ref(name="unknown")])
     assert task.execute()
     assert "The asset events of this task lack details" in caplog.text
-
-
-# Hook lineage
-
-_REPORT = """
-import sys
-from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.tasks.items import report_lineage
-before = set(sys.modules)
-report_lineage(MosaicHook(), inputs=["/films/in.mp4"], outputs=["s3://bucket/out.mp4", "relative/out.mp4"])
-print(any(name.startswith("airflow.providers.amazon") for name in set(sys.modules) - before))
-from airflow.providers.common.compat.sdk import get_hook_lineage_collector
-collected = get_hook_lineage_collector().collected_assets
-print([each.asset.uri for each in collected.inputs], [each.asset.uri for each in collected.outputs])
-"""
-_PLUGIN = """
-from airflow.plugins_manager import AirflowPlugin
-from airflow.providers.common.compat.sdk import HookLineageReader
-class Lineage(AirflowPlugin):
-    name = "lineage"
-    hook_lineage_readers = [HookLineageReader]
-"""
-
-
-@pytest.mark.parametrize("has_reader", [False, True])
-def test_files_are_reported_to_a_reader_of_lineage(tmp_path: Path, has_reader: bool) -> None:
-    """In a process of its own: Airflow decides once whether there is a reader."""
-    (tmp_path / "plugins").mkdir()
-    if has_reader:
-        (tmp_path / "plugins" / "lineage.py").write_text(_PLUGIN)
-    done = subprocess.run(
-        [sys.executable, "-c", _REPORT],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={"AIRFLOW_HOME": str(tmp_path), "PATH": ""},
-    )
-    assert done.returncode == 0, done.stderr
-    expected = f"['file:///films/in.mp4'] ['s3://bucket/out.mp4', 'file://{tmp_path}/relative/out.mp4']"
-    *_, loaded, found = done.stdout.splitlines()
-    # The import of the storage providers takes half a second.
-    assert loaded == str(has_reader)
-    assert found == (expected if has_reader else "[] []")
-
-
-def test_lineage_that_cannot_be_reported_fails_no_task(
-    mosaic: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    def broken() -> None:
-        raise RuntimeError("no lineage")
-
-    monkeypatch.setattr(items, "has_lineage_readers", broken)
-    caplog.set_level(logging.WARNING)
-    film = tmp_path / "film.mp4"
-    film.write_bytes(b"0" * 1000)
-    assert TaskRunner(lambda: MosaicUploadOperator(task_id="upload", source=str(film))).execute()
-    assert "were not reported to hook lineage (RuntimeError: no lineage)" in caplog.text

@@ -9,7 +9,13 @@ import pytest
 from airflow.sdk.bases.xcom import BaseXCom
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time import xcom as xcom_module
-from airflow.sdk.execution_time.comms import GetXCom, SetXCom, XComResult
+from airflow.sdk.execution_time.comms import (
+    GetXCom,
+    GetXComSequenceSlice,
+    SetXCom,
+    XComResult,
+    XComSequenceSliceResult,
+)
 
 from airflow_provider_mosaic.links import MosaicAgentLink, MosaicPageLink, MosaicPostLink, agent_url
 from airflow_provider_mosaic.operators import MosaicRunAgentOperator
@@ -45,6 +51,8 @@ class Database:
             assert (msg.dag_id, msg.task_id, msg.run_id, msg.map_index) == ("dag", "run", "manual__1", 3)
             self.rows[msg.key] = msg.value
             return None
+        if isinstance(msg, GetXComSequenceSlice):
+            return XComSequenceSliceResult(root=[self.rows[msg.key]] if msg.key in self.rows else [])
         assert isinstance(msg, GetXCom)
         return XComResult(key=msg.key, value=self.rows.get(msg.key))
 
@@ -95,3 +103,11 @@ def test_without_an_address_in_mosaic_the_button_opens_the_page_in_airflow(
 def test_no_link_without_a_run(database: Database) -> None:
     operator = MosaicRunAgentOperator(task_id="run", agent_id="an-agent")
     assert MosaicAgentLink().get_link(operator, ti_key=KEY) == ""  # type: ignore[arg-type]
+
+
+def test_link_of_a_task_that_is_not_mapped(database: Database) -> None:
+    operator, link = MosaicRunAgentOperator(task_id="run", agent_id="an-agent"), MosaicAgentLink()
+    key: Any = SimpleNamespace(**{**vars(KEY), "map_index": -1})
+    assert link.get_link(operator, ti_key=key) == ""
+    database.rows[link.xcom_key] = "https://edit.mosaic.so/agents/an-agent"
+    assert link.get_link(operator, ti_key=key) == "https://edit.mosaic.so/agents/an-agent"

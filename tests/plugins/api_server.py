@@ -45,14 +45,21 @@ class ApiServer:
     :param home: A folder for its files.
     :param connections: Airflow connections, as JSON by id.
     :param environment: Further environment variables.
+    :param sql_connection: URL of the database. By default a SQLite file.
     """
 
     def __init__(
-        self, home: Path, *, connections: Mapping[str, str], environment: Mapping[str, str] | None = None
+        self,
+        home: Path,
+        *,
+        connections: Mapping[str, str],
+        environment: Mapping[str, str] | None = None,
+        sql_connection: str | None = None,
     ) -> None:
         self._connections = connections
         self._instance = AirflowInstance(
             home,
+            sql_connection=sql_connection,
             environment={
                 "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
                 "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{role}" for name, role in USERS.items()),
@@ -121,7 +128,7 @@ class ApiServer:
 
     def add_variable(self, key: str, value: str) -> None:
         """Save a Variable in Airflow's database."""
-        insert = text("INSERT INTO variable (key, val, is_encrypted) VALUES (:key, :val, 0)")
+        insert = text("INSERT INTO variable (key, val, is_encrypted) VALUES (:key, :val, FALSE)")
         engine = create_engine(self._instance.sql_connection)
         with engine.begin() as connection:
             connection.execute(insert, {"key": key, "val": value})

@@ -153,12 +153,17 @@ def test_numbers_by_state(server: ApiServer, thousand: list[dict[str, Any]]) -> 
 
 
 def test_agents_have_names(server: ApiServer, mosaic: Emulator, thousand: list[dict[str, Any]], name: str) -> None:
-    server.seed([task_row(name, mosaic_item=item("run", name, agent_id=TWO_VERSIONS))])
-    for _ in range(3):
-        names = server.get("/mosaic/api/agent-names", user="viewer").json["names"]
-        # The agents of the other rows do not exist. Agents without a run are left out.
-        assert names == {TWO_VERSIONS: "Two versions"}
-    assert mosaic.counts().requests["GET /agents"] == 1
+    # With this connection, no other test has read the names.
+    server.seed([task_row(name, mosaic_item=item("run", name, conn_id="mosaic_named", agent_id=TWO_VERSIONS))])
+
+    def names() -> dict[str, str]:
+        return dict(server.get("/mosaic/api/agent-names", user="viewer").json["names"])
+
+    # The agents of the other rows do not exist. Agents without a run are left out.
+    assert names() == {TWO_VERSIONS: "Two versions"}
+    requests = mosaic.counts().requests["GET /agents"]
+    assert names() == {TWO_VERSIONS: "Two versions"}
+    assert mosaic.counts().requests["GET /agents"] == requests
 
 
 def test_viewers_see_the_dags_that_they_may_read(server: ApiServer, thousand: list[dict[str, Any]]) -> None:

@@ -19,8 +19,9 @@ from airflow_provider_mosaic.api.errors import (
     MosaicTransportError,
 )
 from airflow_provider_mosaic.clients.sync_client import SyncClient
-from airflow_provider_mosaic.plugins import mosaic_reads
-from airflow_provider_mosaic.plugins.mosaic_reads import MosaicReads, Reading
+from airflow_provider_mosaic.plugins import mosaic_reads, readings
+from airflow_provider_mosaic.plugins.mosaic_reads import MosaicReads
+from airflow_provider_mosaic.plugins.readings import Reading
 from plugins.runs import held, start
 
 T = TypeVar("T")
@@ -221,19 +222,19 @@ def test_a_missing_run_and_a_missing_connection() -> None:
 
 
 def test_memory_is_bounded(client: SyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mosaic_reads, "_MOST_KEPT", 10)
-    monkeypatch.setattr(mosaic_reads, "_MOST_WEIGHT", 50)
+    monkeypatch.setattr(readings, "_MOST_KEPT", 10)
+    monkeypatch.setattr(readings, "_MOST_WEIGHT", 50)
 
     async def steps(reads: MosaicReads) -> None:
         for number in range(30):
             await reads.read(CONN, get_run(f"missing-{number}"), max_age=0)
-        assert len(reads._kept) == 10
+        assert len(reads._cache) == 10
         run_id = start(client)
         await reads.read(CONN, get_run(run_id), max_age=0, weigh=lambda _: 45)
-        assert len(reads._kept) <= 6
-        assert reads._weight == sum(kept.weight for kept in reads._kept.values()) <= 50
+        assert len(reads._cache) <= 6
+        assert reads._cache.weight == sum(kept.weight for kept in reads._cache._kept.values()) <= 50
         reads.forget(CONN)
-        assert (len(reads._kept), reads._weight) == (0, 0)
+        assert (len(reads._cache), reads._cache.weight) == (0, 0)
 
     run(steps)
 

@@ -11,7 +11,7 @@ from airflow_provider_mosaic.clients.sync_client import SyncClient
 from airflow_provider_mosaic.hooks.paths import get_source
 from airflow_provider_mosaic.plugins.pages import TaskPage
 from plugins.api_server import ApiServer, path_of, task_row
-from plugins.runs import TIKTOK, TWO_VERSIONS, YOUTUBE, ended_post, ended_run, held, item, start, uploaded
+from plugins.runs import GENERATOR, TIKTOK, TWO_VERSIONS, YOUTUBE, ended_post, ended_run, held, item, start, uploaded
 
 pytestmark = pytest.mark.airflow
 
@@ -31,6 +31,7 @@ def test_a_running_run(server: ApiServer, mosaic: Emulator, client: SyncClient, 
     assert page.run is not None
     assert (page.run.id, page.run.status, page.run.outcome, page.run.ended_at) == (run_id, "running", "pending", None)
     assert page.run.nodes.total == len(page.run.tiles) == 2
+    assert (page.run.agent_id, page.run.agent_name) == (GENERATOR, "Generator")
     assert {tile.name for tile in page.run.tiles} == {"Video Generation", "Captions"}
     assert page.refresh_after == 5.0
     [action] = page.actions
@@ -163,6 +164,15 @@ def test_a_key_without_the_scope(server: ApiServer, mosaic: Emulator, client: Sy
     page = page_of(server, name, mosaic_item=item("run", run_id))
     assert page.problem is not None
     assert page.problem.kind == "no_access"
+
+
+def test_a_key_that_may_not_read_agents(server: ApiServer, mosaic: Emulator, client: SyncClient, name: str) -> None:
+    mosaic.inject("forbidden", path="/agents", times=None)
+    # With this connection, no other test has read the names.
+    page = page_of(server, name, mosaic_item=item("run", start(client), conn_id="mosaic_unnamed"))
+    assert page.problem is None
+    assert page.run is not None
+    assert (page.run.agent_id, page.run.agent_name) == (GENERATOR, None)
 
 
 def test_an_item_of_another_version_is_no_item(server: ApiServer, name: str) -> None:

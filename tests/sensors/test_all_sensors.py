@@ -403,3 +403,27 @@ def test_unlimited_credits_have_no_balance(mosaic: Emulator) -> None:
 def test_event_of_another_item_is_ignored(mosaic: Emulator, hook: MosaicHook) -> None:
     task = task_runner(KINDS["credits"].make, hold_credits(mosaic, hook), deferrable=True)
     assert isinstance(task.resume(task.execute(), {"outcome": "ended", "id": "a-run", "status": "enough"}), Deferred)
+
+
+@WAITS
+@EVERY_KIND
+@pytest.mark.parametrize("when", ["at the first poll", "later"])
+def test_responses_without_the_item_do_not_end_the_wait(
+    mosaic: Emulator, hook: MosaicHook, kind: Kind, deferrable: bool, when: str
+) -> None:
+    id = kind.create(mosaic, hook)
+
+    def interrupt() -> None:
+        if when == "later":
+            until(lambda: sent(mosaic, f"GET {kind.path}") >= before + 1)
+            mosaic.inject("refusal", method="GET", path=kind.path, times=3)
+        until(lambda: sent(mosaic, f"GET {kind.path}") >= before + 4)
+        kind.finish(mosaic)
+
+    before = sent(mosaic, f"GET {kind.path}")
+    if when == "at the first poll":
+        mosaic.inject("refusal", method="GET", path=kind.path, times=3)
+    task = TaskRunner(lambda: kind.make(id, deferrable=deferrable, poll_interval=0.02))
+    with InBackground(interrupt):
+        ended = task.run_to_end()
+    assert getattr(ended, "xcom_value", ended) == kind.result(id)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from clients.servers import HostileServer, answer
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, AirflowSkipException
 from tasks.fakes import Deferred, TaskRunner
-from tasks.fixtures import AGENT, InBackground, effects, sent, until
+from tasks.fixtures import AGENT, Clock, InBackground, effects, sent, until
 
 from airflow_provider_mosaic.api.errors import MosaicRunFailedError
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -105,3 +107,13 @@ def test_run_that_is_not_found_for_a_moment_is_waited_for(mosaic: Emulator, run_
     mosaic.finish_run(run_id)
     mosaic.inject("not_found", method="GET", path=GET_RUN, times=3)
     assert returned(sensor(run_id, deferrable=deferrable).run_to_end()) == run_id
+
+
+@pytest.mark.parametrize("status", [402, 409])
+def test_a_refusal_that_lasts_fails_the_sensor(clock: Clock, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    refusal = answer(status, {"detail": "not like this"})
+    with HostileServer(answer(200, {"status": "running"}), refusal) as server:
+        connection = {"conn_type": "mosaic", "host": server.url, "password": "mk_test"}
+        monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
+        with pytest.raises(AirflowFailException, match="not like this"):
+            sensor("run-1", deferrable=False, timeout=20).run_to_end()

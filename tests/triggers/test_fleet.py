@@ -86,6 +86,8 @@ def test_a_thousand_waits_end_each_with_its_outcome_despite_errors_of_the_server
     # A list that failed is not used for up to two minutes. Here it is read again while it still fails.
     monkeypatch.setattr(poll_strategy, "_FIRST_REST", 1.0)
     monkeypatch.setattr(poll_strategy, "_MAX_REST", 4.0)
+    # Count the 404s without waiting for a minute.
+    monkeypatch.setattr(poll_state, "NOT_FOUND_TIMEOUT", 0.0)
     # The last runs are not listed yet when their waits start.
     mosaic.configure(list_lag=2.0)
     runs = start_runs(mosaic, hook, 1000)

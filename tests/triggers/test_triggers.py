@@ -121,11 +121,13 @@ def test_the_twentieth_error_in_a_row_ends_the_wait(
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_the_third_not_found_ends_the_wait(mosaic: Emulator, run_id: str) -> None:
+def test_not_found_that_lasts_ends_the_wait(mosaic: Emulator, run_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     mosaic.finish_run(run_id)
-    mosaic.inject("not_found", method="GET", path=GET_RUN, times=MAX_NOT_FOUND - 1)
+    mosaic.inject("not_found", method="GET", path=GET_RUN, times=MAX_NOT_FOUND + 2)
     assert event_of(run_trigger(run_id))["outcome"] == "ended"
     mosaic.forget_run(run_id)
+    # Count them without waiting for a minute.
+    monkeypatch.setattr(poll_state, "NOT_FOUND_TIMEOUT", 0.0)
     event = event_of(run_trigger(run_id))
     assert (event["outcome"], event["error"], event["transient"]) == ("error", "MosaicNotFoundError", False)
 

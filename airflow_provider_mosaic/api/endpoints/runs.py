@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import AliasChoices, Field, field_validator
 
 from airflow_provider_mosaic.api.arguments import validated_values
-from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, RetrySafety
+from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, InvalidResponse, RetrySafety
 from airflow_provider_mosaic.api.models import (
     Count,
     Flag,
@@ -23,12 +23,13 @@ from airflow_provider_mosaic.api.models import (
     Time,
     Words,
     id_in,
+    object_in,
     read_list,
-    read_object,
     status_words,
 )
 from airflow_provider_mosaic.api.options import RUN_AGENT
 from airflow_provider_mosaic.api.paging import Listing, filters, paged, read_page
+from airflow_provider_mosaic.api.redaction import label
 from airflow_provider_mosaic.api.run_inputs import validate_one_way
 
 #: Seconds. The server may check the inputs before it responds.
@@ -285,13 +286,22 @@ def get_run(run_id: str) -> Call[Run]:
     Whether each response has new links is not documented.
     API page: https://docs.mosaic.so/api/agent-runs/get-agent-run
     """
+
+    def read(data: Any) -> Run:
+        body = object_in(data)
+        # The documented response has no run id. An "id" in it would be that of something else.
+        shown = body.get("run_id")
+        if isinstance(shown, str) and shown.lower() != run_id.lower():
+            # A cache or a proxy has mixed up responses.
+            raise InvalidResponse(f"the 'run_id' is that of another run: {label(shown)!r}")
+        return Run.model_validate({**body, "run_id": run_id})
+
     return Call(
         description=f"read run {run_id!r}",
         method="GET",
         path="/agent_run/{run_id}",
         ids={"run_id": run_id},
-        # The documented response has no run id. An "id" in it would be that of something else.
-        read=read_object(Run, run_id=run_id),
+        read=read,
         max_bytes=MAX_BYTES_OF_MANY,
     )
 

@@ -80,16 +80,3 @@ export function number(value) {
 export function words(status) {
   return status.replaceAll(/[_\s]+/g, " ").trim();
 }
-
-/**
- * Return a number of bytes: "640 kB", "12.4 MB".
- *
- * @param {number | null | undefined} size
- */
-export function bytes(size) {
-  if (size === null || size === undefined) return "";
-  const exponent = Math.min(Math.floor(Math.log10(Math.max(size, 1)) / 3), UNITS.length - 1);
-  return `${NUMBER.format(Number((size / 1000 ** exponent).toPrecision(3)))} ${UNITS[exponent]}`;
-}
-
-const UNITS = ["B", "kB", "MB", "GB", "TB"];

@@ -192,9 +192,8 @@ function updateCard(item, card) {
   const article = /** @type {HTMLElement} */ (item.firstElementChild);
   const [frame, body] = /** @type {HTMLElement[]} */ ([...article.children]);
   // A running run may get its thumbnail later. Others are not loaded again.
-  if (item.dataset.thumbnail !== String(card.thumbnail_url)) {
-    item.dataset.thumbnail = String(card.thumbnail_url);
-    article.classList.remove("open");
+  if (item.dataset.shown !== String(card.thumbnail_url) && !article.classList.contains("open")) {
+    item.dataset.shown = String(card.thumbnail_url);
     setChildren(
       frame,
       icon(ICONS[card.kind]),

@@ -2,7 +2,6 @@
 
 import { ROOT } from "./api.js";
 import { element, icon, setChildren, setKeyedChildren } from "./elements.js";
-import { bytes, duration } from "./format.js";
 
 /** @typedef {import("./types.js").Media} Media */
 
@@ -36,8 +35,8 @@ function create(media) {
  */
 function update(figure, media) {
   const isOpen = figure.classList.contains("open");
-  if (!isOpen && figure.dataset.media !== JSON.stringify(media)) close(figure, media);
-  figure.dataset.media = JSON.stringify(media);
+  if (!isOpen && figure.dataset.shown !== JSON.stringify(media)) close(figure, media);
+  figure.dataset.shown = JSON.stringify(media);
   showCaption(figure, media);
 }
 
@@ -47,15 +46,9 @@ function update(figure, media) {
  */
 function showCaption(figure, media) {
   const caption = /** @type {HTMLElement} */ (figure.querySelector("figcaption"));
-  const facts = [duration(media.duration), bytes(media.size)].filter(Boolean).join(" · ");
   setChildren(
     caption,
-    element(
-      "p",
-      { class: "title" },
-      element("span", { class: "name" }, media.name),
-      facts && element("span", { class: "muted" }, facts),
-    ),
+    element("p", { class: "name" }, media.name),
     element(
       "p",
       { class: "media-links" },
@@ -115,10 +108,17 @@ function close(figure, media) {
   );
 }
 
-/** @param {string} path */
+/**
+ * Create a thumbnail. If it cannot be loaded, the icon behind it shows, and the next refresh tries again.
+ *
+ * @param {string} path
+ */
 export function thumbnail(path) {
   const image = element("img", { alt: "", loading: "lazy", decoding: "async", src: new URL(path, ROOT).href });
-  image.addEventListener("error", () => image.remove()); // the icon behind it shows
+  image.addEventListener("error", () => {
+    image.closest("[data-shown]")?.removeAttribute("data-shown");
+    image.remove();
+  });
   return image;
 }
 

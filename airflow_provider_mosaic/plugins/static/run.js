@@ -21,8 +21,7 @@ export function showRun(parts, run) {
   showNodes(parts.nodes, run.nodes);
   showFacts(parts.facts, {
     Run: idElement(run.id),
-    Agent:
-      run.agent_id && (run.editor_url ? outsideLink(run.editor_url, idElement(run.agent_id)) : idElement(run.agent_id)),
+    Agent: agentElement(run),
     Started: timeElement(run.started_at),
     Ended: timeElement(run.ended_at),
   });
@@ -35,6 +34,13 @@ export function showRun(parts, run) {
   showTable(parts.table, "Tiles", ["Tile", "State", "Message"], run.tiles.map(tileRow));
   showMediaSection(parts.inputs, "Inputs", run.inputs);
   parts.sections.classList.toggle("beside", run.tiles.length > 0);
+}
+
+/** @param {Run} run */
+function agentElement({ agent_id, agent_name, editor_url }) {
+  if (!agent_id) return null;
+  const name = agent_name ? element("span", { title: agent_id }, agent_name) : idElement(agent_id);
+  return editor_url ? outsideLink(editor_url, name) : name;
 }
 
 /**

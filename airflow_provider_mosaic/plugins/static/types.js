@@ -15,8 +15,6 @@
  * @property {string | null} url
  * @property {string | null} thumbnail_url
  * @property {string | null} premiere_url
- * @property {number | null} size Bytes.
- * @property {number | null} duration Seconds.
  *
  * @typedef {object} NodeProgress
  * @property {number} completed
@@ -33,6 +31,7 @@
  * @typedef {object} Run
  * @property {string} id
  * @property {string | null} agent_id
+ * @property {string | null} agent_name
  * @property {string} status
  * @property {Outcome} outcome
  * @property {string | null} status_message
