@@ -290,9 +290,9 @@ class Poller:
             wait.set_exception(error)
         else:
             if is_audit:
-                self._strategy.record_audit(
-                    had_ended=wait.is_done, now=self._loop.time(), cycle=wait.state.poll_interval
-                )
+                # At its deadline, a wait is done although the run is still running.
+                had_ended = wait.is_done and not wait.state.expired
+                self._strategy.record_audit(had_ended=had_ended, now=self._loop.time(), cycle=wait.state.poll_interval)
 
     def _on_poll_done(self, wait: Wait[Any], _: asyncio.Task[None]) -> None:
         now = self._loop.time()
