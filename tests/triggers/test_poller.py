@@ -259,11 +259,14 @@ def test_waits_that_are_always_due_leave_slots_to_others(server: Runs, monkeypat
 # Outages
 
 
-class EndedRuns:
-    """A client to which every run has ended."""
+class AnyRuns:
+    """A client to which every run exists, with one status."""
+
+    def __init__(self, status: str) -> None:
+        self._status = status
 
     async def send(self, call: Call[Run]) -> Run:
-        return Run(run_id=call.ids["run_id"], status="completed")
+        return Run(run_id=call.ids["run_id"], status=self._status)
 
     def request_refresh(self) -> None: ...
 
@@ -273,7 +276,7 @@ class EndedRuns:
 @pytest.mark.parametrize("limited", [True, False])
 def test_the_list_is_not_audited_during_a_cooldown(limited: bool) -> None:
     async def scenario() -> int:
-        poller = Poller(EndedRuns())  # type: ignore[arg-type]
+        poller = Poller(AnyRuns("completed"))  # type: ignore[arg-type]
         wait = BatchedRunWait("r1", run_poll_state("r1", poll_interval=30.0, deadline=None, log=str))
         poller.add(wait)
         now = asyncio.get_running_loop().time()
@@ -285,6 +288,19 @@ def test_the_list_is_not_audited_during_a_cooldown(limited: bool) -> None:
         return poller._strategy._failed_audits
 
     assert run_bounded(scenario()) == (0 if limited else 1)
+
+
+def test_an_audit_at_a_deadline_says_nothing_about_the_list() -> None:
+    async def scenario() -> int:
+        poller = Poller(AnyRuns("running"))  # type: ignore[arg-type]
+        wait = BatchedRunWait("r1", run_poll_state("r1", poll_interval=30.0, deadline=time.time(), log=str))
+        poller.add(wait)
+        poller._start_audit(asyncio.get_running_loop().time())
+        assert (await wait.event)["outcome"] == "timeout"
+        await poller.aclose()
+        return poller._strategy._failed_audits
+
+    assert run_bounded(scenario()) == 0
 
 
 def test_due_polls_fail_unsent_after_many_failures_in_a_row(server: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -600,7 +616,7 @@ def test_the_timer_is_idle_while_due_waits_cannot_be_polled(
 
 def test_the_timer_calls_back_for_the_first_wait_and_not_too_often(wakes: list[float]) -> None:
     async def scenario() -> None:
-        poller = Poller(EndedRuns())  # type: ignore[arg-type]
+        poller = Poller(AnyRuns("completed"))  # type: ignore[arg-type]
         waits = [
             BatchedRunWait(name, run_poll_state(name, poll_interval=30.0, deadline=None, log=str))
             for name in ("late", "soon")
