@@ -113,8 +113,8 @@ class Poller:
         self._polls: dict[Wait[Any], tuple[float, asyncio.Task[None]]] = {}
         # Whether due waits could not be polled because too many polls were running.
         self._lacks_slots = False
-        # Due runs that a scan has not shown.
-        self._unlisted: set[Wait[Any]] = set()
+        # Due runs that a scan has not shown, or not in time. They are polled by themselves.
+        self._to_poll_alone: set[Wait[Any]] = set()
         self._scan: asyncio.Task[None] | None = None
         self._next_scan = 0.0
         self._consecutive_failures = 0
@@ -138,7 +138,7 @@ class Poller:
     def remove(self, wait: Wait[Any]) -> None:
         """Stop polling a wait."""
         del self._waits[wait]
-        self._unlisted.discard(wait)
+        self._to_poll_alone.discard(wait)
         if isinstance(wait, BatchedRunWait):
             waits = self._runs[wait.subject_id]
             waits.remove(wait)
@@ -206,27 +206,27 @@ class Poller:
             return
         self._wake_by(min((wait.due for wait in self._waits if wait.due > now), default=_NEVER))
         at_deadline: list[Wait[Any]] = []
-        alone: list[Wait[Any]] = []
+        alone: set[Wait[Any]] = set()
         runs: list[BatchedRunWait] = []
         due = self._due_waits(now)
         for wait in due:
             if wait.state.expired:
                 at_deadline.append(wait)
-            elif isinstance(wait, BatchedRunWait) and wait not in self._unlisted:
+            elif isinstance(wait, BatchedRunWait) and wait not in self._to_poll_alone:
                 runs.append(wait)
             else:
-                alone.append(wait)
-        one_by_one = {*alone, *self._leave_to_scan(runs, now)}
+                alone.add(wait)
+        alone.update(self._runs_to_poll_alone(runs, now))
         self._lacks_slots = False
         # Each poll moves its wait to the end of all waits. Their order therefore gives each of them a slot in turn.
-        for wait in (*at_deadline, *(wait for wait in due if wait in one_by_one)):
+        for wait in (*at_deadline, *(wait for wait in due if wait in alone)):
             if not self._has_slot(now):
                 self._lacks_slots = True
                 break
             self._start_poll(wait)
 
-    def _leave_to_scan(self, due: list[BatchedRunWait], now: float) -> list[BatchedRunWait]:
-        """Leave due runs to the running scan, the next one or a new one. Return those to poll one by one."""
+    def _runs_to_poll_alone(self, due: list[BatchedRunWait], now: float) -> list[BatchedRunWait]:
+        """Return the due runs to poll one by one. Leave the others to the running scan, the next one or a new one."""
         if self._scan is not None:
             # Many stay due until it ends, unless it shows them.
             return due if len(due) < MIN_RUNS_FOR_LIST else []
@@ -276,16 +276,16 @@ class Poller:
 
     async def _poll(self, wait: Wait[Any], *, is_audit: bool) -> None:
         """Read the subject of a wait."""
-        was_unlisted = wait in self._unlisted
-        self._unlisted.discard(wait)
+        was_alone = wait in self._to_poll_alone
+        self._to_poll_alone.discard(wait)
         try:
             wait.record_success(await self._send(wait.read(), "single"))
         except MosaicError as error:
             wait.record_error(error)
-            if was_unlisted and isinstance(error, MosaicRateLimitError) and not wait.is_done:
+            if was_alone and isinstance(error, MosaicRateLimitError) and not wait.is_done:
                 # Its next poll does not wait for a scan. Otherwise scans could use up all requests that the server
                 # permits, and no run would end.
-                self._unlisted.add(wait)
+                self._to_poll_alone.add(wait)
         except Exception as error:
             wait.set_exception(error)
         else:
@@ -324,7 +324,7 @@ class Poller:
         self._consecutive_failures = self._consecutive_failures + 1 if is_outage else 0
         if now < self._rate_limit.cooldown_until:
             # After the cooldown, a new scan is cheaper than many polls.
-            self._unlisted.clear()
+            self._to_poll_alone.clear()
         elif self._consecutive_failures >= _MAX_CONSECUTIVE_FAILURES and (waits := self._due_waits(now)):
             for wait in waits:
                 wait.due = _NEVER
@@ -371,7 +371,7 @@ class Poller:
             if not wait.is_done and wait not in self._polls:
                 self._set_due(wait, now)
                 if now >= self._rate_limit.cooldown_until:
-                    self._unlisted.add(wait)
+                    self._to_poll_alone.add(wait)
         if is_complete and scan.found:
             self._start_audit(now)
         self._wake_by(now)
@@ -434,7 +434,7 @@ class Poller:
             wait.set_exception(error)
         if progressed:
             self._audit_later(wait)
-        self._unlisted.discard(wait)
+        self._to_poll_alone.discard(wait)
         self._set_next_due(wait, started_at)
         return progressed
 
@@ -443,7 +443,9 @@ class Poller:
         if now < self._rate_limit.cooldown_until:
             return
         for wait in self._waits:
-            if isinstance(wait, BatchedRunWait) and not (wait.is_done or wait in self._polls or wait in self._unlisted):
+            if isinstance(wait, BatchedRunWait) and not (
+                wait.is_done or wait in self._polls or wait in self._to_poll_alone
+            ):
                 self._start_poll(wait, is_audit=True)
                 return
 
