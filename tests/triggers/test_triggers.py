@@ -285,6 +285,7 @@ def test_a_trigger_leaves_no_connection_open(
             await super().aclose()
 
     monkeypatch.setattr(shared_client, "AsyncClient", Watched)
+    monkeypatch.setattr(poll_state, "NOT_FOUND_TIMEOUT", 0.0)
 
     async def wait() -> None:
         waiting = asyncio.create_task(anext(run_trigger(run_id).run()))
