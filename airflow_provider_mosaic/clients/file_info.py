@@ -126,7 +126,7 @@ def _base_name(path: str) -> str:
 
 def problem_of_content(block: bytes) -> str:
     """
-    Return why the first bytes of a body are no file, whatever its headers report; empty if they may be one.
+    Return why the first bytes of a body are no file, although its headers may say so; empty if they may be one.
 
     Storage hosts and proxies also send an error with the status and the media type of the file.
     """

@@ -192,7 +192,7 @@ class SavedState:
         """
         Return the state of the last watch; None if there is none. Retry until Airflow returns it.
 
-        :param pause: Returns the seconds to wait after so many errors.
+        :param pause: Returns the seconds to wait after a number of errors in a row.
         """
         errors = 0
         while self._store is not None:
