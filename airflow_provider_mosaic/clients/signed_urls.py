@@ -28,7 +28,7 @@ from airflow_provider_mosaic.api.link_policy import LinkPolicy
 from airflow_provider_mosaic.api.redaction import link_secrets, one_line, redact, remember_signed
 from airflow_provider_mosaic.clients.environment import proxy_secrets
 from airflow_provider_mosaic.clients.library_logs import masking
-from airflow_provider_mosaic.clients.stall_timeout import StallTimeoutAdapter
+from airflow_provider_mosaic.clients.stall_timeout import StallTimeoutAdapter, check_head
 from airflow_provider_mosaic.clients.sync_client import REQUESTS_ERRORS, open_session
 
 #: What the HTTP libraries raise when a transfer fails, during the request and while the body is read.
@@ -151,6 +151,11 @@ def open_url(
             response = session.get(
                 target, headers=headers, stream=True, allow_redirects=False, timeout=(CONNECT_TIMEOUT, timeout)
             )
+            try:
+                check_head(response)
+            except HTTPException:
+                response.close()
+                raise
         location = response.headers.get("location")
         if response.status_code not in _REDIRECTS or not location:
             response.history = history

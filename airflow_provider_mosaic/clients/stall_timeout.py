@@ -89,6 +89,16 @@ class StallTimeoutAdapter(HTTPAdapter):
         return super().build_response(req, resp)
 
 
+def check_head(response: Any) -> None:
+    """
+    Raise HTTPException if the connection ended within the head of a response.
+
+    http.client takes the headers until then for all of them: a file would have no length, and a redirect no target.
+    """
+    if response.raw._original_response.head_was_cut:
+        raise HTTPException("the connection ended within the head of the response")
+
+
 class _BoundedReader(io.RawIOBase):
     """Read a response from a socket: first its head, then its body."""
 
@@ -100,6 +110,8 @@ class _BoundedReader(io.RawIOBase):
         self._bytes_left: float = _MAX_HEAD
         self._waited = 0.0
         self._received = 0
+        #: Whether the connection ended before the head was complete.
+        self.head_was_cut = False
 
     def start_block(self, size: int) -> None:
         """Expect a block of the body."""
@@ -118,6 +130,8 @@ class _BoundedReader(io.RawIOBase):
             self._check_rate(time.monotonic() - started, count)
         elif self._bytes_left < 0:
             raise HTTPException("the head of the response is too long")
+        elif not count:
+            self.head_was_cut = True
         return count
 
     def _check_rate(self, waited: float, count: int) -> None:
@@ -141,6 +155,10 @@ class _BoundedResponse(HTTPResponse):
         super().__init__(sock, *args, **kwargs)
         self._reader = _BoundedReader(self.fp.detach(), sock)
         self.fp = io.BufferedReader(self._reader)
+
+    @property
+    def head_was_cut(self) -> bool:
+        return self._reader.head_was_cut
 
     def _read_status(self) -> tuple[str, int, str]:
         version, status, reason = super()._read_status()  # type: ignore[misc]
