@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +45,7 @@ class Source:
     :param stamp: Changes when the content changes.
     :param open: Opens a new stream at the first byte. The caller closes it.
     :param shown: The source in messages; a link without its query.
+    :param read_stamp: Returns the stamp that a stream's file has now. None if a stream reads one version of the file.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Source:
     stamp: str
     open: Callable[[], BinaryIO]
     shown: str
+    read_stamp: Callable[[BinaryIO], str] | None = None
 
 
 def local_source(path: str | os.PathLike[str]) -> Source:
@@ -76,11 +78,17 @@ def local_source(path: str | os.PathLike[str]) -> Source:
     return Source(
         name=file.name,
         size=info.st_size,
-        stamp=f"{info.st_size}:{info.st_mtime_ns}",
+        stamp=_local_stamp(info),
         open=lambda: cast("BinaryIO", file.open("rb", buffering=0)),
         # A name that is not UTF-8 has half characters, which no log can hold.
         shown=visible(shown),
+        # Of the open file: another one may have its name by now.
+        read_stamp=lambda stream: _local_stamp(os.fstat(stream.fileno())),
     )
+
+
+def _local_stamp(info: os.stat_result) -> str:
+    return f"{info.st_size}:{info.st_mtime_ns}"
 
 
 def storage_source(path: Any) -> Source:
@@ -113,20 +121,27 @@ def storage_source(path: Any) -> Source:
         except TypeError:
             return cast("BinaryIO", path.open("rb"))
 
-    return Source(
-        name=path.name,
-        size=int(size),
-        stamp=f"{size}:{next((str(info[field]) for field in _VERSION_FIELDS if info.get(field)), '')}",
-        open=open_stream,
-        shown=shown,
-    )
+    def read_stamp(stream: BinaryIO) -> str:
+        try:
+            path.fs.invalidate_cache(path.parent.path)
+            return _storage_stamp(path.fs.info(path.path))
+        except Exception:
+            # The whole file was read. It may have been deleted since.
+            return stamp
+
+    stamp = _storage_stamp(info)
+    return Source(name=path.name, size=int(size), stamp=stamp, open=open_stream, shown=shown, read_stamp=read_stamp)
+
+
+def _storage_stamp(info: Mapping[str, Any]) -> str:
+    return f"{info.get('size')}:{next((str(info[field]) for field in _VERSION_FIELDS if info.get(field)), '')}"
 
 
 def read_blocks(source: Source) -> Generator[memoryview, None, None]:
     """
     Yield the content of a source: exactly as many bytes as its size. A block is valid until the next one is read.
 
-    :raises MosaicValidationError: The source has fewer or more bytes now. It may be complete later.
+    :raises MosaicValidationError: The source changed since its size was read. It may be complete later.
     :raises MosaicTransportError: Reading it failed.
     """
     bytes_left = source.size
@@ -151,6 +166,9 @@ def read_blocks(source: Source) -> Generator[memoryview, None, None]:
             block.release()
         if _read(source, stream, None, 1):
             raise source_changed(source.shown, f"it has more than the {source.size:,} bytes that it had")
+        # A program that writes over the file in place leaves its size as it was.
+        if source.read_stamp is not None and source.read_stamp(stream) != source.stamp:
+            raise source_changed(source.shown, "its content is another one now")
 
 
 def source_changed(shown: str, reason: str) -> MosaicValidationError:
