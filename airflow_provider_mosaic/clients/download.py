@@ -55,17 +55,24 @@ def read_file_info(get_url: Callable[[], str], **options: Unpack[ReaderOptions])
                 reader.wait_to_retry(interruption, has_new_bytes=False)
 
 
-def fetch(get_url: Callable[[], str], destination: Destination, **options: Unpack[ReaderOptions]) -> int:
+def fetch(
+    get_url: Callable[[], str],
+    destination: Destination,
+    *,
+    before_commit: Callable[[int], None] = lambda size: None,
+    **options: Unpack[ReaderOptions],
+) -> int:
     """
     Download a whole file, or leave nothing.
 
     After an interruption the download resumes, with a fresh URL if the old one has expired. It starts again if the host
     has another file by then, or cannot resume.
 
+    :param before_commit: Called with the bytes of the complete file before it appears. It may raise.
     :return: Bytes of the file.
     """
     with SignedUrlReader(get_url=get_url, action=f"fetch {destination.name!r}", **options) as reader:
-        return _Download(reader, destination).run()
+        return _Download(reader, destination).run(before_commit)
 
 
 def measure(get_url: Callable[[], str], *, max_bytes: int, **options: Unpack[ReaderOptions]) -> int | None:
@@ -125,7 +132,7 @@ class _Download:
         #: The most that was received before a restart.
         self._most_received = 0
 
-    def run(self) -> int:
+    def run(self, before_commit: Callable[[int], None] = lambda size: None) -> int:
         try:
             while True:
                 before = self._most_received
@@ -138,6 +145,7 @@ class _Download:
                     # A host that is too slow brings new bytes each time, and would get a hundred requests.
                     has_new_bytes = self._most_received > before and not interruption.too_slow
                     self._reader.wait_to_retry(interruption, has_new_bytes=has_new_bytes)
+            before_commit(self._received)
             with self._destination.errors():
                 file.commit()
         except BaseException:

@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from airflow_provider_mosaic.api.arguments import raise_invalid, validate_flag, validate_id
 from airflow_provider_mosaic.api.endpoints.runs import Output, Run
@@ -158,17 +158,31 @@ class DownloadTask:
                 self._sizes[name] = existing_size
                 log.info("%s exists with the right size. It is not downloaded again.", uri)
                 return name
-            raise_invalid(
-                "destination",
-                uri,
-                f"another file exists there ({format_size(existing_size)}; the output has "
-                f"{'more' if size is None else format_size(size)}). Set overwrite=True to replace it, or choose "
-                "another destination or filename.",
-            )
-        size = fetch(_Links(self._hook, run, file), self._directory.target(name), policy=policy)
+            self._raise_other_file(name, existing_size, size)
+        size = fetch(
+            _Links(self._hook, run, file),
+            self._directory.target(name),
+            before_commit=lambda size: self._check_not_written(name, size),
+            policy=policy,
+        )
         self._sizes[name] = size
         log.info("Downloaded %s (%s).", uri, format_size(size))
         return name
+
+    def _check_not_written(self, name: str, size: int) -> None:
+        """Raise if another task has written another file of this name during the download."""
+        existing_size = None if self._overwrite else self._directory.size_of(name)
+        if existing_size is not None and existing_size != size:
+            self._raise_other_file(name, existing_size, size)
+
+    def _raise_other_file(self, name: str, existing_size: int, size: int | None) -> NoReturn:
+        raise_invalid(
+            "destination",
+            redact(self._directory.uri_of(name)),
+            f"another file exists there ({format_size(existing_size)}; the output has "
+            f"{'more' if size is None else format_size(size)}). Set overwrite=True to replace it, or choose "
+            "another destination or filename.",
+        )
 
     def _name_of(self, file: _File, info: FileInfo, names: Mapping[_File, str]) -> str:
         """Return the name of a file, by the media type that its host reports. It is the same in each attempt."""
