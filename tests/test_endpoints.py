@@ -187,7 +187,7 @@ def test_each_status_raises_its_exception() -> None:
 
 def test_every_other_status_raises_the_documented_exception() -> None:
     for status in set(range(400, 600)) - set(error_rows()):
-        server = status >= 500 or status in (408, 425)
+        server = status >= 500 or status in (408, 425, 460, 499)
         assert exception_for(status) == ("MosaicServerError" if server else "MosaicValidationError")
 
 

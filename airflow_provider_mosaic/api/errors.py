@@ -140,7 +140,7 @@ class MosaicRateLimitError(MosaicError):
 
 class MosaicServerError(MosaicError):
     """
-    The server failed (5xx), timed out (408) or asks to try again (425).
+    The server failed (5xx), timed out (408), a gateway gave up (460, 499), or the server asks to try again (425).
 
     Whether the request had an effect is unknown, except for a 425 and a 503 with ``Retry-After``, which had none.
     """

@@ -76,9 +76,9 @@ def is_refusal(error: MosaicError) -> bool:
     """
     Return whether Mosaic refused to be polled, or the connection or the response can't be used.
 
-    A refusal is any 4xx but 404, 408, 425 and 429, a redirect, or JSON without the subject. All polls send the same
-    request, so a refusal is no evidence about the subject. An argument that was invalid before the request was sent is
-    no refusal.
+    A refusal is any 4xx but 404, 408, 425, 429, 460 and 499, a redirect, or JSON without the subject. All polls send
+    the same request, so a refusal is no evidence about the subject. An argument that was invalid before the request was
+    sent is no refusal.
     """
     if isinstance(error, MosaicConnectionError):
         return True

@@ -2,8 +2,8 @@
 The exception for a response that reports a failure: what happened, what it means, what to do.
 
 - The status decides. Codes of 2025 refine a 403.
-- An effect is unknown after a 408 and a 5xx, except a 503 with ``Retry-After``: the server rejected that before any
-  work, as it does with a 425 (https://www.rfc-editor.org/rfc/rfc8470#section-5.2).
+- An effect is unknown after a 408, a 460, a 499 and a 5xx, except a 503 with ``Retry-After``: the server rejected that
+  before any work, as it does with a 425 (https://www.rfc-editor.org/rfc/rfc8470#section-5.2).
 """
 
 from __future__ import annotations
@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 #: The path of an item, as a redirect after its creation has it.
 _ITEM = re.compile(r"/(?:agents?|agent_runs?|runs?|posts?|avatar-profiles)/[^/]+$")
 _QUERY = re.compile(r"[?#].*", re.DOTALL)
+#: A gateway gave up a request that Mosaic may have carried out: load balancers of AWS send 460
+#: (https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-troubleshooting.html), nginx and
+#: Google's gateways 499 (https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto).
+_GIVEN_UP = (MosaicServerError, "A gateway gave up the request.", "")
 _FIX_REQUEST = "Fix the request. Retrying it does not help."
 #: By status: the exception, what it means, what to do.
 _MEANINGS: Mapping[int, tuple[type[MosaicError], str, str]] = {
@@ -54,6 +58,8 @@ _MEANINGS: Mapping[int, tuple[type[MosaicError], str, str]] = {
     422: (MosaicValidationError, "", _FIX_REQUEST),
     425: (MosaicServerError, "", ""),
     429: (MosaicRateLimitError, "Too many requests. Nothing was done.", ""),
+    460: _GIVEN_UP,
+    499: _GIVEN_UP,
 }
 _SERVER_FAILED = (MosaicServerError, "The server failed. This may be temporary.", "")
 

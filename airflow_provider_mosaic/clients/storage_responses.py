@@ -49,7 +49,7 @@ class ErrorResponse:
         """The class of its error if a retry may succeed; None otherwise."""
         if self.status == 429:
             return MosaicRateLimitError
-        is_server_error = self.status >= 500 or self.status in (408, 425) or self.code in _SERVER_ERRORS
+        is_server_error = self.status >= 500 or self.status in (408, 425, 460, 499) or self.code in _SERVER_ERRORS
         return MosaicServerError if is_server_error else None
 
     def __str__(self) -> str:

@@ -39,6 +39,8 @@ def error(status: int, body: Any = None, **headers: str) -> errors.MosaicError:
         (418, errors.MosaicValidationError, False, False, "refused"),
         (422, errors.MosaicValidationError, False, False, "Fix the request"),
         (425, errors.MosaicServerError, True, False, "Nothing was done"),
+        (460, errors.MosaicServerError, True, True, "gave up"),
+        (499, errors.MosaicServerError, True, True, "gave up"),
         (429, errors.MosaicRateLimitError, True, False, "Too many requests"),
         (500, errors.MosaicServerError, True, True, "may be temporary"),
         (502, errors.MosaicServerError, True, True, "may be temporary"),

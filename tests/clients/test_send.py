@@ -42,6 +42,8 @@ UNKNOWN: dict[str, Reply] = {
     "a connection that is closed": hang_up,
     "408": answer(408, {"detail": "too slow"}),
     "408 with Retry-After": answer(408, {"detail": "too slow"}, Retry_After="1"),
+    "460": answer(460),
+    "499": answer(499, HTML),
     "500": answer(500, {"detail": "oops", "error": "internal_server_error"}),
     "500 with Retry-After": answer(500, {"detail": "oops"}, Retry_After="1"),
     "502 as HTML": answer(502, HTML),
