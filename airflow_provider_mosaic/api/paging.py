@@ -36,6 +36,7 @@ MOST_IDLE_PAGES = 20
 MOST_PAGES = 10_000
 _CURSOR_FIELDS = ("next_cursor", "cursor", "nextCursor")
 _MORE_FIELDS = ("has_more", "hasMore")
+_TOTAL_FIELDS = ("total", "total_count", "totalCount")
 #: Characters. Servers and proxies reject much longer URLs.
 _LONGEST_CURSOR = 8192
 
@@ -70,10 +71,16 @@ def filters(**values: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """One page of a list. ``next_cursor`` is None on the last page."""
+    """
+    One page of a list.
+
+    :param next_cursor: None on the last page.
+    :param total: Number of items of the whole list, if a page without any cursor field reports it.
+    """
 
     items: tuple[T, ...]
     next_cursor: str | None = None
+    total: int | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,8 @@ class Listing(Generic[T]):
 
     :param page: Return the call for the page at a cursor; None is the first page.
     :param key: Return the id of an item.
-    :param complete: Whether a repeated cursor is an error. Otherwise it ends the list.
+    :param complete: Whether a repeated cursor, or a total above the number of items, is an error. Otherwise the list
+        ends.
     """
 
     page: Callable[[str | None], Call[Page[T]]]
@@ -121,8 +129,12 @@ def paged(
     return Listing(page, key)
 
 
-def read_page(key: str, read: Callable[[dict[str, Any]], T]) -> Callable[[Any], Page[T]]:
-    """Return a function that reads a page."""
+def read_page(key: str, read: Callable[[dict[str, Any]], T], *, newest_first: bool = False) -> Callable[[Any], Page[T]]:
+    """
+    Return a function that reads a page.
+
+    :param newest_first: Whether Mosaic documents this order. What a page leaves out is older then, and not missed.
+    """
 
     def reader(data: Any) -> Page[T]:
         items = tuple(read(item) for item in list_in(data, key))
@@ -139,7 +151,10 @@ def read_page(key: str, read: Callable[[dict[str, Any]], T]) -> Callable[[Any], 
             raise InvalidResponse(f"'next_cursor' is a {type(cursor).__name__} where a text was expected")
         if cursor and len(str(cursor)) > _LONGEST_CURSOR:
             raise InvalidResponse(f"'next_cursor' is longer than {_LONGEST_CURSOR} characters")
-        return Page(items, str(cursor) if cursor else None)
+        has_cursor = newest_first or any(name in place for place in places for name in _CURSOR_FIELDS)
+        totals = (place.get(name) for place in places for name in _TOTAL_FIELDS)
+        total = None if has_cursor else next((each for each in totals if isinstance(each, int)), None)
+        return Page(items, str(cursor) if cursor else None, total)
 
     return reader
 
@@ -165,6 +180,9 @@ class _Iteration(Generic[T]):
                 yield item
         self._pages += 1
         self._idle_pages = 0 if len(self._ids) > known else self._idle_pages + 1
+        if self._listing.complete and page.total is not None and page.total > len(self._ids):
+            # Another kind of pagination. A missing item would be created again.
+            raise self._endless_list(f"has {page.total} items, and no cursor for the others")
         self.next_call = self._next(page.next_cursor)
 
     def _next(self, cursor: str | None) -> Call[Page[T]] | None:

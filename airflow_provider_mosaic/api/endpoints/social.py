@@ -307,7 +307,7 @@ def list_posts(
         "list the posts",
         "/social/posts",
         query=filters(status=status, platform=platform, social_connection_id=social_connection_id),
-        read=read_page("posts", Post.model_validate),
+        read=read_page("posts", Post.model_validate, newest_first=True),
         key=lambda post: post.post_id,
     )
 
