@@ -10,6 +10,7 @@ from __future__ import annotations
 import enum
 import functools
 import html
+import re
 import unicodedata
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta, timezone
@@ -32,6 +33,9 @@ _JITTER = 1.0
 #: (https://docs.mosaic.so/api/agent-runs/get-agent-runs).
 _TRIGGERS = frozenset({"youtube", "schedule"})
 _TRIGGER_IDS = ("trigger_id", "schedule_id")
+#: Least share of the parts of two texts that similar texts have in common. Unrelated sentences have less than a third.
+_LEAST_SIMILARITY = 0.5
+_LINK = re.compile(r"https?://\S*")
 #: Most combining marks in a row that are compared.
 _MAX_MARKS = 30
 #: Largest difference between a time and the same time read in another time zone.
@@ -106,7 +110,7 @@ class _Match(enum.IntEnum):
 def _match_text(shown: str | None, sent: str) -> _Match:
     """
     Compare texts. Mosaic may normalize spaces, compose characters, escape or cut the text, or add to it, for example a
-    short link.
+    short link. A text that was changed in another way is similar.
     """
     if shown is None:
         return _Match.FULL
@@ -121,7 +125,18 @@ def _match_text(shown: str | None, sent: str) -> _Match:
         # An empty text or an ellipsis may be the rest of any text.
         if not theirs.strip(". ") or ours.startswith(theirs) or (ours and theirs.startswith(ours)):
             return _Match.PARTIAL
-    return _Match.NONE
+    return _Match.PARTIAL if _are_similar(ours, _normalize(shown)) else _Match.NONE
+
+
+def _are_similar(ours: str, theirs: str) -> bool:
+    """Return whether two texts have at least half of their parts in common, apart from links, which may be shortened."""
+    our_parts, their_parts = (_parts(_LINK.sub("", text)) for text in (ours, theirs))
+    return 2 * len(our_parts & their_parts) >= _LEAST_SIMILARITY * (len(our_parts) + len(their_parts))
+
+
+def _parts(text: str) -> frozenset[str]:
+    """Return all sequences of three characters. Words would not do: not every language separates them by spaces."""
+    return frozenset(text[start : start + 3] for start in range(max(1, len(text) - 2)))
 
 
 def _match_sets(shown: Collection[str], requested: Collection[str]) -> _Match:
