@@ -129,7 +129,7 @@ def _match_text(shown: str | None, sent: str) -> _Match:
 
 
 def _are_similar(ours: str, theirs: str) -> bool:
-    """Return whether two texts have at least half of their parts in common, apart from links, which may be shortened."""
+    """Return whether two texts have half of their parts in common, without links, which may be shortened."""
     our_parts, their_parts = (_parts(_LINK.sub("", text)) for text in (ours, theirs))
     return 2 * len(our_parts & their_parts) >= _LEAST_SIMILARITY * (len(our_parts) + len(their_parts))
 
