@@ -256,6 +256,11 @@ def validate_integer(name: str, value: object, unit: str = "", *, least: int = 0
     return value
 
 
+def whole_number(value: object) -> object:
+    """Return a float without a fraction as an integer, and any other value unchanged. ``seconds * 1000`` may be one."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def validate_flag(name: str, value: object) -> bool:
     """Return a bool. Any other value is invalid: the text ``"False"`` would be true."""
     if not isinstance(value, bool):

@@ -13,6 +13,7 @@ from airflow_provider_mosaic.api.arguments import (
     validate_mapping,
     validate_name,
     validate_url,
+    whole_number,
 )
 
 
@@ -70,17 +71,16 @@ def _validate_entry(name: str, entry: Any) -> dict[str, Any]:
             entry[form] = SOURCES[form](f"{name}.{form}", entry[form])
     if not any(entry.get(form) for form in INPUT_FORMS):
         raise_invalid(name, entry, f"it has no source. Add one of {', '.join(INPUT_FORMS)}.")
-    bounds = [_validate_bound(name, key, entry) for key in ("input_clip_start_ms", "input_clip_end_ms")]
-    if None not in bounds and bounds[0] >= bounds[1]:  # type: ignore[operator]
-        raise_invalid(
-            name, {"input_clip_start_ms": bounds[0], "input_clip_end_ms": bounds[1]}, "the clip ends before it starts."
-        )
-    return {key: value for key, value in entry.items() if value is not None}
+    bounds = {key: _validate_bound(name, key, entry) for key in ("input_clip_start_ms", "input_clip_end_ms")}
+    start, end = bounds.values()
+    if start is not None and end is not None and start >= end:
+        raise_invalid(name, bounds, "the clip ends before it starts.")
+    return {key: value for key, value in {**entry, **bounds}.items() if value is not None}
 
 
 validate_video_inputs = ListOf(_validate_entry)
 
 
 def _validate_bound(name: str, key: str, entry: Mapping[str, Any]) -> int | None:
-    value = entry.get(key)
+    value = whole_number(entry.get(key))
     return None if value is None else validate_integer(f"{name}.{key}", value, " of milliseconds")

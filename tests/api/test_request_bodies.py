@@ -55,7 +55,8 @@ SIGNED = "https://s.example/a.mp4?sig=hush"
             {"video_inputs": [{"agent_node_id": "n", "node_render_ids": ["o"]}]},
         ),
         (
-            {"video_inputs": [{"agent_node_id": "n", "video_ids": ["v"], "input_clip_start_ms": 5}]},
+            # JSON has one kind of number: the float of ``0.005 * 1000`` is sent as an integer.
+            {"video_inputs": [{"agent_node_id": "n", "video_ids": ["v"], "input_clip_start_ms": 5.0}]},
             {"video_inputs": [{"agent_node_id": "n", "video_ids": ["v"], "input_clip_start_ms": 5}]},
         ),
     ],
