@@ -14,7 +14,7 @@ import tenacity
 
 from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.arguments import raise_invalid
-from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.call import Call, RetrySafety
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.redirects import Redirects
 from airflow_provider_mosaic.api.responses import Response, ResponseBody
@@ -56,7 +56,8 @@ class AsyncClient:
         self._retries = retries or RetryPolicy()
         self._sleep = sleep
         self._secrets = (*access.secrets, *proxy_secrets())
-        self._transport = _open_transport(api_proxy(access))
+        self._proxy = api_proxy(access)
+        self._transport = _open_transport(self._proxy)
 
     async def send(self, call: Call[T], *, retries: RetryPolicy | None = None) -> T:
         """
@@ -108,6 +109,13 @@ class AsyncClient:
         return await asyncio.get_running_loop().run_in_executor(None, decode)
 
     async def _request(self, call: Call[Any], url: str) -> Response:
+        if call.retry_safety is RetrySafety.SAFE:
+            return await self._request_over(self._transport, call, url)
+        # On a new connection: the server may be closing an idle one, and then it is unknown whether it has the request.
+        async with _open_transport(self._proxy) as transport:
+            return await self._request_over(transport, call, url)
+
+    async def _request_over(self, transport: httpx.AsyncHTTPTransport, call: Call[Any], url: str) -> Response:
         connect_timeout, timeout = self.access.connect_timeout, self.access.read_timeout(call)
         status = 0
         try:
@@ -119,7 +127,7 @@ class AsyncClient:
                 extensions={"timeout": httpx.Timeout(timeout, connect=connect_timeout, pool=None).as_dict()},
             )
             try:
-                response = await self._transport.handle_async_request(request)
+                response = await transport.handle_async_request(request)
             except ValueError:
                 # Older h11 passes a Content-Length of 5,000 digits to int(), which rejects it.
                 raise httpx.RemoteProtocolError("a header has an invalid number") from None

@@ -23,7 +23,7 @@ from urllib3.exceptions import (
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from airflow_provider_mosaic.api.access import Access
-from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.call import Call, RetrySafety
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.redirects import Redirects
 from airflow_provider_mosaic.api.responses import Response, ResponseBody
@@ -114,6 +114,10 @@ class SyncClient:
 
     def _request(self, call: Call[Any], url: str) -> Response:
         status = 0
+        if call.retry_safety is not RetrySafety.SAFE:
+            # On a new connection: the server may be closing an idle one, and then it is unknown whether it has the
+            # request.
+            self._session.close()
         try:
             with self._session.request(
                 call.method,
