@@ -72,6 +72,11 @@ class Response:
             seconds = next((reset for reset in resets if reset is not None), None)
         return seconds
 
+    def clock_ahead(self) -> float | None:
+        """Return the seconds by which this machine's clock is ahead of the server's; None if it reports no time."""
+        date = _parse_date(self.headers.get("date", ""))
+        return None if date is None else (datetime.now(timezone.utc) - date).total_seconds()
+
     @property
     def encoding(self) -> str:
         """Compression of the body, which is never requested; empty if there is none."""

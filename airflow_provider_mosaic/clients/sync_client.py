@@ -69,6 +69,8 @@ class SyncClient:
         self._secrets = (*access.secrets, *proxy_secrets())
         api_proxy(access)  # raises if the proxy can't be used; the session finds it by itself
         self._session = open_session()
+        #: Seconds by which this machine's clock is ahead of the server's, by the last response with a date.
+        self.clock_ahead = 0.0
 
     def send(self, call: Call[T], *, retries: RetryPolicy | None = None) -> T:
         """
@@ -134,7 +136,11 @@ class SyncClient:
                     pass
         except (requests.RequestException, HTTPError, OSError) as error:
             raise REQUESTS_ERRORS.call_error(error, call, self._secrets, status=status) from None
-        return Response(status, response.headers, body.content)
+        received = Response(status, response.headers, body.content)
+        ahead = received.clock_ahead()
+        if ahead is not None:
+            self.clock_ahead = ahead
+        return received
 
 
 class _Session(requests.Session):

@@ -193,7 +193,9 @@ class CreatePost(CreateOnce):
 
     def find_candidates(self, record: StartRecord) -> list[Candidate]:
         """Return the posts with the same content that did not exist before."""
-        return post_candidates(self._newest(), body=self._body, before=record.existing_ids, since=record.started_at)
+        posts = list(self._newest())
+        since = record.started_at - max(0.0, self._hook.client.clock_ahead)
+        return post_candidates(posts, body=self._body, before=record.existing_ids, since=since)
 
     def siblings(self) -> SiblingTasks:
         """Return the tasks that create posts."""

@@ -208,13 +208,17 @@ class StartRun(CreateOnce):
 
     def snapshot_existing(self, now: float) -> ExistingItems | None:
         """Return the agent's newest runs."""
-        found = runs_before(self._runs_since(now - SKEW.total_seconds()), most=_MOST_EXISTING)
+        known = self._hook.client.clock_ahead
+        found = runs_before(self._runs_since(self._earliest(now)), most=_MOST_EXISTING)
+        if self._hook.client.clock_ahead > known + SKEW.total_seconds() / 2:
+            # The first response shows that the list was read from a time in the server's future.
+            found = runs_before(self._runs_since(self._earliest(now)), most=_MOST_EXISTING)
         return None if found is None else ExistingItems(ids=found[0], until=found[1])
 
     def find_candidates(self, record: StartRecord) -> list[Candidate]:
         """Return the agent's runs that did not exist before and that no trigger started."""
         until = record.existing_until
-        runs = self._runs_since(record.started_at - SKEW.total_seconds() if until is None else until)
+        runs = self._runs_since(self._earliest(record.started_at) if until is None else until)
         return run_candidates(runs, before=record.existing_ids or (), before_until=until)
 
     def siblings(self) -> SiblingTasks:
@@ -278,6 +282,10 @@ class StartRun(CreateOnce):
         if not self._options.webhooks_to_airflow:
             return self._call
         return replace(self._call, body=self._call.body | {"callback_url": webhook_url(self._hook.mosaic_conn_id)})
+
+    def _earliest(self, moment: float) -> float:
+        """Return a time of Mosaic's clock that is before a moment of this machine's clock."""
+        return moment - max(0.0, self._hook.client.clock_ahead) - SKEW.total_seconds()
 
     def _runs_since(self, moment: float) -> Iterator[Run]:
         runs = list_runs(self._options.agent_id, created_from=datetime.fromtimestamp(moment, timezone.utc))
