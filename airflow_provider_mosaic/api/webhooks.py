@@ -89,7 +89,9 @@ def signature_fits(signature: str | None, secret: str) -> bool:
     except UnicodeEncodeError:
         # No header decodes to this text.
         return False
-    return hmac.compare_digest(received, expected)
+    # Servers of ASGI and WSGI decode the bytes of a header as Latin-1.
+    as_latin = signature.encode("latin-1", "backslashreplace")
+    return any([hmac.compare_digest(each, expected) for each in (received, as_latin)])
 
 
 def read_event(body: bytes | str) -> WebhookEvent:
