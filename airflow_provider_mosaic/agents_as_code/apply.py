@@ -25,7 +25,7 @@ from airflow_provider_mosaic.api.options import APPLY_AGENT, validate_agent_is_n
 from airflow_provider_mosaic.api.search import PAUSES, ProgressLog
 
 if TYPE_CHECKING:
-    from airflow_provider_mosaic.api.client import ApiClient
+    from airflow_provider_mosaic.api.paging import ApiClient
 
 log = logging.getLogger(__name__)
 

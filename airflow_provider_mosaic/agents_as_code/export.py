@@ -14,7 +14,7 @@ from airflow_provider_mosaic.api.endpoints.node_types import list_node_types
 from airflow_provider_mosaic.api.errors import MosaicResponseError
 
 if TYPE_CHECKING:
-    from airflow_provider_mosaic.api.client import ApiClient
+    from airflow_provider_mosaic.api.paging import ApiClient
 
 
 def export_agent(client: ApiClient, agent_id: str, *, node_ids: bool) -> dict[str, Any]:

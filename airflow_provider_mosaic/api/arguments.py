@@ -267,7 +267,7 @@ def validate_choice(name: str, value: object, choices: Iterable[str]) -> str:
     """Return a text that is one of the choices."""
     known = tuple(choices)
     if not isinstance(value, str) or value not in known:
-        from airflow_provider_mosaic.api.suggestions import suggest
+        from airflow_provider_mosaic.api.error_collector import suggest
 
         raise_invalid(name, value, f"it must be one of {', '.join(known)}.{suggest(value, known)}")
     return value

@@ -8,9 +8,10 @@ that it did not return.
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from airflow_provider_mosaic.api.arguments import (
     Validator,
@@ -24,6 +25,9 @@ from airflow_provider_mosaic.api.arguments import (
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, InvalidResponse
 from airflow_provider_mosaic.api.errors import MosaicResponseError
 from airflow_provider_mosaic.api.models import list_in, object_in
+
+if TYPE_CHECKING:
+    from airflow_provider_mosaic.api.retries import RetryPolicy
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -212,3 +216,19 @@ async def aiterate(send: Callable[[Call[Page[T]]], Awaitable[Page[T]]], listing:
     while iteration.next_call is not None:
         for item in iteration.new_items(await send(iteration.next_call)):
             yield item
+
+
+if TYPE_CHECKING:
+    from airflow_provider_mosaic.api.retries import RetryPolicy
+
+
+class ApiClient(ABC):
+    """Send calls and iterate over lists."""
+
+    @abstractmethod
+    def send(self, call: Call[T], *, retries: RetryPolicy | None = None) -> T:
+        """Send a call and return its result."""
+
+    @abstractmethod
+    def iterate(self, listing: Listing[T]) -> Iterator[T]:
+        """Return an iterator of a list's items that reads one page after another."""

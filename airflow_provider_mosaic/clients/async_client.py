@@ -12,11 +12,10 @@ import anyio
 import httpx
 import tenacity
 
-from airflow_provider_mosaic.api.access import Access
+from airflow_provider_mosaic.api.access import Access, Redirects
 from airflow_provider_mosaic.api.arguments import raise_invalid
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError
-from airflow_provider_mosaic.api.redirects import Redirects
 from airflow_provider_mosaic.api.responses import Response, ResponseBody
 from airflow_provider_mosaic.api.retries import RetryPolicy
 from airflow_provider_mosaic.clients.environment import api_proxy, proxy_secrets, shown_proxy, ssl_context

@@ -8,8 +8,6 @@ only that an earlier attempt may have started something since the start of the D
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,13 +15,12 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_mosaic.airflow_compat import entries_can_vanish, task_state_store
+from airflow_provider_mosaic.api.file_links import fingerprint
 from airflow_provider_mosaic.api.redaction import one_line
-from airflow_provider_mosaic.api.signed_links import is_signature
 from airflow_provider_mosaic.durable.failures import nothing_sent_error, save_best_effort
 from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
 
@@ -386,31 +383,3 @@ def _dag_run_start(context: Mapping[str, Any]) -> float:
     """Return when the DAG run started, in seconds since the epoch. No attempt of the task is older."""
     started = getattr(context.get("dag_run"), "start_date", None)
     return float(started.timestamp()) if started is not None else time.time() - _LONGEST_DAG_RUN
-
-
-def fingerprint(request: Any) -> str:
-    """
-    Return a hash of a request. It ignores the signatures of links, which change with each rendering of a template.
-
-    :param request: Any value that JSON can express.
-    """
-    text = json.dumps(_unsigned(request), sort_keys=True, ensure_ascii=False, default=str)
-    # The name of a file may contain lone surrogates.
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
-def _unsigned(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _unsigned(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_unsigned(item) for item in value]
-    if isinstance(value, str) and value.lower().startswith(("http://", "https://")):
-        try:
-            parts = urlsplit(value)
-            query = parse_qsl(parts.query, keep_blank_values=True)
-        except ValueError:
-            # Not a URL, although it starts like one.
-            return value
-        kept = [(name, item) for name, item in query if not is_signature(name)]
-        return urlunsplit(parts._replace(query=urlencode(kept, errors="surrogatepass")))
-    return value

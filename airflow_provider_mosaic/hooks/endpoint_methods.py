@@ -19,7 +19,6 @@ from dataclasses import replace
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from airflow_provider_mosaic.api.call import Call
-from airflow_provider_mosaic.api.client import ApiClient
 from airflow_provider_mosaic.api.endpoints import (
     account,
     agents,
@@ -34,8 +33,8 @@ from airflow_provider_mosaic.api.endpoints import (
     storage_watchers,
     triggers,
 )
-from airflow_provider_mosaic.api.paging import Listing
-from airflow_provider_mosaic.api.tiles import by_node_id, has_names
+from airflow_provider_mosaic.api.paging import ApiClient, Listing
+from airflow_provider_mosaic.api.run_inputs import has_names
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -98,7 +97,7 @@ def with_node_ids(client: ApiClient, call: Call[str]) -> Call[str]:
     if not has_names(params):
         return call
     graph = client.send(agents.get_agent(call.ids["agent_id"]))
-    return replace(call, body={**call.body, "update_params": by_node_id(params, graph)})
+    return replace(call, body={**call.body, "update_params": agents.by_node_id(params, graph)})
 
 
 class EndpointMethods(ApiClient):

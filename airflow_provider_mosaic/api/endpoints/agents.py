@@ -16,6 +16,7 @@ from airflow_provider_mosaic.api.arguments import (
     validate_text,
 )
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, RetrySafety
+from airflow_provider_mosaic.api.error_collector import ErrorCollector, normalize_name, one_a_line
 from airflow_provider_mosaic.api.models import (
     Count,
     Id,
@@ -29,6 +30,7 @@ from airflow_provider_mosaic.api.models import (
     read_object,
 )
 from airflow_provider_mosaic.api.paging import Listing, paged, read_page
+from airflow_provider_mosaic.api.run_inputs import is_id
 
 
 class Agent(Model):
@@ -299,3 +301,39 @@ def _read_change(data: Any) -> AgentChange:
     agent = body.get("agent")
     holder = agent if "agent_id" not in body and isinstance(agent, Mapping) else body
     return AgentChange.model_validate({**body, "agent_id": id_in(holder, "agent_id", "id")})
+
+
+def by_node_id(update_params: Mapping[str, Any], graph: AgentGraph) -> dict[str, Any]:
+    """
+    Return params by node id.
+
+    :raises MosaicValidationError: No tile, or more than one, has a name.
+    """
+    resolved: dict[str, Any] = {}
+    errors = ErrorCollector()
+    for key, value in update_params.items():
+        node_id = _find_node(graph, key, errors)
+        if node_id in resolved:
+            errors.add("update_params", key, f"this is tile {node_id}, which another key names too.")
+        elif node_id is not None:
+            resolved[node_id] = value
+    errors.raise_any("update_params")
+    return resolved
+
+
+def _find_node(graph: AgentGraph, key: str, errors: ErrorCollector) -> str | None:
+    names = {node.agent_node_id: node.node_type.node_type_name or "" for node in graph.agent_nodes}
+    if is_id(key) or key in names:
+        return key
+    plain = normalize_name(key)
+    found = [node_id for node_id, name in names.items() if plain and normalize_name(name) == plain]
+    if len(found) == 1:
+        return found[0]
+    agent = f"agent {graph.agent.agent_id!r}"
+    if found:
+        several = f"{agent} has several tiles of this name. Give the id of one:{one_a_line(found)}"
+        errors.add("update_params", key, several)
+    else:
+        known = filter(None, names.values())
+        errors.add("update_params", key, f"{agent} has no tile of this name.", unknown=key, known=known)
+    return None

@@ -1,15 +1,20 @@
 """
-Decide whether a worker may open a link of a server: only https to a public address.
+Links to files, from a server or a user: where they may lead, how they are signed, when they expire.
 
 A worker is inside of a private network. A link to a metadata service or an internal host would make it send requests
-there.
+there. The policy permits only https to a public address.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 Address = IPv4Address | IPv6Address
 
@@ -121,3 +126,82 @@ def _normalize(host: str) -> str:
         return name.encode("idna").decode()
     except UnicodeError:
         return name
+
+
+_PREFIXES = ("x-goog-", "x-amz-")
+_NAMES = frozenset(
+    {
+        "expires", "signature", "sig", "token", "policy", "key-pair-id", "awsaccesskeyid", "googleaccessid",
+        "se", "st", "sp", "sv", "sr", "spr", "ske", "skoid", "sks", "skt", "sktid", "skv", "hdnts", "hdnea",
+        # Alibaba OSS; x-oss-process is not part of the signature
+        "ossaccesskeyid", "security-token", "x-oss-signature-version", "x-oss-credential", "x-oss-date",
+        "x-oss-expires", "x-oss-signature", "x-oss-security-token", "x-oss-additional-headers",
+        # Tencent COS
+        "q-sign-algorithm", "q-ak", "q-sign-time", "q-key-time", "q-header-list", "q-url-param-list", "q-signature",
+        "x-cos-security-token",
+        # Huawei OBS
+        "accesskeyid", "x-obs-security-token",
+    }
+)  # fmt: skip
+#: Parameters with the time of signing and the lifetime in seconds: Google Cloud Storage, Amazon S3, Alibaba OSS.
+_SIGNED_AT = (
+    ("x-goog-date", "x-goog-expires"),
+    ("x-amz-date", "x-amz-expires"),
+    ("x-oss-date", "x-oss-expires"),
+)
+
+
+def is_signature(name: str) -> bool:
+    """Return whether a query parameter is part of the signature of a link."""
+    return name.lower().startswith(_PREFIXES) or name.lower() in _NAMES
+
+
+def expiry_of(url: str) -> datetime | None:
+    """Return when a link expires; None if the link does not show it."""
+    try:
+        pairs = parse_qsl(urlsplit(url).query)
+    except ValueError:
+        return None
+    query = {name.lower(): value for name, value in pairs}
+    try:
+        for signed, lasts in _SIGNED_AT:
+            if signed in query and lasts in query:
+                moment = datetime.strptime(query[signed], "%Y%m%dT%H%M%SZ").replace(tzinfo=timezone.utc)
+                return moment + timedelta(seconds=int(query[lasts]))
+        if "sig" in query and "se" in query:  # Azure
+            moment = datetime.fromisoformat(query["se"].replace("Z", "+00:00"))
+            return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+        if "signature" in query and "expires" in query:  # older signatures of Google and Amazon, and CloudFront
+            return datetime.fromtimestamp(int(query["expires"]), timezone.utc)
+    except (ValueError, OverflowError, OSError):
+        # A parameter with such a name and another meaning.
+        return None
+    return None
+
+
+def fingerprint(request: Any) -> str:
+    """
+    Return a hash of a request. It ignores the signatures of links, which change with each rendering of a template.
+
+    :param request: Any value that JSON can express.
+    """
+    text = json.dumps(_unsigned(request), sort_keys=True, ensure_ascii=False, default=str)
+    # The name of a file may contain lone surrogates.
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _unsigned(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _unsigned(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_unsigned(item) for item in value]
+    if isinstance(value, str) and value.lower().startswith(("http://", "https://")):
+        try:
+            parts = urlsplit(value)
+            query = parse_qsl(parts.query, keep_blank_values=True)
+        except ValueError:
+            # Not a URL, although it starts like one.
+            return value
+        kept = [(name, item) for name, item in query if not is_signature(name)]
+        return urlunsplit(parts._replace(query=urlencode(kept, errors="surrogatepass")))
+    return value
