@@ -1,5 +1,5 @@
 """
-Links to files, from a server or a user: where they may lead, how they are signed, when they expire.
+Links to files: where they may lead, how they are signed, when they expire, and what in them is secret.
 
 A worker is inside of a private network. A link to a metadata service or an internal host would make it send requests
 there. The policy permits only https to a public address.
@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
+from airflow_provider_mosaic.api.redaction import SHORTEST_COMMON, values
+
+#: Most values of one link that are masked.
+_MOST_VALUES = 500
 Address = IPv4Address | IPv6Address
 
 # An explicit list, because ``is_global`` and ``is_private`` differ between versions of Python
@@ -205,3 +210,38 @@ def _unsigned(value: Any) -> Any:
         kept = [(name, item) for name, item in query if not is_signature(name)]
         return urlunsplit(parts._replace(query=urlencode(kept, errors="surrogatepass")))
     return value
+
+
+def link_secrets(*links: str, path: bool = True) -> tuple[str, ...]:
+    """
+    Return the values of signed links that give access: those of the query, parameters and path.
+
+    A storage host may repeat any of them in a response.
+
+    :param path: Whether to include the path, which may contain ids that messages name.
+    """
+    shown = links if path else [re.sub(r"(?<=://)[^;?#]*", "", link, count=1) for link in links]
+    return tuple(dict.fromkeys(value for link in shown for value in _link_values(link)))[:_MOST_VALUES]
+
+
+def _link_values(link: str, depth: int = 3) -> Iterator[str]:
+    """Yield the values of a link, and those of the links in its parameters, ``depth`` levels deep."""
+    rest = link.partition("://")[2]
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    target = rest[len(authority) :]
+    userinfo = authority.rpartition("@")[0]
+    before, _, query = target.partition("?")
+    path, *parameters = before.split(";")
+    query, _, fragment = query.partition("#")
+    pairs = [pair for part in (*parameters, query, fragment) for pair in re.split("[&;]", part)]
+    parts = [value if equals else name for name, equals, value in (pair.partition("=") for pair in pairs)]
+    *folders, name = path.split("/")
+    if "." not in name:
+        # With a suffix, it is a file name, which messages show.
+        folders.append(name)
+    folders = [part for part in folders if len(part) >= SHORTEST_COMMON]
+    yield from values([target, query, fragment, userinfo, userinfo.partition(":")[2], *parts, *folders])
+    for part in parts:
+        inner = unquote(part)
+        if depth and "://" in inner:
+            yield from _link_values(inner, depth - 1)

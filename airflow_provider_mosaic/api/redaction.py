@@ -18,7 +18,7 @@ import html
 import json
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 from urllib.parse import quote, unquote, unquote_plus
 
@@ -64,8 +64,7 @@ _READ_AHEAD = 8
 #: Shorter values are words and flags that occur in any text.
 _SHORTEST_VALUE = 4
 #: The same for numbers, API keys, and folders in the path of a link.
-_SHORTEST_COMMON = 8
-_MOST_VALUES = 500
+SHORTEST_COMMON = 8
 _LONGEST_LABEL = 200
 
 _known: tuple[str, ...] = ()
@@ -83,7 +82,7 @@ def remember(*secrets: str) -> None:
         words.
     """
     global _known
-    new = [secret for secret in secrets if len(secret) >= _SHORTEST_COMMON and secret not in _known]
+    new = [secret for secret in secrets if len(secret) >= SHORTEST_COMMON and secret not in _known]
     if new:
         with _lock:
             _known = (*_known, *new)[-_MOST_KNOWN:]
@@ -153,45 +152,10 @@ def visible(text: str) -> str:
     return _INVISIBLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
 
 
-def link_secrets(*links: str, path: bool = True) -> tuple[str, ...]:
-    """
-    Return the values of signed links that give access: those of the query, parameters and path.
-
-    A storage host may repeat any of them in a response.
-
-    :param path: Whether to include the path, which may contain ids that messages name.
-    """
-    shown = links if path else [re.sub(r"(?<=://)[^;?#]*", "", link, count=1) for link in links]
-    return tuple(dict.fromkeys(value for link in shown for value in _link_values(link)))[:_MOST_VALUES]
-
-
 def values(texts: Iterable[str]) -> tuple[str, ...]:
     """Return the values that are long enough to mask: not ``201``, not ``en``."""
-    long = [text for text in texts if len(text) >= (_SHORTEST_COMMON if text.isdecimal() else _SHORTEST_VALUE)]
+    long = [text for text in texts if len(text) >= (SHORTEST_COMMON if text.isdecimal() else _SHORTEST_VALUE)]
     return tuple(dict.fromkeys(long))
-
-
-def _link_values(link: str, depth: int = 3) -> Iterator[str]:
-    """Yield the values of a link, and those of the links in its parameters, ``depth`` levels deep."""
-    rest = link.partition("://")[2]
-    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    target = rest[len(authority) :]
-    userinfo = authority.rpartition("@")[0]
-    before, _, query = target.partition("?")
-    path, *parameters = before.split(";")
-    query, _, fragment = query.partition("#")
-    pairs = [pair for part in (*parameters, query, fragment) for pair in re.split("[&;]", part)]
-    parts = [value if equals else name for name, equals, value in (pair.partition("=") for pair in pairs)]
-    *folders, name = path.split("/")
-    if "." not in name:
-        # With a suffix, it is a file name, which messages show.
-        folders.append(name)
-    folders = [part for part in folders if len(part) >= _SHORTEST_COMMON]
-    yield from values([target, query, fragment, userinfo, userinfo.partition(":")[2], *parts, *folders])
-    for part in parts:
-        inner = unquote(part)
-        if depth and "://" in inner:
-            yield from _link_values(inner, depth - 1)
 
 
 def _mask_values(text: str, secrets: tuple[str, ...], most: int | None) -> str:
@@ -232,7 +196,7 @@ def _spellings(secret: str) -> set[str]:
         unquote(secret),
         unquote_plus(secret),
         # A short key without its prefix may be a word.
-        without_prefix if len(without_prefix) >= _SHORTEST_COMMON else secret,
+        without_prefix if len(without_prefix) >= SHORTEST_COMMON else secret,
         encoded,
         quote(encoded, safe=""),
         quote(secret, errors="replace"),

@@ -86,8 +86,10 @@ def scope_words(method: str, path: str) -> str:
 _ITEM = re.compile(r"/(?:agents?|agent_runs?|runs?|posts?|avatar-profiles)/[^/]+$")
 _QUERY = re.compile(r"[?#].*", re.DOTALL)
 _FIX_REQUEST = "Fix the request. Retrying it does not help."
-#: By status: the exception, what it means, what to do.
-_MEANINGS: Mapping[int, tuple[type[MosaicError], str, str]] = {
+#: The exception, what it means, what to do.
+_Meaning = tuple[type[MosaicError], str, str]
+#: By status; 500 stands for all 5xx.
+_MEANINGS: Mapping[int, _Meaning] = {
     400: (MosaicValidationError, "", _FIX_REQUEST),
     401: (MosaicAuthenticationError, "", "Set a valid API key as the password of the connection."),
     402: (MosaicNeedsCreditsError, "Nothing was started.", "Buy credits, then retry."),
@@ -103,8 +105,18 @@ _MEANINGS: Mapping[int, tuple[type[MosaicError], str, str]] = {
     422: (MosaicValidationError, "", _FIX_REQUEST),
     425: (MosaicServerError, "", ""),
     429: (MosaicRateLimitError, "Too many requests. Nothing was done.", ""),
+    500: (MosaicServerError, "The server failed. This may be temporary.", ""),
 }
-_SERVER_FAILED = (MosaicServerError, "The server failed. This may be temporary.", "")
+#: Statuses that the table does not have: a 4xx, and all others below 500.
+_OTHER_4XX: _Meaning = (MosaicValidationError, "The server refused the request.", "")
+_OTHER: _Meaning = (MosaicResponseError, "The API does not document this status.", "")
+#: Refusals without a code that the table has: of a read, and of all other requests.
+_READ_REFUSED: _Meaning = (MosaicResponseError, "Nothing was read.", "Check the id, the API key and the host.")
+_REFUSED: _Meaning = (
+    MosaicValidationError,
+    "Mosaic refused the request. Nothing was started, paid or published by it.",
+    "Fix the cause that Mosaic gives, then clear the task.",
+)
 
 
 def error_for(
@@ -135,11 +147,8 @@ def error_for(
             to_do = "It redirects without an address. Check the connection's host."
         facts["effect_unknown"] = facts["accepted"] = _leads_to_result(call, response)
         return call.error(MosaicResponseError, f"returned {status}{reason}.", to_do=why_not_followed or to_do, **facts)
-    kind, means, to_do = _meaning(call, _advised_status(response)) or (
-        (MosaicValidationError, "The server refused the request.", "")
-        if 400 <= status < 500
-        else (MosaicResponseError, "The API does not document this status.", "")
-    )
+    other = _OTHER_4XX if 400 <= status < 500 else _OTHER
+    kind, means, to_do = _meaning(call, _advised_status(response), other)
     if status == 425 or (status == 503 and facts["retry_after"] is not None):
         means = "Nothing was done."
         facts["effect_unknown"] = False
@@ -174,24 +183,14 @@ def refusal_error(call: Call[Any], refusal: Refusal, response: Response, secrets
             candidates=tuple(map(label, refusal.ids)),
             **facts,
         )
-    kind, means, to_do = _meaning(call, refusal.code or 0) or (
-        (MosaicResponseError, "Nothing was read.", "Check the id, the API key and the host.")
-        if call.method == "GET"
-        else (
-            MosaicValidationError,
-            "Mosaic refused the request. Nothing was started, paid or published by it.",
-            "Fix the cause that Mosaic gives, then clear the task.",
-        )
-    )
+    other = _READ_REFUSED if call.method == "GET" else _REFUSED
+    kind, means, to_do = _meaning(call, refusal.code or 0, other)
     return call.error(kind, problem, means=means, to_do=to_do, **facts)
 
 
-def _meaning(call: Call[Any], status: int) -> tuple[type[MosaicError], str, str] | None:
-    if status >= 500:
-        return _SERVER_FAILED
-    if status not in _MEANINGS:
-        return None
-    kind, means, to_do = _MEANINGS[status]
+def _meaning(call: Call[Any], status: int, other: _Meaning) -> _Meaning:
+    """Return the meaning of a status; ``other`` if the table does not have it."""
+    kind, means, to_do = _MEANINGS.get(min(status, 500), other)
     scopes = scope_words(call.method, call.path)
     return kind, means, to_do.replace("{needs}", f" ({scopes})" if scopes else "")
 
