@@ -26,7 +26,6 @@ from airflow_provider_mosaic.api.endpoints import (
     avatars,
     billing,
     engagement,
-    node_types,
     observability,
     runs,
     social,
@@ -114,8 +113,8 @@ class EndpointMethods(ApiClient):
     update_agent = endpoint(agents.update_agent)
     delete_agent = endpoint(agents.delete_agent)
     duplicate_agent = endpoint(agents.duplicate_agent)
-    list_node_types = endpoint(node_types.list_node_types)
-    get_node_type = endpoint(node_types.get_node_type)
+    list_node_types = endpoint(agents.list_node_types)
+    get_node_type = endpoint(agents.get_node_type)
 
     # Runs
     run_agent = endpoint(runs.start_run, name="run_agent", prepare=with_node_ids)

@@ -1,4 +1,7 @@
-"""Agents: templates of video edits, as graphs of nodes (https://docs.mosaic.so/api/agents/get-agent)."""
+"""
+Agents: templates of video edits, as graphs of nodes (https://docs.mosaic.so/api/agents/get-agent); and the catalog of
+their tiles, the node types (https://docs.mosaic.so/api/agent-nodes/get-agent-nodes).
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,7 @@ from airflow_provider_mosaic.api.models import (
     Words,
     id_in,
     object_in,
+    read_list,
     read_object,
 )
 from airflow_provider_mosaic.api.paging import Listing, paged, read_page
@@ -271,36 +275,30 @@ def duplicate_agent(
     )
 
 
-def _metadata(name: str | None, description: str | None, visibility: str | None) -> dict[str, Any]:
-    body: dict[str, Any] = {}
-    if name is not None:
-        if not 1 <= len(validate_text("name", name)) <= 120:
-            raise_invalid("name", name, "it must be text of 1 to 120 characters.")
-        body["name"] = name
-    if description is not None:
-        if len(validate_text("description", description)) > 5000:
-            raise_invalid("description", description, "it must be text of at most 5000 characters.")
-        body["description"] = description
-    if visibility is not None:
-        body["visibility"] = validate_choice("visibility", visibility, ("public", "private"))
-    return body
+def list_node_types() -> Call[tuple[NodeType, ...]]:
+    """
+    Return all node types that the organization may use, in one response.
+
+    API page: https://docs.mosaic.so/api/agent-nodes/get-agent-nodes
+    """
+    return Call(
+        description="list the node types",
+        method="GET",
+        path="/node_types",
+        read=read_list("node_types", NodeType),
+        max_bytes=MAX_BYTES_OF_MANY,
+    )
 
 
-def _validate_operation(name: str, step: Any) -> dict[str, Any]:
-    checked = validate_mapping(name, step)
-    needs = OPERATIONS[validate_choice(f"{name}.op", checked.get("op"), OPERATIONS)]
-    for either in needs:
-        if not any(checked.get(field) is not None for field in either):
-            raise_invalid(name, checked, f"{checked['op']} needs {' or '.join(either)}.")
-    return checked
-
-
-def _read_change(data: Any) -> AgentChange:
-    # Responses of March 2026 have the agent's metadata instead.
-    body = object_in(data)
-    agent = body.get("agent")
-    holder = agent if "agent_id" not in body and isinstance(agent, Mapping) else body
-    return AgentChange.model_validate({**body, "agent_id": id_in(holder, "agent_id", "id")})
+def get_node_type(node_type_id: str) -> Call[NodeType]:
+    """Return one node type. API page: https://docs.mosaic.so/api/node-types/get-node-type"""
+    return Call(
+        description=f"read node type {node_type_id!r}",
+        method="GET",
+        path="/node_type/{node_type_id}",
+        ids={"node_type_id": node_type_id},
+        read=read_object(NodeType, within="node_type"),
+    )
 
 
 def by_node_id(update_params: Mapping[str, Any], graph: AgentGraph) -> dict[str, Any]:
@@ -337,3 +335,35 @@ def _find_node(graph: AgentGraph, key: str, errors: ErrorCollector) -> str | Non
         known = filter(None, names.values())
         errors.add("update_params", key, f"{agent} has no tile of this name.", unknown=key, known=known)
     return None
+
+
+def _metadata(name: str | None, description: str | None, visibility: str | None) -> dict[str, Any]:
+    body: dict[str, Any] = {}
+    if name is not None:
+        if not 1 <= len(validate_text("name", name)) <= 120:
+            raise_invalid("name", name, "it must be text of 1 to 120 characters.")
+        body["name"] = name
+    if description is not None:
+        if len(validate_text("description", description)) > 5000:
+            raise_invalid("description", description, "it must be text of at most 5000 characters.")
+        body["description"] = description
+    if visibility is not None:
+        body["visibility"] = validate_choice("visibility", visibility, ("public", "private"))
+    return body
+
+
+def _validate_operation(name: str, step: Any) -> dict[str, Any]:
+    checked = validate_mapping(name, step)
+    needs = OPERATIONS[validate_choice(f"{name}.op", checked.get("op"), OPERATIONS)]
+    for either in needs:
+        if not any(checked.get(field) is not None for field in either):
+            raise_invalid(name, checked, f"{checked['op']} needs {' or '.join(either)}.")
+    return checked
+
+
+def _read_change(data: Any) -> AgentChange:
+    # Responses of March 2026 have the agent's metadata instead.
+    body = object_in(data)
+    agent = body.get("agent")
+    holder = agent if "agent_id" not in body and isinstance(agent, Mapping) else body
+    return AgentChange.model_validate({**body, "agent_id": id_in(holder, "agent_id", "id")})
