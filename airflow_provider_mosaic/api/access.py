@@ -167,6 +167,8 @@ def _with_scheme(text: str) -> str:
     return f"{'http' if is_loopback(host) else 'https'}://{authority}"
 
 
+# Redirects
+
 #: Requests of one call.
 MOST_REDIRECTS = 5
 _THAT_KEEP_THE_REQUEST = frozenset({307, 308})

@@ -19,8 +19,6 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from airflow_provider_mosaic.api.redaction import SHORTEST_COMMON, values
 
-#: Most values of one link that are masked.
-_MOST_VALUES = 500
 Address = IPv4Address | IPv6Address
 
 # An explicit list, because ``is_global`` and ``is_private`` differ between versions of Python
@@ -133,6 +131,8 @@ def _normalize(host: str) -> str:
         return name
 
 
+# Signatures
+
 _PREFIXES = ("x-goog-", "x-amz-")
 _NAMES = frozenset(
     {
@@ -210,6 +210,12 @@ def _unsigned(value: Any) -> Any:
         kept = [(name, item) for name, item in query if not is_signature(name)]
         return urlunsplit(parts._replace(query=urlencode(kept, errors="surrogatepass")))
     return value
+
+
+# Secrets
+
+#: Most values of one link that are masked.
+_MOST_VALUES = 500
 
 
 def link_secrets(*links: str, path: bool = True) -> tuple[str, ...]:

@@ -24,6 +24,8 @@ from airflow_provider_mosaic.api.redaction import one_line, redact
 from airflow_provider_mosaic.clients.progress import format_size
 from airflow_provider_mosaic.clients.storage_errors import is_transient
 
+log = logging.getLogger(__name__)
+
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -95,6 +97,8 @@ def destination_error(shown: str, error: Exception, *, started: bool = False) ->
         effect_unknown=False,
     )
 
+
+# A local disk
 
 #: Free space to leave on a disk by files of unknown length. On small disks, a twentieth of the disk.
 _RESERVED_SPACE = 1024**3
@@ -173,7 +177,7 @@ class _LocalFile(PartialFile):
             self._temporary.unlink(missing_ok=True)
 
 
-log = logging.getLogger(__name__)
+# Object storage
 
 _AZURE = frozenset({"abfs", "abfss", "az"})
 #: A rename in these would copy all bytes again, cost money, and leave a version in buckets that keep versions.

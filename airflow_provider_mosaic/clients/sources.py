@@ -199,6 +199,8 @@ def _read_error(shown: str, error: BaseException) -> MosaicTransportError:
     )
 
 
+# A URL
+
 #: Bytes of one read. requests copies each block, so smaller ones are faster here.
 _RESPONSE_BLOCK_SIZE = 256 * 1024
 #: The largest video that Mosaic documents (https://docs.mosaic.so/api/asset-management/upload-flow).

@@ -146,6 +146,8 @@ def problem_of_content(block: bytes) -> str:
     return ""
 
 
+# Errors: the XML of Google Cloud Storage and S3, reduced to code and message
+
 _MAX_BYTES = 64 * 1024
 _READ_TIME_LIMIT = 30.0
 _MAX_MESSAGE = 300

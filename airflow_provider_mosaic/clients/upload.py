@@ -123,6 +123,8 @@ def _can_be_viewed(client: SyncClient, kind: AssetType, asset_id: str) -> bool:
     return True
 
 
+# One transfer
+
 #: The form is invalid or expired. Another form can succeed.
 _FORM_REJECTED = frozenset({400, 401, 403, 404, 410, 412})
 
