@@ -79,10 +79,11 @@ class LinkPolicy:
         if self._is_written(host, secure=secure):
             return None
         real = _embedded_ipv4(ip_address(address.partition("%")[0])) if address else None
-        public = _is_public(real) if real else not _is_local_name(host)
-        if not public and not (self.private or (self.loopback and (real.is_loopback if real else _is_localhost(host)))):
+        is_public = _is_public(real) if real else not _is_local_name(host)
+        is_this_machine = real.is_loopback if real else _is_localhost(host)
+        if not (is_public or self.private or (self.loopback and is_this_machine)):
             return f"{host} is not a public address" + (f" ({address})" if address and address != host else "")
-        if not secure and not self.loopback and (public or not self.private):
+        if not (secure or self.loopback or (self.private and not is_public)):
             return f"http://{host} is not https"
         return None
 
