@@ -21,7 +21,6 @@ from typing import Any
 import msgspec
 
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call
-from airflow_provider_mosaic.api.decoding import decode_json
 from airflow_provider_mosaic.api.endpoints.runs import NodeCounts, Run, RunStatus
 from airflow_provider_mosaic.api.errors import (
     MosaicConflictError,
@@ -32,6 +31,7 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.models import list_in, object_in, status_key
 from airflow_provider_mosaic.api.paging import PAGE_LIMIT, Page, read_page
+from airflow_provider_mosaic.api.responses import decode_json
 
 #: How many nodes are completed, in progress, and failed.
 Counts = tuple[int, int, int]
