@@ -133,7 +133,7 @@ class TaskState:
             clear_number=None if self._store is None else clears,
         )
         # What an earlier attempt may have started, if its record can't be read; None if it started nothing.
-        self._possible = (
+        self._possible_start = (
             StartRecord(started_at=_dag_run_start(context), is_saved=False)
             if durable and self._counters.may_be_retry
             else None
@@ -148,11 +148,11 @@ class TaskState:
         :raises MosaicTransportError: The store could not be read, and an earlier attempt may have started something.
         """
         if self._store is None:
-            return self._possible
+            return self._possible_start
         stored = self._stored
         if stored is None:
             was_never_written = self._entry is _ABSENT and not entries_can_vanish()
-            if self._possible is None or was_never_written:
+            if self._possible_start is None or was_never_written:
                 return None
             log.warning(
                 "Task %r: what an earlier attempt saved of its %s is lost or can't be read. The task searches before "
@@ -160,7 +160,7 @@ class TaskState:
                 self._ti.task_id,
                 self._noun,
             )
-            return self._possible
+            return self._possible_start
         if "not_started_until_try" in stored:
             return None
         saved = f"saved {self._noun} {stored['id']!r}" if stored.get("id") else f"saved the start of its {self._noun}"
@@ -184,6 +184,22 @@ class TaskState:
             saved,
         )
         return replace(record, is_saved=False, id=None, facts={})
+
+    def save(self, record: StartRecord) -> None:
+        """
+        Save a record. It must contain no secret: users who see the task see it.
+
+        :raises Exception: It could not be saved.
+        """
+        if self._store is not None:
+            own = {
+                "version": _VERSION,
+                "fingerprint": self._fingerprint,
+                "max_tries": self._counters.max_tries,
+                "retries": self._counters.retries,
+                "clear_number": self._counters.clear_number,
+            }
+            self._store.set(self._key, {**record.as_entry(), **own})
 
     def save_intent(self, record: StartRecord) -> None:
         """
@@ -250,22 +266,6 @@ class TaskState:
         # An unknown attempt in between may have started something.
         return bool(stored.get("not_started_until_try") == self._counters.try_number - 1)
 
-    def save(self, record: StartRecord) -> None:
-        """
-        Save a record. It must contain no secret: users who see the task see it.
-
-        :raises Exception: It could not be saved.
-        """
-        if self._store is not None:
-            own = {
-                "version": _VERSION,
-                "fingerprint": self._fingerprint,
-                "max_tries": self._counters.max_tries,
-                "retries": self._counters.retries,
-                "clear_number": self._counters.clear_number,
-            }
-            self._store.set(self._key, {**record.as_entry(), **own})
-
     @cached_property
     def _entry(self) -> Any:
         """The entry as earlier attempts left it: None if its value is lost, ``_ABSENT`` if it was never written."""
@@ -277,7 +277,7 @@ class TaskState:
             # A state backend that keeps values elsewhere lost this one.
             return None
         except Exception as error:
-            if self._possible is None:
+            if self._possible_start is None:
                 # The first attempt, also after a clear, continues nothing.
                 log.warning("Airflow's task state store could not be read: %s", one_line(str(error)))
                 return _ABSENT
