@@ -15,7 +15,7 @@ from airflow_provider_mosaic.api.file_links import expiry_of
 from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
 from airflow_provider_mosaic.api.reports import still_running_error
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.tasks.outputs import with_outputs
+from airflow_provider_mosaic.tasks.run_ends import with_outputs
 
 if TYPE_CHECKING:
     from airflow_provider_mosaic.tasks.posts import PostOptions
