@@ -1,19 +1,47 @@
-"""The base class of operators and sensors: validation while the DAG file is parsed, and labels of mapped rows."""
+"""
+The base class of operators and sensors: validation while the DAG file is parsed, and labels of mapped rows.
+
+Templates, references to other tasks and the values of mapped tasks are known only when the task runs. They are
+validated then, by the same validators of :mod:`airflow_provider_mosaic.api.options`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+import ast
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_mosaic.row_labels import default_template, row_label
-from airflow_provider_mosaic.validation import is_mapped_item, validate_constants
+from airflow_provider_mosaic.api.arguments import ListOf, Validator, raise_invalid
 
 if TYPE_CHECKING:
+    from airflow.sdk import DAG, ObjectStoragePath, XComArg
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
+    from airflow.sdk.definitions.param import DagParam
 
-    from airflow_provider_mosaic.api.arguments import Validator
+    # Types of arguments that Airflow renders before a task runs. Only type checkers import them.
+
+    #: A value that is known when the task runs: the output of another task, or a parameter of the DAG. Airflow also
+    #: calls functions in template fields; accepting them would hide forgotten parentheses.
+    Reference: TypeAlias = XComArg | DagParam
+    #: A text, a Jinja template, or a reference.
+    Text: TypeAlias = str | Reference
+    #: Several texts, or one: a template that renders to a list, or a single value.
+    Texts: TypeAlias = Iterable[Text] | Text
+    #: The location of a file: text, or a path object.
+    Location: TypeAlias = Text | os.PathLike[str] | ObjectStoragePath
+
+#: The start of text that Jinja replaces or removes.
+_JINJA = frozenset({"{{", "{%", "{#"})
+#: The template only calls a method that does not raise: an error in it would fail a task that has succeeded.
+TEMPLATE = "{{ task.row_label(ti) }}"
+
+#: Airflow's database takes 250 characters.
+_MAX_LENGTH = 100
+#: Arguments that are labelled by the last part of a path.
+_PATHS = frozenset({"source", "destination", "definition", "video_urls", "media_urls"})
 
 
 class MosaicBaseOperator(BaseOperator):
@@ -79,3 +107,146 @@ def is_trigger_timeout(next_method: str, next_kwargs: Mapping[str, Any] | None) 
     """Return whether Airflow resumes a deferred task because its trigger's timeout is over."""
     # TriggerFailureReason.TRIGGER_TIMEOUT
     return next_method == "__fail__" and (next_kwargs or {}).get("error") == "Trigger timeout"
+
+
+# Constants and templates
+
+
+def is_mapped_item(task: BaseOperator) -> bool:
+    """
+    Return whether an operator is created on a worker, for an item of a mapped task.
+
+    Airflow would retry an error of its constructor. When the task runs, an invalid argument fails it without retries.
+    """
+    return bool(getattr(task, "_BaseOperator__from_mapped", False))
+
+
+def validate_constants(
+    validators: Mapping[str, Validator],
+    arguments: Mapping[str, Any],
+    *,
+    template_fields: Collection[str],
+    dag: DAG | None,
+) -> None:
+    """
+    Raise if a constant argument is wrong.
+
+    :param arguments: The arguments of the DAG file. Missing arguments are not validated.
+    :param template_fields: The arguments that Airflow renders.
+    :param dag: The DAG, which may define its own markers of templates.
+    :raises MosaicValidationError: A constant is wrong, or an argument that Airflow does not render has a template.
+    """
+    markers = template_markers(dag)
+    for name, validator in validators.items():
+        if name not in arguments:
+            continue
+        value = arguments[name]
+        if is_constant(value, markers):
+            validator(name, value)
+        elif name not in template_fields:
+            raise_invalid(
+                name, value, "Airflow renders no templates here and resolves no outputs of tasks: set a constant."
+            )
+        elif isinstance(validator, ListOf) and isinstance(value, (list, tuple)):
+            for i, item in enumerate(value):
+                if is_constant(item, markers):
+                    validator.item(f"{name}[{i}]", item)
+
+
+def is_constant(value: Any, markers: Collection[str]) -> bool:
+    """
+    Return whether the value of a template field is the same after Airflow has rendered it.
+
+    :param markers: See :func:`template_markers`.
+    """
+    if isinstance(value, str):
+        # Jinja removes a final line feed.
+        return not (value.endswith("\n") or any(marker in value for marker in markers))
+    # Airflow renders the items of these collections only.
+    if isinstance(value, dict):
+        return all(is_constant(item, markers) for item in value.values())
+    if isinstance(value, (list, tuple, set)):
+        return all(is_constant(item, markers) for item in value)
+    # Airflow resolves references and calls functions. An iterator can be read only once.
+    is_dynamic = hasattr(value, "resolve") or hasattr(value, "template_fields") or callable(value)
+    return isinstance(value, os.PathLike) or not (is_dynamic or isinstance(value, Iterator))
+
+
+def template_markers(dag: DAG | None) -> frozenset[str]:
+    """Return the starts of templates: Jinja's, and those that a DAG defines."""
+    settings: Mapping[str, Any] = getattr(dag, "jinja_environment_kwargs", None) or {}
+    return _JINJA | {
+        marker
+        for name, marker in settings.items()
+        if name.endswith(("_start_string", "_prefix")) and isinstance(marker, str) and marker
+    }
+
+
+# Labels of the rows of mapped tasks. Airflow's grid shows numbers otherwise.
+
+
+def default_template(dag: DAG | None) -> str | None:
+    """Return the default ``map_index_template``; None for a DAG that may define its own markers of templates."""
+    return None if getattr(dag, "jinja_environment_kwargs", None) else TEMPLATE
+
+
+def row_label(task: BaseOperator, arguments: Sequence[str], map_index: int) -> str:
+    """
+    Return the label of a row of a mapped task or group: the first argument that differs by row, or the row's number.
+
+    :param task: The rendered operator of the row.
+    :param arguments: The arguments that can be a label, the most specific one first.
+    """
+    label = str(map_index)
+    try:
+        differing = set(_differing(task, arguments))
+        labels = (_label(name, getattr(task, name)) for name in arguments if name in differing)
+        label = next(filter(None, labels), label)
+        if task.dag.render_template_as_native_obj and _is_literal(label):
+            # Airflow would render the label to a number, and fail the finished task.
+            return f"#{label}"
+    except Exception as error:
+        # A missing label must not fail the task.
+        task.log.debug("Row %s has no label: %s", map_index, type(error).__name__)
+    return label
+
+
+def _is_literal(text: str) -> bool:
+    """Return whether Airflow would render a text to a Python value that is not text."""
+    try:
+        ast.literal_eval(text)
+    except Exception:
+        return False
+    return True
+
+
+def _differing(task: BaseOperator, arguments: Sequence[str]) -> Iterator[str]:
+    """Yield the arguments that are mapped or have a template. The others are the same in each row."""
+    from airflow.sdk.definitions.mappedoperator import MappedOperator
+
+    written = task.dag.task_dict.get(task.task_id)
+    for name in arguments:
+        if isinstance(written, MappedOperator):
+            if name not in written.partial_kwargs:
+                yield name
+        elif not is_constant(getattr(written, name, None), template_markers(task.dag)):
+            yield name
+
+
+def _label(name: str, value: Any) -> str:
+    if isinstance(value, Mapping):
+        value = value.get("name")
+    if value is None:
+        return ""
+    if isinstance(value, (str, int, float)) or not isinstance(value, Sequence):
+        return _short(name, str(value))
+    more = f" +{len(value) - 1}" if len(value) > 1 else ""
+    return f"{_short(name, str(value[0]))}{more}" if value else ""
+
+
+def _short(name: str, text: str) -> str:
+    if name in _PATHS:
+        # The query of a signed URL is a secret.
+        text = text.partition("?")[0].partition("#")[0].rstrip("/").rpartition("/")[2]
+    text = " ".join(text.split())
+    return text if len(text) <= _MAX_LENGTH else f"{text[: _MAX_LENGTH - 1]}…"

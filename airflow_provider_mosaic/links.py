@@ -3,31 +3,12 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlsplit
 
 from airflow.sdk import BaseOperatorLink
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.types import TaskInstanceKey
-
-# https://docs.mosaic.so/api/agents/creating-agents names this host; a newer note of Mosaic names another one. The path
-# is an assumption. No URL of a run, an asset or a post is documented.
-_EDITOR = "https://edit.mosaic.so/agents/"
-#: The only API whose agents the editor shows.
-_API_HOST = "api.mosaic.so"
-
-
-def agent_url(agent_id: str | None, base_url: str) -> str | None:
-    """
-    Return the URL of an agent's page in the editor, which shows its runs.
-
-    :param base_url: The URL of the API.
-    :returns: None if the agent is unknown, and for any other API: the editor does not show its agents.
-    """
-    if not agent_id or urlsplit(base_url).hostname != _API_HOST:
-        return None
-    return _EDITOR + quote(agent_id, safe="", errors="replace")
 
 
 class MosaicPageLink(BaseOperatorLink):
@@ -44,7 +25,7 @@ class MosaicPageLink(BaseOperatorLink):
         """Return the URL. If the task has nothing in Mosaic, it is empty, and Airflow shows no button."""
         from airflow_provider_mosaic.airflow_compat import read_link_xcom
         from airflow_provider_mosaic.page_address import pages_path, task_path
-        from airflow_provider_mosaic.tasks.items import ITEM_KEY
+        from airflow_provider_mosaic.tasks.reporting import ITEM_KEY
 
         pushed = read_link_xcom(ti_key, self.xcom_key)
         if isinstance(pushed, str) and pushed:

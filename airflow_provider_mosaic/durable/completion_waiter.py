@@ -21,7 +21,7 @@ from airflow_provider_mosaic.api.options import RESUME_RUN
 from airflow_provider_mosaic.api.poll_state import PollState, is_refusal
 from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.api.retries import ONCE
-from airflow_provider_mosaic.durable.failures import fail_exception
+from airflow_provider_mosaic.durable.failures import fail_exception, log_lines
 from airflow_provider_mosaic.durable.reads import read_known
 from airflow_provider_mosaic.durable.task_state import recorded_id
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -185,37 +185,23 @@ class CompletionWaiter(ABC, Generic[S]):
         if item_id is None:
             return None
         self._follow(item_id)
-        state = self._poll_state(
-            item_id, log=log.info, poll_interval=self._options.poll_interval, deadline=None, started_at=None
-        )
-        try:
-            item = self._poll(self._read(item_id), item_id, is_last=True)
-        except MosaicError as error:
-            if is_refusal(error):
-                raise
-            log.warning("%s %r could not be read. %s", self.noun, item_id, error)
-        else:
-            if state.record_success(item).ended:
-                self._count_end(item)
-                return self.finish(item)
-        log.warning("%s", self._give_up(item_id))
+        item = self._poll(item_id, self._new_state(item_id), is_last=True)
+        if item is not None:
+            self._count_end(item)
+            return self.finish(item)
+        log_lines((*self._last_poll, self._give_up(item_id)), level=logging.WARNING)
         return None
 
     def _saved_id(self) -> str | None:
-        """Return the id from XCom or the task state store: Airflow does not pass it on after a timeout."""
+        """Return the id from XCom, or else from the task state store: Airflow does not pass it on after a timeout."""
         ti = self._context["ti"]
         failure: Exception | None = None
-        for read in (
-            lambda: ti.xcom_pull(task_ids=ti.task_id, key=self.id_key, map_indexes=ti.map_index),
-            lambda: recorded_id(self._context, self.kinds),
-        ):
+        for read in (self._read_pushed_id, lambda: recorded_id(self._context, self.kinds)):
             try:
-                id = read()
+                if id := read():
+                    return id
             except Exception as error:
                 failure = error
-            else:
-                if id:
-                    return str(id)
         if failure is None:
             return None
         raise MosaicTransportError(
@@ -226,12 +212,22 @@ class CompletionWaiter(ABC, Generic[S]):
             effect_unknown=False,
         ) from failure
 
-    def _poll(self, call: Call[S], item_id: str, *, is_last: bool) -> S:
-        """Read the item: once if another poll follows, with all retries if this poll decides."""
-        count(POLLS, "single")
-        if not is_last:
-            return self.hook.send(call, retries=ONCE)
-        return read_known(self.hook, lambda: self.hook.send(call), name=f"{self.noun} {item_id!r}")
+    def _read_pushed_id(self) -> str | None:
+        ti = self._context["ti"]
+        id: str | None = ti.xcom_pull(task_ids=ti.task_id, key=self.id_key, map_indexes=ti.map_index)
+        return id
+
+    def _new_state(
+        self, item_id: str, *, deadline: float | None = None, started_at: float | None = None
+    ) -> PollState[S]:
+        return self._poll_state(
+            item_id,
+            poll_interval=self._options.poll_interval,
+            deadline=deadline,
+            started_at=started_at,
+            # A trigger logs its own progress.
+            log=log.debug if self._options.deferrable else log.info,
+        )
 
     def _wait(
         self,
@@ -251,13 +247,10 @@ class CompletionWaiter(ABC, Generic[S]):
             return item_id
         try_started_at = start_of_try(self._context, try_started_at)
         earliest = earliest_deadline(self._context, try_started_at, deadline)
-        options = {"poll_interval": self._options.poll_interval, "deadline": earliest, "started_at": started_at}
-        # A trigger logs its own progress.
-        state = self._poll_state(item_id, log=log.debug if self._options.deferrable else log.info, **options)
-        call = self._read(item_id)
+        state = self._new_state(item_id, deadline=earliest, started_at=started_at)
         is_over = is_over or state.expired
         while not self._stopped():
-            item = self._poll_if_ended(call, item_id, state, is_last=is_over)
+            item = self._poll(item_id, state, is_last=is_over)
             if item is not None:
                 self._count_end(item)
                 return self.finish(item)
@@ -265,7 +258,13 @@ class CompletionWaiter(ABC, Generic[S]):
                 break
             if self._options.deferrable:
                 raise TaskDeferred(
-                    trigger=self._trigger(item_id, mosaic_conn_id=self.hook.mosaic_conn_id, **options),
+                    trigger=self._trigger(
+                        item_id,
+                        mosaic_conn_id=self.hook.mosaic_conn_id,
+                        poll_interval=self._options.poll_interval,
+                        deadline=earliest,
+                        started_at=started_at,
+                    ),
                     method_name="execute_complete",
                     kwargs={self.key: item_id, "deadline": deadline, "try_started_at": try_started_at},
                     timeout=backstop(earliest, self._options.poll_interval),
@@ -274,16 +273,22 @@ class CompletionWaiter(ABC, Generic[S]):
         # Under dag.test(), which drops the deadline, both are None: the timeout is final too.
         raise self._timeout_error(item_id, is_final=deadline == earliest)
 
-    def _poll_if_ended(self, call: Call[S], item_id: str, state: PollState[S], *, is_last: bool) -> S | None:
-        """Poll once. Return the item if it has ended."""
+    def _poll(self, item_id: str, state: PollState[S], *, is_last: bool) -> S | None:
+        """Poll with one request, or with all retries if this poll is the last one. Return the item if it has ended."""
+        count(POLLS, "single")
+        call = self._read(item_id)
         try:
-            item = self._poll(call, item_id, is_last=is_last)
+            if is_last:
+                item = read_known(self.hook, lambda: self.hook.send(call), name=f"{self.noun} {item_id!r}")
+            else:
+                item = self.hook.send(call, retries=ONCE)
         except MosaicError as error:
             self._last_poll = (f"The last poll failed: {error.what}",)
             if is_last and is_refusal(error):
                 # The refusal lasted minutes: see read_known. A retry continues the wait.
                 raise
-            state.record_error(error)
+            if not is_last:
+                state.record_error(error)
             if is_refusal(error):
                 # The API key may have been replaced since.
                 self.hook.renew()

@@ -13,9 +13,12 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import ClassVar
+from functools import cached_property
+from typing import Any, ClassVar
+
+from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
@@ -35,9 +38,10 @@ from airflow_provider_mosaic.api.search import (
     SearchResult,
     Siblings,
 )
-from airflow_provider_mosaic.durable.failures import fail_exception, log_lines
+from airflow_provider_mosaic.durable.failures import fail_exception, log_lines, nothing_sent_error
+from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
 from airflow_provider_mosaic.durable.siblings import SiblingTasks
-from airflow_provider_mosaic.durable.task_state import ExistingItems, StartRecord, TaskState
+from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +60,9 @@ class CreateOnce(ABC):
     - An intent without an id: search for the item, and create it if it does not exist.
     - Nothing: save the intent and create the item. If the response is lost, search, and send the request once more.
 
-    :param state: The saved state of the task.
+    :param kind: The kind of item: see :class:`TaskState`.
+    :param request: What the task requests: see :class:`TaskState`.
+    :param durable: Whether to save anything for the next attempt.
     :param description: The item in log lines, for example ``a run of agent 'x'``.
     :param timeout: Seconds from the first intent until the wait for the item stops.
     :param adopt: Whether a search adopts the only candidate that is left. Otherwise that needs manual review.
@@ -71,30 +77,37 @@ class CreateOnce(ABC):
 
     def __init__(
         self,
+        context: Mapping[str, Any],
         *,
-        state: TaskState,
+        kind: str,
+        request: Any,
+        durable: bool = True,
         description: str,
         timeout: float | None = None,
         adopt: bool = True,
     ) -> None:
-        self.state = state
+        self.state = TaskState(context, kind=kind, request=request, durable=durable)
+        self._context = context
+        self._kind = kind
+        self._durable = durable
         self._description = description
         self._timeout = timeout
         self._adopt = adopt
         # Whether the request was sent twice, because the first response was lost and the lists did not show the item.
         self._was_resent = False
+        # Whether this attempt may have created or adopted the item.
+        self._may_have_started = False
 
     @abstractmethod
     def send(self) -> str:
         """Send the request that creates the item, and return the item's id."""
 
     @abstractmethod
-    def snapshot_existing(self, now: float) -> ExistingItems | None:
+    def snapshot_existing(self, record: StartRecord) -> StartRecord:
         """
-        Return the items that exist before the request, so that a search does not take them for its effect.
+        Add the items that exist before the request, so that a search does not take them for its effect.
 
-        :param now: The time of the intent, in seconds since the epoch.
-        :returns: None if there are too many. A search adopts nothing then.
+        :returns: The same record if there are too many. A search adopts nothing then.
         :raises MosaicError: They could not be read. A search adopts nothing then.
         """
 
@@ -130,25 +143,36 @@ class CreateOnce(ABC):
         :raises MosaicAmbiguousOutcomeError: It is unknown whether the item was created.
         :raises MosaicError: The item was not created.
         """
-        with self.state.publishing_not_started():
-            record = self.load()
-            cleared_id = self.state.cleared_id
-            if cleared_id is not None and (record is None or record.id != cleared_id):
-                self.on_cleared(cleared_id)
-            if record is None:
-                return self._create()
-            if record.id is None:
-                return self.resume_search(record)
-            # Airflow deletes the XComs of the earlier attempt.
-            self.on_started(record.id)
-            if self.can_continue(record):
-                return record
-            return self._create(None if self.restart_deadline else record.deadline)
+        try:
+            return self._ensure()
+        except AirflowSkipException:
+            # A skipped task cannot own an item.
+            raise
+        except Exception:
+            if not self._may_have_started:
+                self.state.publish_not_started()
+            raise
+
+    def _ensure(self) -> StartRecord:
+        record = self.load()
+        cleared_id = self.state.cleared_id
+        if cleared_id is not None and (record is None or record.id != cleared_id):
+            self.on_cleared(cleared_id)
+        if record is None:
+            return self._create()
+        if record.id is None:
+            return self.resume_search(record)
+        # Airflow deletes the XComs of the earlier attempt.
+        self.on_started(record.id)
+        if self.can_continue(record):
+            return record
+        return self._create(None if self.restart_deadline else record.deadline)
 
     def load(self) -> StartRecord | None:
         """Return the record of an earlier attempt. If it has no id, adopt the item that a user named."""
         record = self.state.load()
-        if record is not None and record.id is not None:
+        is_first = self._context["ti"].try_number <= 1
+        if is_first or (record is not None and record.id is not None):
             return record
         return self._adopt_named(record) or record
 
@@ -162,12 +186,17 @@ class CreateOnce(ABC):
         log.info("The earlier attempt did not create %s. Creating it now.", self._description)
         return self._create(record.deadline if record.is_saved else None)
 
+    @cached_property
+    def adoption(self) -> ManualAdoption:
+        """The Variable in which a user may name the item."""
+        return ManualAdoption(self._context, kind=self._kind, durable=self._durable)
+
     def _adopt_named(self, record: StartRecord | None) -> StartRecord | None:
         """Adopt the item that a user named in the Airflow Variable, if there is one."""
-        id = self.state.adopted_id()
+        adoption = self.adoption
+        id = adoption.read()
         if id is None:
             return None
-        adoption = self.state.adoption
         try:
             self.validate_adopted(id)
         except MosaicConnectionError:
@@ -182,7 +211,13 @@ class CreateOnce(ABC):
             "Airflow Variable %r names %r as %s. The task continues with it.", adoption.variable, id, self._description
         )
         record = replace(record, id=id)
-        self.state.save_adopted(record)
+        try:
+            self.state.save(record)
+            self._may_have_started = True
+            adoption.save_used(id)
+        except Exception as error:
+            event = f"Airflow's task state store could not save that {self._kind} {id!r} is this task's"
+            raise nothing_sent_error(event, error) from error
         return record
 
     def _deadline(self, now: float) -> float | None:
@@ -206,33 +241,29 @@ class CreateOnce(ABC):
                 )
             )
         self.check_before_start()
+        record = StartRecord(started_at=now, deadline=deadline)
         try:
-            existing = self.snapshot_existing(now)
+            record = self.snapshot_existing(record)
         except MosaicError as error:
-            existing = None
             log.info(
                 "The existing items could not be listed before creating %s. If the response is lost, the search adopts "
                 "nothing. %s",
                 self._description,
                 error,
             )
-        record = StartRecord(
-            started_at=now,
-            deadline=deadline,
-            existing_ids=None if existing is None else existing.ids,
-            existing_until=None if existing is None else existing.until,
-        )
         self.state.save_intent(record)
         return self._send(record)
 
     def _send(self, record: StartRecord) -> StartRecord:
+        self._may_have_started = True
         try:
             id = self.send()
         except MosaicAmbiguousOutcomeError as lost:
             return self._find_or_resend(record, lost)
         except MosaicError:
-            # Any other error means that the request had no effect.
-            self.state.clear(certain=not self._was_resent)
+            # Any other error means that the request had no effect. An earlier one, whose response was lost, may have.
+            self._may_have_started = self._was_resent
+            self.state.clear()
             raise
         except BaseException:
             # For example Airflow's end of an attempt whose execution_timeout has passed.
@@ -345,7 +376,7 @@ class CreateOnce(ABC):
         return MosaicAmbiguousOutcomeError(
             f"It is unknown whether this was created: {self._description}. {cause}{f' {why}' if why else ''}",
             means=means,
-            to_do=(self.advice, *self.state.adoption.adopt_hint(ids)),
+            to_do=(self.advice, *self.adoption.adopt_hint(ids)),
             items=["Candidates:", *(f"  {candidate}" for candidate in candidates[:10])] if candidates else [],
             candidates=ids,
         )

@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from airflow_provider_mosaic.api.search import Siblings
+from airflow_provider_mosaic.base import is_constant, template_markers
 from airflow_provider_mosaic.durable.task_state import NOT_STARTED_KEY
-from airflow_provider_mosaic.validation import is_constant, template_markers
 
 log = logging.getLogger(__name__)
 
@@ -77,33 +77,29 @@ class _SiblingTask:
         self._ti = ti
         self._task_id = task_id
         self._key = key
-        # Ids by map index, for the instances that were read one by one.
-        self._ids: dict[int, str] = {}
-        # Instances that had no id: their state at that read, and the value of _new_ids.
-        self._without_id: dict[int, tuple[str, int]] = {}
-        # All ids at the last read, and how many ids have appeared over all reads.
+        # All ids at the last read.
         self._pushed: Counter[str] = Counter()
-        self._new_ids = 0
+        # What single reads found: the ids of instances, and the states of those that had none.
+        self._ids: dict[int, str] = {}
+        self._without_id: dict[int, str] = {}
 
     def read(self, include_waiting: bool) -> Siblings:
         """Read the instances: see :meth:`SiblingTasks.read`."""
         # States first: an instance that has started by then has pushed its id when the ids are read.
         states = self._read_states()
         pushed = Counter(self._read_all(self._key))
-        self._new_ids += sum((pushed - self._pushed).values())
-        self._pushed = pushed
-        self._drop_deleted_ids()
-        unassigned = pushed - Counter(self._ids.values())
+        self._drop_outdated(pushed)
+        unassigned = pushed.total() - len(self._ids)
         for index, state in states.items():
             if index in self._ids or state not in (_CAN_START | _WAITING if include_waiting else _CAN_START):
                 continue
-            id = self._read_one(index) if unassigned and not self._is_without_id(index, state) else None
-            if id is None:
-                self._without_id[index] = (state, self._new_ids)
-            else:
-                self._ids[index] = id
-                self._without_id.pop(index, None)
-                unassigned -= Counter([id])
+            if unassigned > 0 and self._without_id.get(index) != state:
+                id = self._read_one(index)
+                if id is None:
+                    self._without_id[index] = state
+                else:
+                    self._ids[index] = id
+                    unassigned -= 1
         without_id = {index: state for index, state in states.items() if index not in self._ids}
         possible_owners = {index for index, state in without_id.items() if state in _CAN_START}
         waiting = {index for index, state in without_id.items() if state in _WAITING}
@@ -117,6 +113,17 @@ class _SiblingTask:
             possible_owners=self._names(possible_owners),
             waiting=self._names(waiting),
         )
+
+    def _drop_outdated(self, pushed: Counter[str]) -> None:
+        """Drop what single reads found and what the ids of all instances have made doubtful since."""
+        if self._pushed - pushed:
+            # The next attempt of an instance deleted its id. It may create another item.
+            self._ids.clear()
+        if pushed - self._pushed:
+            # An instance without an id may have pushed one. A waiting one pushes nothing, and thousands may wait: one
+            # that ran between two reads counts as a possible owner for longer than necessary.
+            self._without_id = {index: state for index, state in self._without_id.items() if state in _WAITING}
+        self._pushed = pushed
 
     def _read_states(self) -> dict[int, str]:
         """Return the state of each other instance, by its map index."""
@@ -136,18 +143,6 @@ class _SiblingTask:
     def _read_one(self, index: int) -> str | None:
         id: str | None = self._ti.xcom_pull(task_ids=self._task_id, key=self._key, map_indexes=index)
         return id
-
-    def _is_without_id(self, index: int, state: str) -> bool:
-        """Return whether a read of one instance would find no id, by the reads so far."""
-        last_state, last_new_ids = self._without_id.get(index, ("", 0))
-        # Thousands may wait, and a waiting instance pushes nothing. If one ran between two reads, it counts as a
-        # possible owner for longer than necessary.
-        return last_state == state and (last_new_ids == self._new_ids or state in _WAITING)
-
-    def _drop_deleted_ids(self) -> None:
-        """Drop ids that the next attempt of their instance deleted. It may create another item."""
-        counts = Counter(self._ids.values())
-        self._ids = {index: id for index, id in self._ids.items() if counts[id] <= self._pushed[id]}
 
     def _names(self, indexes: set[int]) -> frozenset[str]:
         return frozenset(f"{self._task_id}[{index}]" for index in indexes)

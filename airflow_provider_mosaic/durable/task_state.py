@@ -8,24 +8,17 @@ only that an earlier attempt may have started something since the start of the D
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
-
-from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_mosaic.airflow_compat import entries_can_vanish, task_state_store
+from airflow_provider_mosaic.api.file_links import fingerprint
 from airflow_provider_mosaic.api.redaction import one_line
-from airflow_provider_mosaic.api.signed_links import is_signature
 from airflow_provider_mosaic.durable.failures import nothing_sent_error, save_best_effort
-from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
 
 log = logging.getLogger(__name__)
 
@@ -41,20 +34,6 @@ _LONGEST_DAG_RUN = 24 * 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExistingItems:
-    """
-    The items that exist before a request.
-
-    :param ids: The ids that the lists show.
-    :param until: Items that are not in ``ids`` exist too if they were started until then, in seconds since the epoch by
-        Mosaic's clock. None if ``ids`` are all.
-    """
-
-    ids: tuple[str, ...]
-    until: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class StartRecord:
     """
     What one attempt intends to start or has started.
@@ -63,8 +42,9 @@ class StartRecord:
     :param is_saved: Whether the intent was saved. Otherwise an earlier attempt may or may not have started something.
     :param id: The item, once it is known.
     :param deadline: When to stop waiting, in seconds since the epoch. All attempts share it.
-    :param existing_ids: See :class:`ExistingItems`; None if unknown.
-    :param existing_until: See :class:`ExistingItems`.
+    :param existing_ids: Ids of the items that existed before; None if they are unknown.
+    :param existing_until: Items that are not in ``existing_ids`` existed too if they were started until then, in
+        seconds since the epoch by Mosaic's clock. None if ``existing_ids`` are all.
     :param facts: Other values of the kind of task.
     """
 
@@ -144,7 +124,6 @@ class TaskState:
         self._key = f"mosaic_{kind}"
         self._noun = kind.replace("_", " ")
         self._fingerprint = fingerprint(request)
-        self._adoption = partial(ManualAdoption, context, kind=kind, durable=durable)
         ti = self._ti = context["ti"]
         clears = int(getattr(context.get("dag_run"), "clear_number", 0) or 0)
         self._counters = _Counters(
@@ -154,13 +133,11 @@ class TaskState:
             clear_number=None if self._store is None else clears,
         )
         # What an earlier attempt may have started, if its record can't be read; None if it started nothing.
-        self._possible = (
+        self._possible_start = (
             StartRecord(started_at=_dag_run_start(context), is_saved=False)
             if durable and self._counters.may_be_retry
             else None
         )
-        # Whether a request of this attempt may have had an effect.
-        self._may_have_started = False
         #: The item from before the last clear, once :meth:`load` found one.
         self.cleared_id: str | None = None
 
@@ -171,11 +148,11 @@ class TaskState:
         :raises MosaicTransportError: The store could not be read, and an earlier attempt may have started something.
         """
         if self._store is None:
-            return self._possible
+            return self._possible_start
         stored = self._stored
         if stored is None:
             was_never_written = self._entry is _ABSENT and not entries_can_vanish()
-            if self._possible is None or was_never_written:
+            if self._possible_start is None or was_never_written:
                 return None
             log.warning(
                 "Task %r: what an earlier attempt saved of its %s is lost or can't be read. The task searches before "
@@ -183,7 +160,7 @@ class TaskState:
                 self._ti.task_id,
                 self._noun,
             )
-            return self._possible
+            return self._possible_start
         if "not_started_until_try" in stored:
             return None
         saved = f"saved {self._noun} {stored['id']!r}" if stored.get("id") else f"saved the start of its {self._noun}"
@@ -208,14 +185,30 @@ class TaskState:
         )
         return replace(record, is_saved=False, id=None, facts={})
 
+    def save(self, record: StartRecord) -> None:
+        """
+        Save a record. It must contain no secret: users who see the task see it.
+
+        :raises Exception: It could not be saved.
+        """
+        if self._store is not None:
+            own = {
+                "version": _VERSION,
+                "fingerprint": self._fingerprint,
+                "max_tries": self._counters.max_tries,
+                "retries": self._counters.retries,
+                "clear_number": self._counters.clear_number,
+            }
+            self._store.set(self._key, {**record.as_entry(), **own})
+
     def save_intent(self, record: StartRecord) -> None:
         """
-        Save what the task is about to start. The record must contain no secret: users who see the task see it.
+        Save what the task is about to start.
 
         :raises Exception: It could not be saved. Nothing may be sent then.
         """
         try:
-            self._save(record)
+            self.save(record)
         except Exception as error:
             log.error(
                 "Airflow's task state store could not save that the task starts its %s (%s: %s). Nothing was sent, so "
@@ -229,41 +222,13 @@ class TaskState:
     def save_best_effort(self, record: StartRecord) -> None:
         """Save what was started already. If that fails, log it and continue."""
         save_best_effort(
-            lambda: self._save(record),
+            lambda: self.save(record),
             what=f"{self._noun} {record.id!r} in the task state store",
             consequence=f"The task continues with {self._noun} {record.id!r}. A retry would have to search for it.",
         )
 
-    @property
-    def adoption(self) -> ManualAdoption:
-        """The item that a user may have named for this task."""
-        return self._adoption()
-
-    def adopted_id(self) -> str | None:
-        """Return the id that a user named for this task: see :meth:`ManualAdoption.read`. A first attempt has none."""
-        return self.adoption.read() if self._counters.try_number > 1 else None
-
-    def save_adopted(self, record: StartRecord) -> None:
-        """
-        Save the item that a user named, and that it was adopted.
-
-        :raises MosaicTransportError: It could not be saved. Nothing may be sent then.
-        """
-        try:
-            self._save(record)
-            self.adoption.save_used(str(record.id))
-        except Exception as error:
-            event = f"Airflow's task state store could not save that {self._noun} {record.id!r} is this task's"
-            raise nothing_sent_error(event, error) from error
-
-    def clear(self, *, certain: bool) -> None:
-        """
-        Delete the record, since nothing was started.
-
-        :param certain: Whether no request since the intent can have had an effect. A search that found nothing is not
-            as certain.
-        """
-        self._may_have_started = not certain
+    def clear(self) -> None:
+        """Delete the record, because the request had no effect."""
         if self._store is not None:
             store = self._store
             save_best_effort(
@@ -272,21 +237,14 @@ class TaskState:
                 consequence=f"A retry searches for a {self._noun} before it sends the request.",
             )
 
-    @contextmanager
-    def publishing_not_started(self) -> Iterator[None]:
-        """If the block fails and certainly nothing was started, push an XCom for the searches of other tasks."""
-        try:
-            yield
-        except AirflowSkipException:
-            # A skipped task cannot own an item.
-            raise
-        except Exception:
-            self._publish_not_started()
-            raise
+    def publish_not_started(self) -> None:
+        """
+        Tell the searches of other tasks that no attempt of this task started anything.
 
-    def _publish_not_started(self) -> None:
+        Publish nothing if an earlier attempt may have, also one before a clear. The caller knows this attempt.
+        """
         try:
-            if self._may_have_started or not self._nothing_before():
+            if not self._nothing_before():
                 return
             self._ti.xcom_push(key=NOT_STARTED_KEY, value=self._ti.map_index)
             if self._store is not None:
@@ -308,18 +266,6 @@ class TaskState:
         # An unknown attempt in between may have started something.
         return bool(stored.get("not_started_until_try") == self._counters.try_number - 1)
 
-    def _save(self, record: StartRecord) -> None:
-        if self._store is not None:
-            own = {
-                "version": _VERSION,
-                "fingerprint": self._fingerprint,
-                "max_tries": self._counters.max_tries,
-                "retries": self._counters.retries,
-                "clear_number": self._counters.clear_number,
-            }
-            self._store.set(self._key, {**record.as_entry(), **own})
-        self._may_have_started = True
-
     @cached_property
     def _entry(self) -> Any:
         """The entry as earlier attempts left it: None if its value is lost, ``_ABSENT`` if it was never written."""
@@ -331,7 +277,7 @@ class TaskState:
             # A state backend that keeps values elsewhere lost this one.
             return None
         except Exception as error:
-            if self._possible is None:
+            if self._possible_start is None:
                 # The first attempt, also after a clear, continues nothing.
                 log.warning("Airflow's task state store could not be read: %s", one_line(str(error)))
                 return _ABSENT
@@ -348,15 +294,6 @@ class TaskState:
             and entry.keys() & {"started_at", "not_started_until_try"}
         )
         return entry if is_known else None
-
-
-def publishing_not_started(context: Mapping[str, Any], kind: str | None) -> AbstractContextManager[None]:
-    """
-    Wrap what a task does before it starts anything: see :meth:`TaskState.publishing_not_started`.
-
-    :param kind: The kind of item; None for a task that starts nothing that other tasks search for.
-    """
-    return nullcontext() if kind is None else TaskState(context, kind=kind, request=None).publishing_not_started()
 
 
 def recorded_id(context: Mapping[str, Any], kinds: Iterable[str]) -> str | None:
@@ -386,31 +323,3 @@ def _dag_run_start(context: Mapping[str, Any]) -> float:
     """Return when the DAG run started, in seconds since the epoch. No attempt of the task is older."""
     started = getattr(context.get("dag_run"), "start_date", None)
     return float(started.timestamp()) if started is not None else time.time() - _LONGEST_DAG_RUN
-
-
-def fingerprint(request: Any) -> str:
-    """
-    Return a hash of a request. It ignores the signatures of links, which change with each rendering of a template.
-
-    :param request: Any value that JSON can express.
-    """
-    text = json.dumps(_unsigned(request), sort_keys=True, ensure_ascii=False, default=str)
-    # The name of a file may contain lone surrogates.
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
-def _unsigned(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _unsigned(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_unsigned(item) for item in value]
-    if isinstance(value, str) and value.lower().startswith(("http://", "https://")):
-        try:
-            parts = urlsplit(value)
-            query = parse_qsl(parts.query, keep_blank_values=True)
-        except ValueError:
-            # Not a URL, although it starts like one.
-            return value
-        kept = [(name, item) for name, item in query if not is_signature(name)]
-        return urlunsplit(parts._replace(query=urlencode(kept, errors="surrogatepass")))
-    return value

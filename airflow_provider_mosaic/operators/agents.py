@@ -12,7 +12,7 @@ from airflow_provider_mosaic.operators.base import MosaicOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_mosaic.templated import Location, Text
+    from airflow_provider_mosaic.base import Location, Text
 
 
 class MosaicApplyAgentOperator(MosaicOperator):

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mosaic.api import options
+from airflow_provider_mosaic.base import is_constant, template_markers
 from airflow_provider_mosaic.links import MosaicAgentLink, MosaicPageLink
 from airflow_provider_mosaic.operators.base import MosaicOperator
-from airflow_provider_mosaic.validation import is_constant, template_markers
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_mosaic.templated import Location, Reference, Text
+    from airflow_provider_mosaic.base import Location, Reference, Text
 
 _PARTS: tuple[options.OutputPart, ...] = ("video", "image", "audio", "thumbnail", "premiere")
 _FILENAME = "{output_id}{suffix}"

@@ -11,7 +11,7 @@ from airflow_provider_mosaic.operators.base import MosaicOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_mosaic.templated import Text
+    from airflow_provider_mosaic.base import Text
 
 _SOURCES = ("video_url", "image_url", "audio_url", "video_id", "image_id", "audio_id")
 

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from airflow_provider_mosaic.api.arguments import raise_invalid
-from airflow_provider_mosaic.base import MosaicBaseOperator, is_trigger_timeout
-from airflow_provider_mosaic.validation import is_constant, template_markers
+from airflow_provider_mosaic.base import MosaicBaseOperator, is_constant, is_trigger_timeout, template_markers
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -17,8 +16,7 @@ if TYPE_CHECKING:
     from airflow_provider_mosaic.api.errors import MosaicError
     from airflow_provider_mosaic.durable.failures import Consequences
     from airflow_provider_mosaic.tasks.posts import PostTask
-    from airflow_provider_mosaic.tasks.run_resumes import ResumeTask
-    from airflow_provider_mosaic.tasks.runs import RunTask
+    from airflow_provider_mosaic.tasks.runs import ResumeTask, RunTask
 
     WaitingTask: TypeAlias = RunTask | ResumeTask | PostTask
 
@@ -88,25 +86,29 @@ class MosaicOperator(MosaicBaseOperator):
     def _validated_arguments(self, context: Context) -> Iterator[None]:
         """Reject arguments that rendered to None, and turn the errors of the block into Airflow's failures."""
         from airflow_provider_mosaic.durable.failures import adding_consequences, fail_without_retry
-        from airflow_provider_mosaic.durable.task_state import publishing_not_started
+        from airflow_provider_mosaic.durable.task_state import TaskState
 
-        with (
-            adding_consequences(context, self._consequences),
-            fail_without_retry(),
-            publishing_not_started(context, self._creates),
-        ):
-            markers = template_markers(context["dag"])
-            for name, written in self._written_arguments(context).items():
-                rendered = keep_constants(written, getattr(self, name), markers)
-                setattr(self, name, rendered)
-                empty = list(find_none(name, written, rendered))
-                if name in self._may_be_empty and isinstance(rendered, str) and not rendered.strip() and written:
-                    empty.append((name, rendered))
-                for place, value in empty:
-                    if place not in self.optional:
-                        raise_invalid(place, value, self._none_advice(place))
-            self._leave_out_empty()
-            yield
+        with adding_consequences(context, self._consequences), fail_without_retry():
+            try:
+                self._reject_none(context)
+                self._leave_out_empty()
+                yield
+            except Exception:
+                if self._creates is not None:
+                    TaskState(context, kind=self._creates, request=None).publish_not_started()
+                raise
+
+    def _reject_none(self, context: Context) -> None:
+        markers = template_markers(context["dag"])
+        for name, written in self._written_arguments(context).items():
+            rendered = keep_constants(written, getattr(self, name), markers)
+            setattr(self, name, rendered)
+            empty = list(find_none(name, written, rendered))
+            if name in self._may_be_empty and isinstance(rendered, str) and not rendered.strip() and written:
+                empty.append((name, rendered))
+            for place, value in empty:
+                if place not in self.optional:
+                    raise_invalid(place, value, self._none_advice(place))
 
     def _none_advice(self, place: str) -> str:
         solution = (
@@ -156,6 +158,7 @@ class WaitingOperator(MosaicOperator):
         """Start it, or continue with what an earlier attempt started; wait for its end, or defer."""
         with self._validated_arguments(context):
             task = self._task(context)
+            task.prepare()
         with self._running(task, context):
             return task.start()
 

@@ -16,9 +16,8 @@ from airflow_provider_mosaic.operators.base import MosaicOperator, WaitingOperat
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_mosaic.tasks.run_resumes import ResumeTask
-    from airflow_provider_mosaic.tasks.runs import RunTask
-    from airflow_provider_mosaic.templated import Reference, Text, Texts
+    from airflow_provider_mosaic.base import Reference, Text, Texts
+    from airflow_provider_mosaic.tasks.runs import ResumeTask, RunTask
 
 #: The inputs of a run, by their names in the API.
 _INPUTS = (
@@ -232,7 +231,7 @@ class MosaicResumeRunOperator(WaitingOperator):
     def _task(self, context: Context) -> ResumeTask:
         from airflow_provider_mosaic.durable.completion_waiter import WaitOptions
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-        from airflow_provider_mosaic.tasks.run_resumes import ResumeTask
+        from airflow_provider_mosaic.tasks.runs import ResumeTask
 
         arguments = self._arguments()
         run_id = arguments.pop("run_id")
@@ -271,8 +270,8 @@ class MosaicCancelRunOperator(MosaicOperator):
     def execute(self, context: Context) -> str:
         """Cancel the run."""
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-        from airflow_provider_mosaic.tasks.items import push_item
-        from airflow_provider_mosaic.tasks.run_cancels import cancel
+        from airflow_provider_mosaic.tasks.reporting import push_item
+        from airflow_provider_mosaic.tasks.run_control import cancel
 
         with self._validated_arguments(context):
             hook = MosaicHook(self.mosaic_conn_id)

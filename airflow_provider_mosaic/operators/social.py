@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_mosaic.api.post_options import ProviderOptions
+    from airflow_provider_mosaic.base import Reference, Text, Texts
     from airflow_provider_mosaic.tasks.posts import PostTask
-    from airflow_provider_mosaic.templated import Reference, Text, Texts
 
 
 #: The arguments that describe the post, without its media.

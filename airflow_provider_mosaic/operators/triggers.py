@@ -12,7 +12,7 @@ from airflow_provider_mosaic.operators.base import MosaicOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_mosaic.templated import Text, Texts
+    from airflow_provider_mosaic.base import Text, Texts
 
 
 class MosaicYouTubeTriggerOperator(MosaicOperator):
@@ -82,7 +82,7 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
     def execute(self, context: Context) -> list[str]:
         """Set the channels."""
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-        from airflow_provider_mosaic.tasks.items import push_agent_link
+        from airflow_provider_mosaic.tasks.reporting import push_agent_link
         from airflow_provider_mosaic.tasks.youtube import DesiredTrigger, YouTubeTask
         from airflow_provider_mosaic.webhook_address import webhook_url
 

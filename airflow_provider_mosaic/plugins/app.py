@@ -25,7 +25,7 @@ from airflow_provider_mosaic.plugins.access import (
     csrf_token,
 )
 from airflow_provider_mosaic.plugins.actions import ActionName, act
-from airflow_provider_mosaic.plugins.agent_names import agent_names
+from airflow_provider_mosaic.plugins.item_details import agent_names
 from airflow_provider_mosaic.plugins.items import TaskKey, TaskRecord, find_task
 from airflow_provider_mosaic.plugins.last_night import last_night, used_agents
 from airflow_provider_mosaic.plugins.media import (
@@ -39,7 +39,7 @@ from airflow_provider_mosaic.plugins.media import (
 from airflow_provider_mosaic.plugins.mosaic_reads import MosaicReads
 from airflow_provider_mosaic.plugins.pages import ActionResult, AgentNames, ItemKind, LastNight, TaskPage
 from airflow_provider_mosaic.plugins.task_page import read_asset, read_run, task_page
-from airflow_provider_mosaic.tasks.items import TaskItem
+from airflow_provider_mosaic.tasks.reporting import TaskItem
 
 _STATIC = Path(__file__).with_name("static")
 #: Seconds for which links are used again. Mosaic's links are valid for hours.

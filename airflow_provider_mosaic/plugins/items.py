@@ -13,7 +13,7 @@ from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from sqlalchemy import and_, select
 
-from airflow_provider_mosaic.tasks.items import ITEM_KEY, TaskItem, read_item
+from airflow_provider_mosaic.tasks.reporting import ITEM_KEY, TaskItem, read_item
 
 #: The states of a task instance that has not ended.
 UNFINISHED = frozenset(

@@ -24,7 +24,7 @@ from airflow_provider_mosaic.page_address import task_path
 from airflow_provider_mosaic.plugins.items import UNFINISHED, TaskKey, same_task
 from airflow_provider_mosaic.plugins.media import FIRST
 from airflow_provider_mosaic.plugins.pages import Card, Choices, ItemKind, LastNight
-from airflow_provider_mosaic.tasks.items import ITEM_KEY, NEEDS_CREDITS_KEY, OUTPUT_IDS_KEY, STATUS_KEY
+from airflow_provider_mosaic.tasks.reporting import ITEM_KEY, NEEDS_CREDITS_KEY, OUTPUT_IDS_KEY, STATUS_KEY
 
 PAGE_SIZE = 50
 #: The most XComs of a page. The oldest are left out.

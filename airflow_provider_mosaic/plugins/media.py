@@ -17,7 +17,7 @@ from airflow_provider_mosaic.api.redaction import label
 from airflow_provider_mosaic.page_address import task_path
 from airflow_provider_mosaic.plugins.items import TaskKey
 from airflow_provider_mosaic.plugins.pages import Media, MediaKind
-from airflow_provider_mosaic.tasks.items import TaskItem
+from airflow_provider_mosaic.tasks.reporting import TaskItem
 
 #: Part of an output or an asset. ``video`` is the file itself, also if it is an image or audio.
 Variant = Literal["video", "thumbnail", "premiere"]

@@ -20,14 +20,12 @@ from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.api.outcomes import post_outcome, run_outcome
 from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.plugins.actions import available_actions
+from airflow_provider_mosaic.plugins.item_details import post_details, run_details
 from airflow_provider_mosaic.plugins.items import UNFINISHED, TaskRecord
 from airflow_provider_mosaic.plugins.media import asset_media
-from airflow_provider_mosaic.plugins.mosaic_reads import MosaicReads
+from airflow_provider_mosaic.plugins.mosaic_reads import MosaicReads, Reading
 from airflow_provider_mosaic.plugins.pages import LONGEST_MESSAGE, Problem, ProblemKind, TaskPage
-from airflow_provider_mosaic.plugins.post_details import post_details
-from airflow_provider_mosaic.plugins.readings import Reading
-from airflow_provider_mosaic.plugins.run_details import run_details
-from airflow_provider_mosaic.tasks.items import TaskItem
+from airflow_provider_mosaic.tasks.reporting import TaskItem
 
 #: Seconds for which a response is used for other viewers.
 SHARED = 3.0

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 from airflow.sdk import BaseSensorOperator, PokeReturnValue
 
 from airflow_provider_mosaic.api.arguments import validate_seconds
-from airflow_provider_mosaic.base import MosaicBaseOperator, is_trigger_timeout
-from airflow_provider_mosaic.validation import is_mapped_item
+from airflow_provider_mosaic.base import MosaicBaseOperator, is_mapped_item, is_trigger_timeout
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
     from airflow_provider_mosaic.api.errors import MosaicTimeoutError
     from airflow_provider_mosaic.api.outcomes import StatusOutcome
     from airflow_provider_mosaic.api.poll_state import PollOptions, PollState
+    from airflow_provider_mosaic.base import Text
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-    from airflow_provider_mosaic.templated import Text
 
 
 class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):

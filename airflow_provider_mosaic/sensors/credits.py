@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_mosaic.api.endpoints.billing import Credits
     from airflow_provider_mosaic.api.poll_state import PollOptions, PollState
+    from airflow_provider_mosaic.base import Text
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-    from airflow_provider_mosaic.templated import Text
 
 
 class MosaicCreditsSensor(CompletionSensor):

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_mosaic.api.endpoints.runs import Run
     from airflow_provider_mosaic.api.poll_state import PollOptions, PollState
+    from airflow_provider_mosaic.base import Text
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-    from airflow_provider_mosaic.templated import Text
 
 _XCOM_PULL = re.compile(r"\bxcom_pull\s*\(")
 
@@ -131,9 +131,8 @@ class MosaicRunSensor(CompletionSensor):
         return run_poll_state(self._id, **options)
 
     def _finish(self, context: Context, item: Run, hook: MosaicHook) -> None:
-        from airflow_provider_mosaic.tasks.items import push_agent_link, push_item
-        from airflow_provider_mosaic.tasks.outputs import with_outputs
-        from airflow_provider_mosaic.tasks.run_waits import push_end, raise_unless_successful
+        from airflow_provider_mosaic.tasks.reporting import push_agent_link, push_item
+        from airflow_provider_mosaic.tasks.run_ends import push_end, raise_unless_successful, with_outputs
 
         run = with_outputs(hook, item)
         push_end(context, run)

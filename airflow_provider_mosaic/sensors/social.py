@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_mosaic.api.endpoints.social import Post
     from airflow_provider_mosaic.api.poll_state import PollOptions, PollState
+    from airflow_provider_mosaic.base import Text
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-    from airflow_provider_mosaic.templated import Text
 
 
 class MosaicSocialPostSensor(CompletionSensor):
@@ -76,8 +76,8 @@ class MosaicSocialPostSensor(CompletionSensor):
         return post_poll_state(self._id, **options)
 
     def _finish(self, context: Context, item: Post, hook: MosaicHook) -> None:
-        from airflow_provider_mosaic.tasks.items import push_item
         from airflow_provider_mosaic.tasks.post_waits import push_post_urls, raise_unless_posted
+        from airflow_provider_mosaic.tasks.reporting import push_item
 
         push_item(context, hook, "post", item.post_id)
         push_post_urls(context, item)

@@ -14,10 +14,15 @@ from airflow_provider_mosaic.api.errors import MosaicNotFoundError
 from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.durable.create_once import CreateOnce
 from airflow_provider_mosaic.durable.reads import read_started
-from airflow_provider_mosaic.durable.task_state import ExistingItems, StartRecord, TaskState
+from airflow_provider_mosaic.durable.task_state import StartRecord
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.tasks.items import AGENT_ID_KEY, push_agent_link, push_xcom
-from airflow_provider_mosaic.tasks.lineage import mosaic_uris, report_lineage
+from airflow_provider_mosaic.tasks.reporting import (
+    AGENT_ID_KEY,
+    mosaic_uris,
+    push_agent_link,
+    push_xcom,
+    report_lineage,
+)
 
 log = logging.getLogger(__name__)
 
@@ -59,10 +64,7 @@ class CreateAgent(CreateOnce):
     ) -> None:
         # Without the rest of the definition: a changed definition is applied to the same agent.
         request = [name, hook.access.workspace_id]
-        super().__init__(
-            state=TaskState(context, kind="agent", request=request, durable=durable), description=f"agent {name!r}"
-        )
-        self._context = context
+        super().__init__(context, kind="agent", request=request, durable=durable, description=f"agent {name!r}")
         self._hook = hook
         self._agent_apply = agent_apply
         self._name = name
@@ -71,9 +73,9 @@ class CreateAgent(CreateOnce):
         """Create the agent and return its id."""
         return self._agent_apply.create()
 
-    def snapshot_existing(self, now: float) -> ExistingItems:
-        """Return the agents of this name."""
-        return ExistingItems(ids=tuple(agent.agent_id for agent in self._agent_apply.agents_by_name.all()))
+    def snapshot_existing(self, record: StartRecord) -> StartRecord:
+        """Add the agents of this name."""
+        return replace(record, existing_ids=tuple(agent.agent_id for agent in self._agent_apply.agents_by_name.all()))
 
     def find_candidates(self, record: StartRecord) -> list[Candidate]:
         """Return the agents of this name that did not exist before."""
@@ -114,7 +116,7 @@ class CreateAgent(CreateOnce):
         """
         record = self.load()
         if record is None or record.id is None or record.id not in ids:
-            self._agent_apply.agents_by_name.raise_ambiguous(ids, self.state.adoption.adopt_hint(ids))
+            self._agent_apply.agents_by_name.raise_ambiguous(ids, self.adoption.adopt_hint(ids))
         log.warning(
             "Several agents have the name %r: %s. The task continues with %r, which is its own. Delete the others, or "
             "set agent_id.",

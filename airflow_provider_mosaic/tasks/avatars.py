@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from airflow_provider_mosaic.api.arguments import validate_flag
@@ -13,9 +14,9 @@ from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.durable.create_once import CreateOnce
 from airflow_provider_mosaic.durable.failures import Consequences
 from airflow_provider_mosaic.durable.siblings import SiblingTasks
-from airflow_provider_mosaic.durable.task_state import ExistingItems, StartRecord, TaskState
+from airflow_provider_mosaic.durable.task_state import StartRecord
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.tasks.items import AVATAR_PROFILE_ID_KEY, push_xcom
+from airflow_provider_mosaic.tasks.reporting import AVATAR_PROFILE_ID_KEY, push_xcom
 
 log = logging.getLogger(__name__)
 
@@ -36,15 +37,12 @@ class CreateAvatarProfile(CreateOnce):
     ) -> None:
         self._call = create_avatar_profile(name, **sources)
         super().__init__(
-            state=TaskState(
-                context,
-                kind="avatar_profile",
-                request=self._call.body,
-                durable=validate_flag("durable", durable),
-            ),
+            context,
+            kind="avatar_profile",
+            request=self._call.body,
+            durable=validate_flag("durable", durable),
             description=f"avatar profile {name!r}",
         )
-        self._context = context
         self._hook = hook
         self._name = name
 
@@ -64,9 +62,9 @@ class CreateAvatarProfile(CreateOnce):
         log.info("Created avatar profile %r, which is %s.", profile.id, profile.status)
         return profile.id
 
-    def snapshot_existing(self, now: float) -> ExistingItems:
-        """Return the profiles of this name."""
-        return ExistingItems(ids=tuple(profile.id for profile in self._of_this_name()))
+    def snapshot_existing(self, record: StartRecord) -> StartRecord:
+        """Add the profiles of this name."""
+        return replace(record, existing_ids=tuple(profile.id for profile in self._of_this_name()))
 
     def find_candidates(self, record: StartRecord) -> list[Candidate]:
         """Return the profiles of this name that did not exist before."""

@@ -27,9 +27,14 @@ from airflow_provider_mosaic.clients.download import FileInfo, fetch, measure, r
 from airflow_provider_mosaic.clients.progress import format_size
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.hooks.paths import DownloadDirectory
-from airflow_provider_mosaic.tasks.items import add_to_outlet_events, push_agent_link, push_item
-from airflow_provider_mosaic.tasks.lineage import mosaic_uris, report_lineage
-from airflow_provider_mosaic.tasks.outputs import with_outputs
+from airflow_provider_mosaic.tasks.reporting import (
+    add_to_outlet_events,
+    mosaic_uris,
+    push_agent_link,
+    push_item,
+    report_lineage,
+)
+from airflow_provider_mosaic.tasks.run_ends import with_outputs
 
 log = logging.getLogger(__name__)
 

@@ -11,11 +11,11 @@ from airflow_provider_mosaic.api.arguments import raise_invalid, stamp, validate
 from airflow_provider_mosaic.api.candidates import SKEW
 from airflow_provider_mosaic.api.endpoints.runs import Run
 from airflow_provider_mosaic.api.errors import MosaicRunFailedError, MosaicRunPartialError
+from airflow_provider_mosaic.api.file_links import expiry_of
 from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
 from airflow_provider_mosaic.api.reports import still_running_error
-from airflow_provider_mosaic.api.signed_links import expiry_of
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.tasks.outputs import with_outputs
+from airflow_provider_mosaic.tasks.run_ends import with_outputs
 
 if TYPE_CHECKING:
     from airflow_provider_mosaic.tasks.posts import PostOptions

@@ -22,14 +22,15 @@ from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter, 
 from airflow_provider_mosaic.durable.failures import fail_exception, log_lines
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.links import MosaicPostLink
-from airflow_provider_mosaic.tasks.items import (
+from airflow_provider_mosaic.tasks.reporting import (
     POST_ID_KEY,
     POST_URLS_KEY,
     add_to_outlet_events,
+    mosaic_uris,
     push_link,
     push_xcom,
+    report_lineage,
 )
-from airflow_provider_mosaic.tasks.lineage import mosaic_uris, report_lineage
 from airflow_provider_mosaic.triggers.social import MosaicSocialPostTrigger
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -29,18 +29,11 @@ from airflow_provider_mosaic.durable.create_once import CreateOnce
 from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, Consequences
 from airflow_provider_mosaic.durable.reads import read_started
 from airflow_provider_mosaic.durable.siblings import SiblingTasks
-from airflow_provider_mosaic.durable.task_state import (
-    ExistingItems,
-    StartRecord,
-    TaskState,
-    can_save_state,
-    publishing_not_started,
-)
+from airflow_provider_mosaic.durable.task_state import StartRecord, can_save_state
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.tasks.items import POST_ID_KEY, add_to_outlet_events, push_item, push_xcom
-from airflow_provider_mosaic.tasks.lineage import mosaic_uris
 from airflow_provider_mosaic.tasks.post_media import media_links
 from airflow_provider_mosaic.tasks.post_waits import PostWait, post_timeout, push_post_urls
+from airflow_provider_mosaic.tasks.reporting import POST_ID_KEY, add_to_outlet_events, mosaic_uris, push_item, push_xcom
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -105,12 +98,14 @@ class PostTask:
         self._is_saved = can_save_state(context, durable=options.durable)
         self.wait = PostWait(options, hook, context, inputs=self._lineage_inputs)
 
+    def prepare(self) -> None:
+        """Build the request of the creation. Raise if an argument is invalid."""
+        self._creation = CreatePost(self)
+
     def start(self) -> str:
         """Create the post or continue with that of an earlier attempt. Wait for it if requested. Return its id."""
-        with publishing_not_started(self.context, "post"):
-            creation = CreatePost(self)
-        record = creation.ensure()
-        response = creation.response
+        record = self._creation.ensure()
+        response = self._creation.response
         if response is not None and not self.options.wait_for_completion and post_outcome(response).ended:
             # The response shows the end of the post, so the task fails or succeeds by it without a wait.
             return self.wait.finish(response)
@@ -170,13 +165,15 @@ class CreatePost(CreateOnce):
         self._body: dict[str, Any] = options.call(media, now=_LONG_AGO).body
         request = [self._body, options.run_id, options.output_ids]
         super().__init__(
-            state=TaskState(task.context, kind="post", request=request, durable=options.durable),
+            task.context,
+            kind="post",
+            request=request,
+            durable=options.durable,
             description="the post",
             timeout=options.timeout,
         )
         self._hook = task.hook
         self._wait = task.wait
-        self._context = task.context
         #: The post as the response to its creation has it.
         self.response: Post | None = None
 
@@ -187,9 +184,9 @@ class CreatePost(CreateOnce):
         log.info("Created post %r, which is %s.", post.post_id, post.status)
         return post.post_id
 
-    def snapshot_existing(self, now: float) -> ExistingItems:
-        """Return the newest posts."""
-        return ExistingItems(ids=tuple(post.post_id for post in self._newest()))
+    def snapshot_existing(self, record: StartRecord) -> StartRecord:
+        """Add the newest posts."""
+        return replace(record, existing_ids=tuple(post.post_id for post in self._newest()))
 
     def find_candidates(self, record: StartRecord) -> list[Candidate]:
         """Return the posts with the same content that did not exist before."""

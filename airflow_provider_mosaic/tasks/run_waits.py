@@ -1,8 +1,4 @@
-"""
-Wait for a run that a task started or resumed, and succeed, fail or skip by its outcome.
-
-If the task ends early, the run is cancelled.
-"""
+"""Wait for a run that a task started or resumed. If the task ends early, the run is cancelled."""
 
 from __future__ import annotations
 
@@ -13,41 +9,34 @@ from datetime import datetime, timedelta, timezone
 from itertools import chain
 from typing import Any
 
-from airflow.providers.common.compat.sdk import AirflowSkipException, TaskDeferred
+from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_mosaic.api.call import Call
-from airflow_provider_mosaic.api.endpoints.runs import Run, RunNode, RunStatus, get_run
+from airflow_provider_mosaic.api.endpoints.runs import Run, RunStatus, get_run
 from airflow_provider_mosaic.api.errors import (
     MosaicError,
     MosaicRunCancelledError,
     MosaicRunFailedError,
 )
 from airflow_provider_mosaic.api.metrics import RUNS_DURATION, RUNS_ENDED, count, record_duration
-from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
+from airflow_provider_mosaic.api.outcomes import run_outcome
 from airflow_provider_mosaic.api.poll_state import PollState, run_poll_state
-from airflow_provider_mosaic.api.reports import node_lines, run_failure
+from airflow_provider_mosaic.api.reports import run_failure
 from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter, WaitOptions
-from airflow_provider_mosaic.durable.failures import fail_exception, log_lines
+from airflow_provider_mosaic.durable.failures import fail_exception
 from airflow_provider_mosaic.durable.outages import api_server_is_unreachable
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook, read_with_timeout
-from airflow_provider_mosaic.tasks.items import (
-    NEEDS_CREDITS_KEY,
-    OUTPUT_IDS_KEY,
+from airflow_provider_mosaic.tasks.reporting import (
     RUN_ID_KEY,
-    STATUS_KEY,
     add_to_outlet_events,
+    mosaic_uris,
     push_agent_link,
     push_item,
     push_xcom,
+    report_lineage,
 )
-from airflow_provider_mosaic.tasks.lineage import mosaic_uris, report_lineage
-from airflow_provider_mosaic.tasks.outputs import with_outputs
-from airflow_provider_mosaic.tasks.run_cancels import (
-    CancelResult,
-    ResumePermission,
-    cancel_and_read,
-    cancel_at_kill,
-)
+from airflow_provider_mosaic.tasks.run_control import CancelResult, ResumePermission, cancel_and_read, cancel_at_kill
+from airflow_provider_mosaic.tasks.run_ends import nodes_of, push_end, raise_unless_successful, with_outputs
 from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
 
 log = logging.getLogger(__name__)
@@ -276,46 +265,3 @@ def push_run(context: Mapping[str, Any], hook: MosaicHook, run_id: str, agent_id
     push_xcom(context, RUN_ID_KEY, run_id, subject=f"run {run_id!r}")
     push_item(context, hook, "run", run_id, agent_id=agent_id)
     push_agent_link(context, hook, agent_id, subject=f"run {run_id!r}")
-
-
-def push_end(context: Mapping[str, Any], run: Run) -> None:
-    """Push the status and the outputs of a run at the end of the wait, and whether it is short of credits."""
-    push_xcom(context, STATUS_KEY, run.status, subject=f"run {run.run_id!r}")
-    push_xcom(context, OUTPUT_IDS_KEY, run.output_ids, subject=f"run {run.run_id!r}")
-    if run.needs_credits:
-        push_xcom(context, NEEDS_CREDITS_KEY, True, subject=f"run {run.run_id!r}")
-
-
-def nodes_of(hook: MosaicHook, run: Run) -> tuple[RunNode, ...]:
-    """Return the nodes of a run for its report; none if they can't be read."""
-    try:
-        return hook.get_run_nodes(run.run_id)
-    except MosaicError as error:
-        log.info("The nodes of run %r could not be read. Its report does not name them. %s", run.run_id, error)
-        return ()
-
-
-def raise_unless_successful(
-    context: Mapping[str, Any], hook: MosaicHook, run: Run, *, on_partial: str, advice: str = ""
-) -> None:
-    """
-    Log how a run ended, and fail or skip accordingly.
-
-    :param on_partial: What to do if only some nodes succeeded: ``warn``, ``fail`` or ``skip``.
-    :param advice: What a user can do about a failed run, instead of the usual advice.
-    :raises MosaicRunFailedError: The run failed.
-    """
-    outcome = run_outcome(run).outcome
-    if outcome is Outcome.SUCCESS:
-        log.info("Run %r is completed with %d output(s).", run.run_id, len(run.outputs))
-        return
-    nodes = nodes_of(hook, run)
-    if outcome is Outcome.PARTIAL and on_partial == "fail":
-        # Downstream tasks find the run if a user accepts its outputs and marks this task as success.
-        push_xcom(context, "return_value", run.run_id, subject=f"run {run.run_id!r}")
-    if outcome is Outcome.FAILED or on_partial == "fail":
-        raise run_failure(run, nodes, advice=advice)
-    summary = f"Run {run.run_id!r} ended partly: {len(run.outputs)} output(s) exist."
-    log_lines((summary, *node_lines(run, nodes)), level=logging.WARNING)
-    if on_partial == "skip":
-        raise AirflowSkipException(summary)

@@ -1,8 +1,9 @@
-"""Run an agent: start a run once, or continue with the run of an earlier attempt, and wait for it."""
+"""Start a run once, or continue with the run of an earlier attempt, or resume a run; then wait for it."""
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -11,7 +12,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
-from airflow_provider_mosaic.api.arguments import raise_invalid
+from airflow_provider_mosaic.api.arguments import raise_invalid, validate_id
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.candidates import SKEW, run_candidates, runs_before
 from airflow_provider_mosaic.api.endpoints.billing import balance_words
@@ -34,18 +35,11 @@ from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, Conse
 from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
 from airflow_provider_mosaic.durable.reads import read_started
 from airflow_provider_mosaic.durable.siblings import SiblingTasks
-from airflow_provider_mosaic.durable.task_state import (
-    ExistingItems,
-    StartRecord,
-    TaskState,
-    can_save_state,
-    publishing_not_started,
-)
+from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState, can_save_state
 from airflow_provider_mosaic.hooks.endpoint_methods import with_node_ids
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.tasks.items import RUN_ID_KEY
-from airflow_provider_mosaic.tasks.lineage import mosaic_uris
-from airflow_provider_mosaic.tasks.run_resumes import resume, resume_after_late_kill
+from airflow_provider_mosaic.tasks.reporting import RUN_ID_KEY, mosaic_uris
+from airflow_provider_mosaic.tasks.run_control import resume, resume_after_late_kill
 from airflow_provider_mosaic.tasks.run_waits import RunWait, push_run
 from airflow_provider_mosaic.webhook_address import webhook_url
 
@@ -104,13 +98,15 @@ class RunTask:
             inputs=self._lineage_inputs,
         )
 
+    def prepare(self) -> None:
+        """Build the request of the start. Raise if an argument is invalid."""
+        self._creation = StartRun(self)
+
     def start(self) -> str:
         """Start a run or continue with that of an earlier attempt, then wait for it. Return its id."""
-        with publishing_not_started(self.context, "run"):
-            creation = StartRun(self)
-        record = creation.ensure()
+        record = self._creation.ensure()
         run_id = str(record.id)
-        if creation.state.cleared_id == run_id:
+        if self._creation.state.cleared_id == run_id:
             resume_after_late_kill(run_id, self.wait, deadline=record.deadline)
         return self.wait.wait(run_id, deadline=record.deadline, started_at=record.started_at)
 
@@ -178,6 +174,71 @@ class RunTask:
         )
 
 
+class ResumeTask:
+    """The task of ``MosaicResumeRunOperator``, in one execution."""
+
+    def __init__(self, options: WaitOptions, hook: MosaicHook, context: Mapping[str, Any], *, run_id: Any) -> None:
+        self._options = options
+        self._hook = hook
+        self._context = context
+        self._run_id = run_id
+        self.wait = RunWait(options, hook, context)
+
+    def prepare(self) -> None:
+        """Raise if the run id is invalid."""
+        self._run_id = validate_id("run_id", self._run_id)
+
+    def non_retryable(self) -> tuple[type[MosaicError], ...]:
+        """Return the errors of a run that a retry would meet again."""
+        return (MosaicRunPartialError,)
+
+    def consequences(self, error: MosaicError) -> Consequences:
+        """Return what an error of the task means."""
+        run_id = self.wait.item_id or self._run_id
+        return Consequences(
+            means=f"Run {run_id!r} may keep running, and cost credits."
+            if self.wait.item_id
+            else f"Run {run_id!r} was not resumed by this attempt.",
+            retry=f"resumes run {run_id!r} again, or waits for it: only what is missing is done again",
+            retry_settles=isinstance(error, MosaicRunFailedError) and not isinstance(error, MosaicNeedsCreditsError),
+            # Mosaic does not resume a run that ended partly.
+            choices=()
+            if isinstance(error, MosaicRunPartialError)
+            else (f"Clear this task to resume run {run_id!r} once more: only what is missing is done again.",),
+        )
+
+    def start(self) -> str:
+        """Resume the run if it failed or was cancelled, then wait for it. Return its id."""
+        run_id, wait = self._run_id, self.wait
+        state = TaskState(self._context, kind="resume", request=run_id)
+        record = state.load()
+        run = self._hook.get_run(run_id)
+        is_retry = record is not None and record.is_saved
+        if record is None or not record.is_saved:
+            # Without a saved record this counts as the first attempt, which also resumes a cancelled run.
+            if run.status == RunStatus.CANCELLED:
+                # The user who set run_id decided to resume it. A retry may do so if this attempt dies before.
+                wait.permission.grant(run_id)
+            now, timeout = time.time(), self._options.timeout
+            record = StartRecord(started_at=now, id=run_id, deadline=None if timeout is None else now + timeout)
+            state.save_best_effort(record)
+        push_run(self._context, self._hook, run_id, run.agent_id)
+        if not self._options.wait_for_completion:
+            self.wait.report_lineage(agent_id=run.agent_id)
+        outcome = run_outcome(run).outcome
+        if outcome is Outcome.FAILED:
+            if is_retry:
+                wait.fail_if_cancelled_elsewhere(run)
+            resume(run, wait, deadline=record.deadline)
+        elif outcome is Outcome.PENDING:
+            log.info("Run %r is already %s. There is nothing to resume.", run_id, run.status)
+            if state.cleared_id == run_id:
+                resume_after_late_kill(run_id, wait, deadline=record.deadline)
+        else:
+            log.info("Run %r is %s and can't be resumed. The task continues with it.", run_id, run.status)
+        return wait.wait(run_id, deadline=record.deadline)
+
+
 class StartRun(CreateOnce):
     """The start of the run."""
 
@@ -188,12 +249,14 @@ class StartRun(CreateOnce):
         options = self._options = task.options
         self._hook = task.hook
         self._wait = task.wait
-        self._context = task.context
         # The address of the receiver inside Airflow changes with the webhook secret. The request is still the same.
         self._call = options.call()
         body = self._call.body | ({"callback_url": AIRFLOW_CALLBACK} if options.webhooks_to_airflow else {})
         super().__init__(
-            state=TaskState(task.context, kind="run", request=[options.agent_id, body], durable=options.durable),
+            task.context,
+            kind="run",
+            request=[options.agent_id, body],
+            durable=options.durable,
             description=f"a run of agent {options.agent_id!r}",
             timeout=options.timeout,
             adopt=options.on_ambiguous == "adopt",
@@ -206,14 +269,14 @@ class StartRun(CreateOnce):
         log.info("Started run %r of agent %r.", run_id, self._options.agent_id)
         return run_id
 
-    def snapshot_existing(self, now: float) -> ExistingItems | None:
-        """Return the agent's newest runs."""
+    def snapshot_existing(self, record: StartRecord) -> StartRecord:
+        """Add the agent's newest runs."""
         known = self._hook.client.clock_ahead
-        found = runs_before(self._runs_since(self._earliest(now)), most=_MOST_EXISTING)
+        found = runs_before(self._runs_since(self._earliest(record.started_at)), most=_MOST_EXISTING)
         if self._hook.client.clock_ahead > known + SKEW.total_seconds() / 2:
             # The first response shows that the list was read from a time in the server's future.
-            found = runs_before(self._runs_since(self._earliest(now)), most=_MOST_EXISTING)
-        return None if found is None else ExistingItems(ids=found[0], until=found[1])
+            found = runs_before(self._runs_since(self._earliest(record.started_at)), most=_MOST_EXISTING)
+        return record if found is None else replace(record, existing_ids=found[0], existing_until=found[1])
 
     def find_candidates(self, record: StartRecord) -> list[Candidate]:
         """Return the agent's runs that did not exist before and that no trigger started."""

@@ -17,10 +17,10 @@ DAG_ID = "edit_on_a_worker"
 DAG = """
 from airflow.sdk import DAG
 
-from airflow_provider_mosaic import links
+from airflow_provider_mosaic.tasks import reporting
 from airflow_provider_mosaic.operators import MosaicRunAgentOperator
 
-links._API_HOST = "127.0.0.1"  # treat the emulator like Mosaic, whose agents have pages in the editor
+reporting._API_HOST = "127.0.0.1"  # treat the emulator like Mosaic, whose agents have pages in the editor
 
 with DAG("edit_on_a_worker", schedule=None):
     MosaicRunAgentOperator(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from tasks.fakes import StateStore, bare_context
@@ -15,10 +16,11 @@ from airflow_provider_mosaic.api.errors import (
     MosaicPermissionError,
     MosaicResponseError,
     MosaicServerError,
+    MosaicValidationError,
 )
 from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.durable.create_once import CreateOnce
-from airflow_provider_mosaic.durable.task_state import ExistingItems, StartRecord, TaskState
+from airflow_provider_mosaic.durable.task_state import StartRecord
 
 OURS = Candidate(id="ours", status="running")
 THEIRS = Candidate(id="theirs", status="running")
@@ -46,7 +48,7 @@ class CreateItem(CreateOnce):
     ) -> None:
         self.store = store or StateStore()
         context = bare_context(self.store, try_number=try_number)
-        super().__init__(state=TaskState(context, kind="run", request="a"), description=description)
+        super().__init__(context, kind="run", request="a", description=description)
         self._listed = listed
         self._respond = send
         self.reads = 0
@@ -56,8 +58,8 @@ class CreateItem(CreateOnce):
     def send(self) -> str:
         return self._respond()
 
-    def snapshot_existing(self, now: float) -> ExistingItems:
-        return ExistingItems(ids=())
+    def snapshot_existing(self, record: StartRecord) -> StartRecord:
+        return replace(record, existing_ids=())
 
     def find_candidates(self, record: StartRecord) -> list[Candidate]:
         self.reads += 1
@@ -162,3 +164,10 @@ def test_log_lines_keep_the_case_of_an_id(clock: Clock, caplog: pytest.LogCaptur
         assert item.ensure().id == "run_01HZY7"
     assert "'agent_01HZX9'" in caplog.text
     assert "agent_01hzx9" not in caplog.text
+
+
+def test_a_first_attempt_does_not_read_the_variable(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_MOSAIC_ADOPT.DAG.TASK", "no JSON at all")
+    assert CreateItem(lambda read: [OURS]).ensure().id == "ours"
+    with pytest.raises(MosaicValidationError, match="not JSON"):
+        CreateItem(lambda read: [OURS], try_number=2).ensure()

@@ -11,7 +11,6 @@ from tasks.fakes import bare_context
 from airflow_provider_mosaic.airflow_compat import has_provider_commands
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
-from airflow_provider_mosaic.durable.task_state import TaskState
 
 VARIABLE = "mosaic_adopt.dag.task"
 
@@ -52,13 +51,6 @@ def test_an_entry_is_for_one_task_instance(
 
 def test_without_the_variable_there_is_no_id() -> None:
     assert adoption().read() is None
-
-
-def test_a_first_attempt_does_not_read_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
-    set_variable(monkeypatch, "no JSON at all")
-    assert TaskState(bare_context(try_number=1), kind="run", request=None).adopted_id() is None
-    with pytest.raises(MosaicValidationError, match="not JSON"):
-        TaskState(bare_context(try_number=2), kind="run", request=None).adopted_id()
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from airflow_provider_mosaic.api.run_completions import RunCompletionTracker
 from airflow_provider_mosaic.durable import manual_adoption
 from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
 from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState
-from airflow_provider_mosaic.tasks.run_cancels import ResumePermission
+from airflow_provider_mosaic.tasks.run_control import ResumePermission
 from airflow_provider_mosaic.triggers.run_watcher import RunWatcher
 
 RECORDED = [json.loads(path.read_text()) for path in sorted((Path(__file__).parent / "recorded").glob("*.json"))]
@@ -50,9 +50,8 @@ def test_an_adopted_item_is_not_adopted_again(recorded: dict[str, Any], monkeypa
     store, adopted = StateStore(), recorded["adopted"]
     store.set(adopted["key"], adopted["entry"])
     [id] = adopted["entry"]["ids"]
-    task = state(store, "run")
     monkeypatch.setattr(manual_adoption, "read_variable", lambda name: json.dumps({"manual__1": id}))
-    assert task.adopted_id() is None, MESSAGE
+    assert ManualAdoption(bare_context(store, try_number=2), kind="run").read() is None, MESSAGE
 
 
 @pytest.mark.parametrize("recorded", RECORDED)

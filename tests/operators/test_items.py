@@ -21,7 +21,7 @@ from airflow_provider_mosaic.operators import (
     MosaicUploadOperator,
 )
 from airflow_provider_mosaic.sensors import MosaicRunSensor, MosaicSocialPostSensor
-from airflow_provider_mosaic.tasks.items import ITEM_KEY, TaskItem, read_item
+from airflow_provider_mosaic.tasks.reporting import ITEM_KEY, TaskItem, read_item
 
 
 def item_of(task: TaskRunner) -> TaskItem:

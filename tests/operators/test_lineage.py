@@ -27,7 +27,7 @@ from airflow_provider_mosaic.operators import (
     MosaicResumeRunOperator,
     MosaicUploadOperator,
 )
-from airflow_provider_mosaic.tasks import lineage
+from airflow_provider_mosaic.tasks import reporting
 
 TRANSFORMER = "a0000000-0000-4000-8000-000000000001"
 
@@ -59,7 +59,7 @@ class Collected:
 def collected(mosaic: Emulator, monkeypatch: pytest.MonkeyPatch) -> Collected:
     """Collect what the tasks of this test report."""
     collected = Collected(mosaic)
-    monkeypatch.setattr(lineage, "has_lineage_readers", lambda: True)
+    monkeypatch.setattr(reporting, "has_lineage_readers", lambda: True)
     monkeypatch.setattr(sdk, "get_hook_lineage_collector", lambda: collected.collector)
     return collected
 
@@ -156,7 +156,7 @@ def test_uri_is_a_dataset_of_openlineage(monkeypatch: pytest.MonkeyPatch) -> Non
 _REPORT = """
 import sys
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.tasks.lineage import report_lineage
+from airflow_provider_mosaic.tasks.reporting import report_lineage
 before = set(sys.modules)
 outputs = ["s3://bucket/out.mp4", "relative/out.mp4", "mosaic://api.mosaic.so/outputs/id"]
 report_lineage(MosaicHook(), inputs=["/films/in.mp4"], outputs=outputs)
@@ -201,7 +201,7 @@ def test_lineage_that_cannot_be_reported_fails_no_task(
     def broken() -> None:
         raise RuntimeError("no lineage")
 
-    monkeypatch.setattr(lineage, "has_lineage_readers", broken)
+    monkeypatch.setattr(reporting, "has_lineage_readers", broken)
     caplog.set_level(logging.WARNING)
     film = tmp_path / "film.mp4"
     film.write_bytes(b"0" * 1000)

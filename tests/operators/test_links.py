@@ -17,9 +17,9 @@ from airflow.sdk.execution_time.comms import (
     XComSequenceSliceResult,
 )
 
-from airflow_provider_mosaic.links import MosaicAgentLink, MosaicPageLink, MosaicPostLink, agent_url
+from airflow_provider_mosaic.links import MosaicAgentLink, MosaicPageLink, MosaicPostLink
 from airflow_provider_mosaic.operators import MosaicRunAgentOperator
-from airflow_provider_mosaic.tasks.items import ITEM_KEY, TaskItem, read_item
+from airflow_provider_mosaic.tasks.reporting import ITEM_KEY, TaskItem, agent_url, read_item
 from airflow_provider_mosaic.tasks.run_waits import push_run
 
 KEY = SimpleNamespace(dag_id="dag", task_id="run", run_id="manual__1", map_index=3)

@@ -370,8 +370,8 @@ def test_only_public_urls_are_shown(url: str, is_shown: bool) -> None:
 def test_text_of_the_dag_file_stays_text_under_native_rendering(written: str, rendered: Any) -> None:
     from airflow.sdk import DAG
 
+    from airflow_provider_mosaic.base import template_markers
     from airflow_provider_mosaic.operators.base import keep_constants
-    from airflow_provider_mosaic.validation import template_markers
 
     markers = template_markers(DAG("dag", schedule=None, jinja_environment_kwargs={"variable_start_string": "<<"}))
 

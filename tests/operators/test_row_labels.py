@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG, ObjectStoragePath, task_group
 
+from airflow_provider_mosaic.base import TEMPLATE
 from airflow_provider_mosaic.operators import (
     MosaicApplyAgentOperator,
     MosaicDownloadOutputsOperator,
@@ -16,7 +17,6 @@ from airflow_provider_mosaic.operators import (
     MosaicSocialPostOperator,
     MosaicUploadOperator,
 )
-from airflow_provider_mosaic.row_labels import TEMPLATE
 from airflow_provider_mosaic.sensors import MosaicRunSensor
 
 ROW = SimpleNamespace(map_index=3)

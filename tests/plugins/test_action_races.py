@@ -17,7 +17,7 @@ from airflow_provider_mosaic.plugins.access import Viewer
 from airflow_provider_mosaic.plugins.actions import act, available_actions
 from airflow_provider_mosaic.plugins.items import TaskKey, TaskRecord
 from airflow_provider_mosaic.plugins.mosaic_reads import MosaicReads
-from airflow_provider_mosaic.tasks.items import read_item
+from airflow_provider_mosaic.tasks.reporting import read_item
 from plugins.runs import held, item
 
 T = TypeVar("T")

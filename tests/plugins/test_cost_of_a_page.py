@@ -10,11 +10,11 @@ import pytest
 from mosaic_emulator import Emulator
 
 from airflow_provider_mosaic.clients.sync_client import SyncClient
-from airflow_provider_mosaic.plugins import mosaic_reads, readings
+from airflow_provider_mosaic.plugins import mosaic_reads
 from airflow_provider_mosaic.plugins.items import TaskKey, TaskRecord
 from airflow_provider_mosaic.plugins.mosaic_reads import MosaicReads
 from airflow_provider_mosaic.plugins.task_page import task_page
-from airflow_provider_mosaic.tasks.items import TaskItem
+from airflow_provider_mosaic.tasks.reporting import TaskItem
 from plugins.runs import held
 
 KEY = TaskKey(dag_id="d", run_id="r", task_id="t", map_index=-1)
@@ -26,8 +26,7 @@ def test_requests_of_a_minute(
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", mosaic.airflow_connection())
     now = 0.0
-    for module in (mosaic_reads, readings):
-        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(mosaic_reads, "time", SimpleNamespace(monotonic=lambda: now))
     item = TaskItem(kind="run", id=held(mosaic, client), conn_id="mosaic_default")
     task = TaskRecord(key=KEY, state="deferred", operator="MosaicRunAgentOperator", item=item)
 

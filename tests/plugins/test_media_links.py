@@ -18,7 +18,7 @@ from airflow_provider_mosaic.plugins.media import (
     output_media,
     run_links,
 )
-from airflow_provider_mosaic.tasks.items import TaskItem
+from airflow_provider_mosaic.tasks.reporting import TaskItem
 
 KEY = TaskKey(dag_id="d", run_id="r+1", task_id="t", map_index=-1)
 CLOUD = Access(api_key="mk_secret_key_1")

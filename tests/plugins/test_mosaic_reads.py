@@ -19,9 +19,8 @@ from airflow_provider_mosaic.api.errors import (
     MosaicTransportError,
 )
 from airflow_provider_mosaic.clients.sync_client import SyncClient
-from airflow_provider_mosaic.plugins import mosaic_reads, readings
-from airflow_provider_mosaic.plugins.mosaic_reads import MosaicReads
-from airflow_provider_mosaic.plugins.readings import Reading
+from airflow_provider_mosaic.plugins import mosaic_reads
+from airflow_provider_mosaic.plugins.mosaic_reads import MosaicReads, Reading
 from plugins.runs import held, start
 
 T = TypeVar("T")
@@ -222,8 +221,8 @@ def test_a_missing_run_and_a_missing_connection() -> None:
 
 
 def test_memory_is_bounded(client: SyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readings, "_MOST_KEPT", 10)
-    monkeypatch.setattr(readings, "_MOST_WEIGHT", 50)
+    monkeypatch.setattr(mosaic_reads, "_MOST_KEPT", 10)
+    monkeypatch.setattr(mosaic_reads, "_MOST_WEIGHT", 50)
 
     async def steps(reads: MosaicReads) -> None:
         for number in range(30):

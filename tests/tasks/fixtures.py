@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 import pytest
 from mosaic_emulator import Emulator
 
-from airflow_provider_mosaic import links
 from airflow_provider_mosaic.agents_as_code import agents_by_name
 from airflow_provider_mosaic.clients.sync_client import SyncClient
 from airflow_provider_mosaic.durable import reads
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.tasks import reporting
 from airflow_provider_mosaic.triggers import shared_pollers as polling
 
 T = TypeVar("T")
@@ -28,7 +28,7 @@ ACCOUNT = "c0000000-0000-4000-8000-000000000001"
 OTHER_ACCOUNT = "c0000000-0000-4000-8000-000000000002"
 
 
-TASK_MODULES = ("run_cancels", "run_resumes", "post_waits", "youtube")
+TASK_MODULES = ("runs", "run_control", "post_waits", "youtube")
 
 
 #: The pauses of late effects, which :func:`short_pauses` shortens.
@@ -85,7 +85,7 @@ def mosaic(mosaic_emulator: Emulator, mosaic_connection: str) -> Emulator:
 @pytest.fixture
 def as_production_api(monkeypatch: pytest.MonkeyPatch) -> None:
     """Treat the emulator as the production API, whose agents the editor shows."""
-    monkeypatch.setattr(links, "_API_HOST", "127.0.0.1")
+    monkeypatch.setattr(reporting, "_API_HOST", "127.0.0.1")
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ def prepare(context: Mapping[str, Any]) -> None:
 
         setattr(owner, method, wrapped)
 
-    set_failpoint(TaskState, "_save", after="die_after_intent")
+    set_failpoint(TaskState, "save", after="die_after_intent")
     set_failpoint(TaskState, "save_best_effort", before="die_before_id", after="die_after_id")
     set_failpoint(RunWait, "resume", before="die_after_deferral")
     set_failpoint(RunWait, "finish", after="die_at_end")

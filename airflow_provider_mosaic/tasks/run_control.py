@@ -1,5 +1,5 @@
 """
-Cancel a run, and save that the task did it.
+Cancel a run, save that the task did it, and resume a run that failed or was cancelled.
 
 Mosaic does not show who cancelled a run. No retry resumes, and pays for, a run that was cancelled outside Airflow: only
 one that the task itself cancelled, or that a user named to be resumed.
@@ -11,18 +11,26 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mosaic.airflow_compat import TaskStateStore, task_state_store
-from airflow_provider_mosaic.api.endpoints.runs import RunStatus
+from airflow_provider_mosaic.airflow_compat import TaskStateStore, task_state_store, triggers_receive_kills
+from airflow_provider_mosaic.api.endpoints.runs import Run, RunStatus
 from airflow_provider_mosaic.api.errors import (
+    MosaicAmbiguousOutcomeError,
     MosaicConflictError,
+    MosaicConnectionError,
     MosaicError,
     MosaicNotFoundError,
+    MosaicValidationError,
 )
-from airflow_provider_mosaic.api.outcomes import run_outcome
-from airflow_provider_mosaic.durable.failures import nothing_sent_error, save_best_effort
+from airflow_provider_mosaic.api.metrics import RUNS_RESUMED, count
+from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
+from airflow_provider_mosaic.durable.failures import fail_exception, nothing_sent_error, save_best_effort
+from airflow_provider_mosaic.durable.reads import read_until
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook, cancel_with_timeout
+
+if TYPE_CHECKING:
+    from airflow_provider_mosaic.tasks.run_waits import RunWait
 
 log = logging.getLogger(__name__)
 
@@ -172,3 +180,68 @@ def cancel_at_kill(hook: MosaicHook, run_id: str) -> CancelResult:
 def _failed_cancel(run_id: str, error: MosaicError, reason: MosaicError) -> CancelResult:
     text = f"Run {run_id!r} could not be cancelled and may keep running: cancel it in the editor. ({error.what})"
     return CancelResult(text, error=reason)
+
+
+def resume(run: Run, wait: RunWait, *, deadline: float | None) -> None:
+    """
+    Resume a run that failed or was cancelled: only what is missing is done again.
+
+    :param run: The run as it was read last.
+    :param wait: The wait for the run. It reports a run that can't be resumed.
+    :param deadline: When the wait stops, in seconds since the epoch.
+    :raises MosaicError: The run is not resumed.
+    """
+    if deadline is not None and time.time() >= deadline:
+        # The wait would end at once and cancel the run, which would still cost credits.
+        raise fail_exception(wait.failure(run, "Its timeout has passed, so it is not resumed."))
+    try:
+        resumed = wait.hook.resume_run(run.run_id)
+    except MosaicConnectionError:
+        # A subclass of MosaicValidationError. Nothing was sent.
+        raise
+    except (MosaicConflictError, MosaicValidationError) as conflict:
+        # It may have been resumed a moment ago, by a user or by an earlier attempt that was killed.
+        now = _read_until_changed(wait.hook, run)
+        if run_outcome(now).ended and now.status == run.status:
+            why = conflict.detail or "its state does not allow it"
+            raise fail_exception(wait.failure(now, f"It can't be resumed: {why}.")) from conflict
+        log.info("Run %r was resumed outside this task. The task continues with it.", run.run_id)
+    except MosaicAmbiguousOutcomeError as lost:
+        # The status shows whether the resume had an effect. A short run may already have ended, with another status.
+        if _read_until_changed(wait.hook, run).status == run.status:
+            raise (lost.__cause__ or lost) from None
+        log.info("Run %r was resumed, although the response was lost.", run.run_id)
+    else:
+        count(RUNS_RESUMED)
+        log.info(
+            "Resumed run %r, which was %s. %d node(s) are queued again.", run.run_id, run.status, resumed.nodes_queued
+        )
+        # The wait must not read the old status as the end of the run.
+        _read_until_changed(wait.hook, run)
+    if run.status == RunStatus.CANCELLED:
+        # The permission is for one resume.
+        wait.permission.revoke()
+
+
+def resume_after_late_kill(run_id: str, wait: RunWait, *, deadline: float | None) -> None:
+    """
+    Resume a run that the trigger of a cleared deferral cancels, because the cleared task continues with the same run.
+
+    Airflow kills that trigger a little after the new attempt has started.
+
+    :param deadline: When the wait stops, in seconds since the epoch.
+    """
+    if not (wait.cancels and triggers_receive_kills()):
+        return
+    # The kill came 1.1 and 1.4 s after the new attempt.
+    run = read_until(lambda: wait.hook.get_run(run_id), lambda run: run_outcome(run).ended)
+    if run.status == RunStatus.CANCELLED:
+        log.info("Run %r was cancelled by the trigger from before the clear. Resuming it.", run_id)
+        resume(run, wait, deadline=deadline)
+
+
+def _read_until_changed(hook: MosaicHook, run: Run) -> Run:
+    """Read a run that may have been resumed: it may still show its old status for some seconds."""
+    # Mosaic does not resume a run that ended partly: its status does not change.
+    can_change = run_outcome(run).outcome is Outcome.FAILED
+    return read_until(lambda: hook.get_run(run.run_id), lambda now: now.status != run.status or not can_change)

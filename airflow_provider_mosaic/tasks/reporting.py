@@ -1,5 +1,5 @@
 """
-Tell Airflow what a task has started, made and used: XComs, buttons, asset events.
+Report to Airflow what a task has started, made and used: XComs, buttons, asset events, lineage.
 
 Nothing here fails a task. A run that was started is paid, and a post is public, whether or not Airflow can save their
 ids. If the task failed for that, a user would clear it and pay for another run, or publish another post.
@@ -8,18 +8,20 @@ ids. If the task failed for that, a user would clear it and pay for another run,
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from airflow_provider_mosaic.airflow_compat import push_database_xcom
-from airflow_provider_mosaic.api.arguments import validate_id, validate_name
+from airflow_provider_mosaic.airflow_compat import has_lineage_readers, push_database_xcom
+from airflow_provider_mosaic.api.arguments import uri_scheme, validate_id, validate_name
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicValidationError
 from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.durable.failures import save_best_effort
-from airflow_provider_mosaic.links import MosaicAgentLink, agent_url
+from airflow_provider_mosaic.links import MosaicAgentLink
 
 if TYPE_CHECKING:
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -42,6 +44,11 @@ NEEDS_CREDITS_KEY = "needs_credits"
 #: XCom key of the URLs of a published post.
 POST_URLS_KEY = "post_urls"
 
+# https://docs.mosaic.so/api/agents/creating-agents names this host; a newer note of Mosaic names another one. The path
+# is an assumption. No URL of a run, an asset or a post is documented.
+_EDITOR = "https://edit.mosaic.so/agents/"
+#: The only API whose agents the editor shows.
+_API_HOST = "api.mosaic.so"
 #: Most entries of a list in an asset event: Airflow keeps events in its database. The count is complete.
 _MAX_ENTRIES = 1000
 
@@ -139,6 +146,18 @@ def push_agent_link(context: Mapping[str, Any], hook: MosaicHook, agent_id: str 
         push_link(context, MosaicAgentLink().xcom_key, url, subject=subject)
 
 
+def agent_url(agent_id: str | None, base_url: str) -> str | None:
+    """
+    Return the URL of an agent's page in the editor, which shows its runs.
+
+    :param base_url: The URL of the API.
+    :returns: None if the agent is unknown, and for any other API: the editor does not show its agents.
+    """
+    if not agent_id or urlsplit(base_url).hostname != _API_HOST:
+        return None
+    return _EDITOR + quote(agent_id, safe="", errors="replace")
+
+
 def add_to_outlet_events(context: Mapping[str, Any], **facts: Any) -> None:
     """
     Add facts to the ``extra`` of the asset events that the task creates when it succeeds.
@@ -171,3 +190,49 @@ def _consequence(subject: str) -> str:
         f"The task continues with {subject}: nothing is started or published again for this. Tasks that read the XCom "
         "find nothing."
     )
+
+
+def report_lineage(hook: MosaicHook, *, inputs: Iterable[str] = (), outputs: Iterable[str] = ()) -> None:
+    """
+    Report datasets to Airflow's hook lineage, for readers such as OpenLineage.
+
+    Without a reader nothing happens, and neither argument is iterated.
+
+    :param inputs: Paths, or URIs without credentials, of what the task read.
+    :param outputs: The same of what it made.
+    """
+    try:
+        if not has_lineage_readers():
+            return
+        from airflow.providers.common.compat.sdk import get_hook_lineage_collector
+
+        collector = get_hook_lineage_collector()
+        for location in inputs:
+            collector.add_input_asset(context=hook, uri=_uri(location))
+        for location in outputs:
+            collector.add_output_asset(context=hook, uri=_uri(location))
+    except Exception as error:
+        log.warning(
+            "The inputs and outputs of this task were not reported to hook lineage (%s: %s). The task continues.",
+            type(error).__name__,
+            one_line(str(error)),
+        )
+
+
+def mosaic_uris(
+    hook: MosaicHook, kind: Literal["agents", "assets", "outputs", "posts"], ids: Iterable[str | None]
+) -> Iterator[str]:
+    """
+    Yield the URIs of items in Mosaic. An item whose id is unknown has none.
+
+    The URI of an item is the same in every task, so a reader connects the task that uploads an asset with the run that
+    uses it.
+    """
+    host = urlsplit(hook.access.base_url).netloc
+    for id in ids:
+        if id:
+            yield f"mosaic://{host}/{kind}/{quote(id, safe='')}"
+
+
+def _uri(location: str) -> str:
+    return location if uri_scheme(location) else Path(location).absolute().as_uri()

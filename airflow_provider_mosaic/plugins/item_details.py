@@ -1,0 +1,200 @@
+"""
+What the page of a task shows of its run or its post, and the names of agents.
+
+A run has progress, tiles, media and an agent; a post has its text, and a result and metrics at each destination.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+from airflow_provider_mosaic.api.endpoints.agents import list_agents
+from airflow_provider_mosaic.api.endpoints.engagement import PostAnalytics, get_post_analytics
+from airflow_provider_mosaic.api.endpoints.runs import Run, RunNode, get_run_nodes
+from airflow_provider_mosaic.api.endpoints.social import Destination, Post
+from airflow_provider_mosaic.api.errors import MosaicError
+from airflow_provider_mosaic.api.outcomes import Outcome, post_outcome, run_outcome
+from airflow_provider_mosaic.api.public_urls import public_urls
+from airflow_provider_mosaic.api.redaction import label, redact
+from airflow_provider_mosaic.plugins.items import TaskKey
+from airflow_provider_mosaic.plugins.media import input_media, output_media
+from airflow_provider_mosaic.plugins.mosaic_reads import MosaicReads
+from airflow_provider_mosaic.plugins.pages import (
+    NodeProgress,
+    PostDestination,
+    PostDetails,
+    RunDetails,
+    Tile,
+    message_of,
+)
+from airflow_provider_mosaic.tasks.reporting import TaskItem, agent_url
+
+log = logging.getLogger(__name__)
+
+#: Seconds for which the nodes are used while the counts of the run stay the same.
+_NODES_MAX_AGE = 60.0
+#: The order of the tiles by status. Any other status comes before ``completed``.
+_ORDER = {
+    **dict.fromkeys(("failed", "partial_complete"), 0),
+    **dict.fromkeys(("blocked", "cancelled"), 1),
+    "running": 2,
+    "queued": 3,
+    "not_started": 4,
+    "completed": 6,
+}
+#: Seconds for which a page of the list of agents is used.
+_NAMES_MAX_AGE = 600.0
+#: A thousand agents. Those after them have no name.
+_MOST_PAGES = 10
+#: Seconds for which the metrics of a post are used.
+_METRICS_MAX_AGE = 300.0
+#: Characters of the text of a post.
+_LONGEST_TEXT = 10_000
+
+
+async def run_details(reads: MosaicReads, key: TaskKey, item: TaskItem, run: Run) -> RunDetails:
+    """Return what the page shows of a run. What cannot be read beside the run is left out."""
+    agent_id = run.agent_id or item.agent_id
+    nodes, agent_name, editor_url = await asyncio.gather(
+        _read_nodes(reads, item, run),
+        _agent_name(reads, item, agent_id),
+        _editor_url(reads, item, agent_id),
+    )
+    outcome = run_outcome(run)
+    counts = run.node_status_counts
+    return RunDetails(
+        id=run.run_id,
+        agent_id=agent_id,
+        agent_name=agent_name,
+        status=label(run.status),
+        outcome=outcome.outcome.value,
+        status_message=message_of(run.status_message),
+        started_at=run.started_at,
+        ended_at=_ended_at(run) if outcome.ended else None,
+        needs_credits=run.needs_credits or any(node.needs_credits for node in nodes),
+        nodes=NodeProgress(
+            completed=counts.completed,
+            in_progress=counts.in_progress,
+            failed=counts.failed,
+            total=max(len(nodes), counts.completed + counts.in_progress + counts.failed),
+        ),
+        tiles=_tiles(nodes),
+        inputs=input_media(run, key),
+        outputs=output_media(run, nodes, key),
+        editor_url=editor_url,
+    )
+
+
+async def _read_nodes(reads: MosaicReads, item: TaskItem, run: Run) -> tuple[RunNode, ...]:
+    """Return the nodes of a run. They are read again only if the counts of the run have changed."""
+    counts = run.node_status_counts
+    nodes = await reads.read(
+        item.conn_id,
+        get_run_nodes(item.id),
+        max_age=_NODES_MAX_AGE,
+        weigh=lambda nodes: 1 + len(nodes),
+        variant=f"{run.status} {counts.completed} {counts.in_progress} {counts.failed} {run.needs_credits}",
+    )
+    return nodes.value or ()
+
+
+async def _agent_name(reads: MosaicReads, item: TaskItem, agent_id: str | None) -> str | None:
+    return (await agent_names(reads, {item.conn_id: {agent_id}})).get(agent_id) if agent_id else None
+
+
+async def _editor_url(reads: MosaicReads, item: TaskItem, agent_id: str | None) -> str | None:
+    try:
+        access = await reads.access(item.conn_id)
+    except MosaicError as error:
+        log.info("Run %r has no link to its agent, because the connection could not be read: %s", item.id, error)
+        return None
+    return agent_url(agent_id, access.base_url)
+
+
+def _ended_at(run: Run) -> datetime | None:
+    """Return when a run ended. Mosaic reports only the last change, or when the outputs were completed."""
+    completed = [output.completed_at for output in run.outputs if output.completed_at]
+    return run.updated_at or max(completed, default=None)
+
+
+def _tiles(nodes: tuple[RunNode, ...]) -> tuple[Tile, ...]:
+    tiles = [
+        Tile(
+            name=label(node.node_type.node_type_name or "Tile"),
+            status=label(node.status),
+            message=message_of("\n".join(node.errors) or node.status_message),
+            needs_credits=node.needs_credits,
+        )
+        for node in nodes
+    ]
+    return tuple(sorted(tiles, key=lambda tile: _ORDER.get(tile.status, 5) if not tile.needs_credits else 0))
+
+
+async def agent_names(reads: MosaicReads, agents: Mapping[str, Collection[str]]) -> dict[str, str]:
+    """
+    Return the names of agents by id. An agent that cannot be read is missing.
+
+    :param agents: Ids of agents by connection.
+    """
+    found = await asyncio.gather(*(_names(reads, conn_id, ids) for conn_id, ids in agents.items()))
+    return {agent_id: name for names in found for agent_id, name in names.items()}
+
+
+async def _names(reads: MosaicReads, conn_id: str, agent_ids: Collection[str]) -> dict[str, str]:
+    names: dict[str, str] = {}
+    cursor = None
+    for _ in range(_MOST_PAGES):
+        if len(names) == len(agent_ids):
+            break
+        call = list_agents().page(cursor)
+        page = (await reads.read(conn_id, call, max_age=_NAMES_MAX_AGE, weigh=lambda page: 1 + len(page.items))).value
+        if page is None:
+            break
+        names |= {each.agent_id: label(each.name) for each in page.items if each.agent_id in agent_ids and each.name}
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    return names
+
+
+async def post_details(reads: MosaicReads, item: TaskItem, post: Post) -> PostDetails:
+    """Return what the page shows of a post."""
+    metrics = await _metrics(reads, item, post)
+    public = {place.url for place in public_urls(post)}
+    rows = {row.platform: row.metrics for row in metrics.platforms} if metrics else {}
+    destinations = [_destination(each, public, rows) for each in post.outcomes]
+    return PostDetails(
+        id=post.post_id,
+        status=label(post.status),
+        outcome=post_outcome(post).outcome.value,
+        text=None if post.description is None else redact(post.description, longest=_LONGEST_TEXT),
+        scheduled_at=post.scheduled_at,
+        created_at=post.created_at,
+        destinations=tuple(sorted(destinations, key=lambda each: each.status != "failed" and each.error is None)),
+    )
+
+
+def _destination(
+    destination: Destination, public: set[str], metrics: dict[str | None, dict[str, int | float | None]]
+) -> PostDestination:
+    account = destination.account_username or destination.account_name
+    numbers = metrics.get(destination.platform, {}) if destination.platform else {}
+    return PostDestination(
+        platform=label(destination.platform) if destination.platform else None,
+        account=label(account) if account else None,
+        status=label(destination.status) if destination.status else None,
+        url=destination.post_url if destination.post_url in public else None,
+        error=message_of(destination.message),
+        metrics={label(name): number for name, number in numbers.items() if number is not None},
+    )
+
+
+async def _metrics(reads: MosaicReads, item: TaskItem, post: Post) -> PostAnalytics | None:
+    """Return the metrics of a published post; None if they can't be read."""
+    if post_outcome(post).outcome not in (Outcome.SUCCESS, Outcome.PARTIAL):
+        return None
+    reading = await reads.read(item.conn_id, get_post_analytics(item.id), max_age=_METRICS_MAX_AGE)
+    return reading.value
