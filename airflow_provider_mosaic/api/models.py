@@ -187,9 +187,18 @@ def _since_epoch(number: float) -> datetime | None:
     return None
 
 
-def _integer(value: object) -> int:
+#: Python rejects numbers of thousands of digits.
+_DIGITS = re.compile(r"[0-9]{1,18}")
+
+
+def as_count(value: object) -> int:
+    """Return a number, which may be written as text, as an integer; 0 for any other value."""
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        value = int(value)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return 0
     # NaN differs from itself. A float above the limit is not exact.
-    return int(value) if isinstance(value, (int, float)) and value == value and abs(value) < 2**53 else 0
+    return int(value) if value == value and abs(value) < 2**53 else 0
 
 
 def _flag(value: object) -> bool:
@@ -226,7 +235,7 @@ IdOrEmpty = Annotated[str, AfterValidator(lambda value: value and _id(value))]
 #: A time in UTC; None when it is absent or can't be parsed.
 Time = Annotated[datetime | None, BeforeValidator(parse_time)]
 #: A count; 0 when it is not a number.
-Count = Annotated[int, BeforeValidator(_integer)]
+Count = Annotated[int, BeforeValidator(as_count)]
 #: A boolean; True only for ``true``.
 Flag = Annotated[bool, BeforeValidator(_flag)]
 #: A sequence. Validation stops at the first invalid item: half a million errors would block an event loop for seconds.

@@ -132,7 +132,18 @@ def test_needs_credits_shapes(facts: dict[str, Any], needs: bool) -> None:
 
 @pytest.mark.parametrize(
     ("value", "count"),
-    [(3, 3), (3.0, 3), ("3", 0), (None, 0), (float("nan"), 0), (float("inf"), 0), (10**400, 0), ([], 0)],
+    [
+        (3, 3),
+        (3.0, 3),
+        ("3", 3),
+        ("three", 0),
+        (True, 0),
+        (None, 0),
+        (float("nan"), 0),
+        (float("inf"), 0),
+        (10**400, 0),
+        ([], 0),
+    ],
 )
 def test_invalid_count_is_zero(value: Any, count: int) -> None:
     assert NodeCounts.model_validate({"completed": value}).completed == count

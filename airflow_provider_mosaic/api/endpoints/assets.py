@@ -16,7 +16,7 @@ from airflow_provider_mosaic.api.arguments import validate_id
 from airflow_provider_mosaic.api.call import Call, InvalidResponse
 from airflow_provider_mosaic.api.file_links import link_secrets
 from airflow_provider_mosaic.api.media_types import AssetType
-from airflow_provider_mosaic.api.models import Id, Model, Words, id_in, object_in, read_object, text_in
+from airflow_provider_mosaic.api.models import Id, Model, Words, as_count, id_in, object_in, read_object, text_in
 from airflow_provider_mosaic.api.options import AssetKind, validate_asset_kind
 from airflow_provider_mosaic.api.redaction import values
 
@@ -84,13 +84,12 @@ def start_upload(asset_type: AssetKind | AssetType) -> Call[UploadForm]:
         fields = body.get("upload_fields", body.get("fields"))
         if not isinstance(fields, dict):
             raise InvalidResponse("the field 'upload_fields' is missing")
-        limit = body.get("max_file_size_bytes")
         return UploadForm(
             asset_id=id_in(data, key, "id"),
             upload_url=text_in(data, "upload_url"),
             # The storage host rejects a form with the text "None" in it.
             upload_fields={name: str(value) for name, value in fields.items() if value is not None},
-            max_file_size_bytes=limit if isinstance(limit, int) and limit > 0 else None,
+            max_file_size_bytes=max(0, as_count(body.get("max_file_size_bytes"))) or None,
         )
 
     return Call(
