@@ -136,10 +136,12 @@ class PostTask:
                 retry="publishes the post, unless it finds one of an earlier attempt",
                 choices=("Clear this task to publish the post.",),
             )
-        if not self._is_saved:
+        if self.options.durable and not self._is_saved:
             retry = "searches for the post of this attempt, and fails if it finds one"
         elif isinstance(error, MosaicPostFailedError):
             retry = "creates the post again, because it is not published anywhere"
+        elif not self.options.durable:
+            retry = "publishes a second post, because durable=False"
         else:
             retry = f"continues with post {post_id!r} and publishes nothing twice"
         return Consequences(

@@ -144,6 +144,8 @@ class RunTask:
 
     def _retry_effect(self, run_id: str, error: MosaicError) -> str:
         """Return what a retry does with the run: see :class:`Consequences`."""
+        if not self.options.durable:
+            return "starts a second run and pays for it, because durable=False"
         if not self._is_saved:
             return "searches for what this attempt started, and fails if it finds anything"
         if not isinstance(error, MosaicRunFailedError):
