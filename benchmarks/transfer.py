@@ -134,7 +134,7 @@ def transfer_on_request(kind: str, address: str, file: str) -> None:
     import requests
 
     from airflow_provider_mosaic.api.endpoints.assets import UploadForm
-    from airflow_provider_mosaic.api.link_policy import LinkPolicy
+    from airflow_provider_mosaic.api.file_links import LinkPolicy
     from airflow_provider_mosaic.clients.destinations import local_destination
     from airflow_provider_mosaic.clients.download import fetch
     from airflow_provider_mosaic.clients.sources import local_source

@@ -17,7 +17,7 @@ from airflow_provider_mosaic.api.endpoints.agents import Agent, delete_agent, ge
 from airflow_provider_mosaic.api.errors import MosaicConflictError, MosaicError
 
 if TYPE_CHECKING:
-    from airflow_provider_mosaic.api.client import ApiClient
+    from airflow_provider_mosaic.api.paging import ApiClient
 
 log = logging.getLogger(__name__)
 

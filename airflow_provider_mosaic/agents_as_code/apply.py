@@ -12,8 +12,7 @@ from airflow_provider_mosaic.agents_as_code.agents_by_name import AgentsByName
 from airflow_provider_mosaic.agents_as_code.definition import AgentDefinition, validate_definition
 from airflow_provider_mosaic.agents_as_code.diff import AgentPlan, plan_changes
 from airflow_provider_mosaic.agents_as_code.tile_types import NodeTypes
-from airflow_provider_mosaic.api.endpoints.agents import create_agent, get_agent, update_agent
-from airflow_provider_mosaic.api.endpoints.node_types import list_node_types
+from airflow_provider_mosaic.api.endpoints.agents import create_agent, get_agent, list_node_types, update_agent
 from airflow_provider_mosaic.api.error_collector import ErrorCollector
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
@@ -25,7 +24,7 @@ from airflow_provider_mosaic.api.options import APPLY_AGENT, validate_agent_is_n
 from airflow_provider_mosaic.api.search import PAUSES, ProgressLog
 
 if TYPE_CHECKING:
-    from airflow_provider_mosaic.api.client import ApiClient
+    from airflow_provider_mosaic.api.paging import ApiClient
 
 log = logging.getLogger(__name__)
 

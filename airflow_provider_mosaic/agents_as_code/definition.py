@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_mosaic.api.arguments import validate_mapping
-from airflow_provider_mosaic.api.decoding import is_fit
 from airflow_provider_mosaic.api.error_collector import ErrorCollector
+from airflow_provider_mosaic.api.responses import is_fit
 
 #: The JSON Schema of a definition, for editors and other tools.
 SCHEMA_PATH = Path(__file__).with_name("agent_definition.schema.json")

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mosaic.agents_as_code.tile_types import NodeTypes
 from airflow_provider_mosaic.api.arguments import validate_flag
-from airflow_provider_mosaic.api.endpoints.agents import AgentGraph, AgentNode, get_agent
-from airflow_provider_mosaic.api.endpoints.node_types import list_node_types
+from airflow_provider_mosaic.api.endpoints.agents import AgentGraph, AgentNode, get_agent, list_node_types
 from airflow_provider_mosaic.api.errors import MosaicResponseError
 
 if TYPE_CHECKING:
-    from airflow_provider_mosaic.api.client import ApiClient
+    from airflow_provider_mosaic.api.paging import ApiClient
 
 
 def export_agent(client: ApiClient, agent_id: str, *, node_ids: bool) -> dict[str, Any]:

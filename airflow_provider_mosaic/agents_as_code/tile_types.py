@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from airflow_provider_mosaic.agents_as_code.definition import AgentDefinition, DefinedNode
-from airflow_provider_mosaic.api.error_collector import ErrorCollector
+from airflow_provider_mosaic.api.error_collector import ErrorCollector, normalize_name, one_a_line
 from airflow_provider_mosaic.api.models import NodeType
-from airflow_provider_mosaic.api.suggestions import normalize_name, one_a_line
-from airflow_provider_mosaic.api.tiles import is_id
+from airflow_provider_mosaic.api.run_inputs import is_id
 
 
 class NodeTypes:

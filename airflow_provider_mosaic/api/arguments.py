@@ -70,6 +70,9 @@ def representation(value: object) -> str:
         return f"<{type(value).__name__}>"
 
 
+# Text: ids, names, URLs, paths
+
+
 def validate_id(name: str, value: object, *, or_link: bool = False) -> str:
     """Return an id that is one segment of a path without escaping."""
     text = validate_name(name, value, or_link=or_link)
@@ -99,6 +102,13 @@ def validate_name(name: str, value: object, *, or_link: bool = False) -> str:
     return value
 
 
+def validate_text(name: str, value: object) -> str:
+    """Return a text, which may be empty."""
+    if not isinstance(value, str):
+        raise_invalid(name, value, f"it must be text, {not_text(value)}")
+    return value
+
+
 def optional_text(name: str, value: object) -> str | None:
     """Return a text that is not blank, or None."""
     if value is None:
@@ -106,27 +116,6 @@ def optional_text(name: str, value: object) -> str | None:
     if not validate_text(name, value).strip():
         raise_invalid(name, value, "it is empty. Leave the argument out instead.")
     return str(value)
-
-
-def validate_list(name: str, value: object) -> list[Any]:
-    """
-    Return a list that is not empty.
-
-    A set is sorted: its order differs between processes, and a retry recognizes its request by the items in their
-    order.
-
-    :param value: Any iterable, text that is a JSON or Python list, or a text that is the only item.
-    """
-    if isinstance(value, str):
-        value = _literal(value) if value.strip().startswith("[") else [value]
-        if isinstance(value, str):
-            raise_invalid(name, value, "it starts like a list but can't be parsed. Write it as JSON.")
-    if isinstance(value, (Mapping, bytes)) or not isinstance(value, Iterable):
-        raise_invalid(name, value, f"it must be a list, not {type(value).__name__}.")
-    items = sorted(value, key=repr) if isinstance(value, (set, frozenset)) else list(value)
-    if not items:
-        raise_invalid(name, items, "it is empty. Leave it out, or check the upstream task that returned it.")
-    return items
 
 
 def validate_url(name: str, value: object, *, secure: bool = False) -> str:
@@ -163,6 +152,82 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
+def validate_choice(name: str, value: object, choices: Iterable[str]) -> str:
+    """Return a text that is one of the choices."""
+    known = tuple(choices)
+    if not isinstance(value, str) or value not in known:
+        from airflow_provider_mosaic.api.error_collector import suggest
+
+        raise_invalid(name, value, f"it must be one of {', '.join(known)}.{suggest(value, known)}")
+    return value
+
+
+def validate_path(name: str, value: object) -> str:
+    """Return a local path or a URI as text. Chained storages (``zip://...::s3://...``) are invalid."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise_invalid(name, value, f"it must be a path or a URI as text, {not_text(value)}")
+    text = os.fspath(value)
+    if not isinstance(text, str) or not text.strip() or text.strip().lower() == "none":
+        raise_invalid(name, value, "it is empty. If it is templated, the upstream task returned nothing.")
+    if "\0" in text:
+        raise_invalid(name, text, "a path can't contain a NUL character.")
+    if "://" in text and "::" in text and uri_scheme(text) not in ("http", "https"):
+        # Airflow's object storage would read the first part alone.
+        raise_invalid(name, text, "storages can't be chained with '::'. Unpack the file, and pass its own path or URI.")
+    _validate_place(name, text)
+    return text
+
+
+#: Storages whose URIs start with a bucket or a container.
+_BUCKETS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"})
+#: A URI that lost a slash, for example in ``Path("s3://...")``. A single letter is a drive of Windows.
+_ONE_SLASH = re.compile(r"([A-Za-z][A-Za-z0-9+]+):/(?!/)")
+
+
+def _validate_place(name: str, text: str) -> None:
+    """Raise for a URI that the storage libraries read as another place, for example below the working directory."""
+    scheme = uri_scheme(text)
+    place = text.partition("://")[2]
+    if one_slash := _ONE_SLASH.match(text):
+        raise_invalid(name, text, f"write {one_slash[1]}:// with two slashes. pathlib.Path removes one of them.")
+    if scheme in ("file", "local") and not place.startswith("/"):
+        raise_invalid(name, text, f"a {scheme} URI has no host: write {scheme}:/// and an absolute path.")
+    if scheme and not place.strip("/") and scheme not in ("file", "local", "http", "https"):
+        raise_invalid(name, text, f"it names no place in the storage: write {scheme}:// and a bucket or a directory.")
+    if scheme in _BUCKETS and place.startswith("/"):
+        raise_invalid(name, text, f"it names no bucket: write {scheme}:// and the bucket.")
+
+
+def uri_scheme(text: str) -> str:
+    """Return the scheme of a URI in lower case; an empty text for a path."""
+    scheme, separator, _ = text.partition("://")
+    return scheme.lower() if separator and scheme.replace("+", "").isalnum() else ""
+
+
+# Lists and objects, also from text that a template rendered to
+
+
+def validate_list(name: str, value: object) -> list[Any]:
+    """
+    Return a list that is not empty.
+
+    A set is sorted: its order differs between processes, and a retry recognizes its request by the items in their
+    order.
+
+    :param value: Any iterable, text that is a JSON or Python list, or a text that is the only item.
+    """
+    if isinstance(value, str):
+        value = _literal(value) if value.strip().startswith("[") else [value]
+        if isinstance(value, str):
+            raise_invalid(name, value, "it starts like a list but can't be parsed. Write it as JSON.")
+    if isinstance(value, (Mapping, bytes)) or not isinstance(value, Iterable):
+        raise_invalid(name, value, f"it must be a list, not {type(value).__name__}.")
+    items = sorted(value, key=repr) if isinstance(value, (set, frozenset)) else list(value)
+    if not items:
+        raise_invalid(name, items, "it is empty. Leave it out, or check the upstream task that returned it.")
+    return items
+
+
 def validate_mapping(name: str, value: object) -> dict[str, Any]:
     """Return a dict that JSON can represent, also from text that a template rendered to."""
     if isinstance(value, str) and value.strip().startswith("{"):
@@ -193,6 +258,20 @@ def _as_list(value: object) -> list[Any]:
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray, memoryview)):
         return list(value)
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
+def _literal(text: str) -> object:
+    """Parse a rendered template as JSON or as a Python literal; return the text itself if it is neither."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        try:
+            return ast.literal_eval(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return text
+
+
+# Times, numbers, flags
 
 
 def validate_datetime(name: str, value: object) -> datetime:
@@ -263,16 +342,6 @@ def validate_flag(name: str, value: object) -> bool:
     return value
 
 
-def validate_choice(name: str, value: object, choices: Iterable[str]) -> str:
-    """Return a text that is one of the choices."""
-    known = tuple(choices)
-    if not isinstance(value, str) or value not in known:
-        from airflow_provider_mosaic.api.suggestions import suggest
-
-        raise_invalid(name, value, f"it must be one of {', '.join(known)}.{suggest(value, known)}")
-    return value
-
-
 def validate_credits(name: str, value: object) -> float:
     """Return a number of credits, also from text that a template rendered to."""
     try:
@@ -282,55 +351,6 @@ def validate_credits(name: str, value: object) -> float:
     if not (math.isfinite(number) and number >= 0):
         raise_invalid(name, value, "it must be a number of credits, not below zero.")
     return number
-
-
-def validate_text(name: str, value: object) -> str:
-    """Return a text, which may be empty."""
-    if not isinstance(value, str):
-        raise_invalid(name, value, f"it must be text, {not_text(value)}")
-    return value
-
-
-def validate_path(name: str, value: object) -> str:
-    """Return a local path or a URI as text. Chained storages (``zip://...::s3://...``) are invalid."""
-    if not isinstance(value, (str, os.PathLike)):
-        raise_invalid(name, value, f"it must be a path or a URI as text, {not_text(value)}")
-    text = os.fspath(value)
-    if not isinstance(text, str) or not text.strip() or text.strip().lower() == "none":
-        raise_invalid(name, value, "it is empty. If it is templated, the upstream task returned nothing.")
-    if "\0" in text:
-        raise_invalid(name, text, "a path can't contain a NUL character.")
-    if "://" in text and "::" in text and uri_scheme(text) not in ("http", "https"):
-        # Airflow's object storage would read the first part alone.
-        raise_invalid(name, text, "storages can't be chained with '::'. Unpack the file, and pass its own path or URI.")
-    _validate_place(name, text)
-    return text
-
-
-#: Storages whose URIs start with a bucket or a container.
-_BUCKETS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az"})
-#: A URI that lost a slash, for example in ``Path("s3://...")``. A single letter is a drive of Windows.
-_ONE_SLASH = re.compile(r"([A-Za-z][A-Za-z0-9+]+):/(?!/)")
-
-
-def _validate_place(name: str, text: str) -> None:
-    """Raise for a URI that the storage libraries read as another place, for example below the working directory."""
-    scheme = uri_scheme(text)
-    place = text.partition("://")[2]
-    if one_slash := _ONE_SLASH.match(text):
-        raise_invalid(name, text, f"write {one_slash[1]}:// with two slashes. pathlib.Path removes one of them.")
-    if scheme in ("file", "local") and not place.startswith("/"):
-        raise_invalid(name, text, f"a {scheme} URI has no host: write {scheme}:/// and an absolute path.")
-    if scheme and not place.strip("/") and scheme not in ("file", "local", "http", "https"):
-        raise_invalid(name, text, f"it names no place in the storage: write {scheme}:// and a bucket or a directory.")
-    if scheme in _BUCKETS and place.startswith("/"):
-        raise_invalid(name, text, f"it names no bucket: write {scheme}:// and the bucket.")
-
-
-def uri_scheme(text: str) -> str:
-    """Return the scheme of a URI in lower case; an empty text for a path."""
-    scheme, separator, _ = text.partition("://")
-    return scheme.lower() if separator and scheme.replace("+", "").isalnum() else ""
 
 
 # Validators that combine others
@@ -372,14 +392,3 @@ def optional(validator: Validator) -> Validator:
 def validated_values(validators: Mapping[str, Validator], **values: Any) -> dict[str, Any]:
     """Return the values that are not None, validated, by their names."""
     return {name: validators[name](name, value) for name, value in values.items() if value is not None}
-
-
-def _literal(text: str) -> object:
-    """Parse a rendered template as JSON or as a Python literal; return the text itself if it is neither."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        try:
-            return ast.literal_eval(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            return text

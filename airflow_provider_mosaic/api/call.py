@@ -17,7 +17,6 @@ from urllib.parse import quote, urlencode
 from pydantic import ValidationError
 
 from airflow_provider_mosaic.api.arguments import validate_id
-from airflow_provider_mosaic.api.decoding import decode_json
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicError,
@@ -27,7 +26,7 @@ from airflow_provider_mosaic.api.errors import (
 from airflow_provider_mosaic.api.redaction import label, redact
 from airflow_provider_mosaic.api.refusals import find_refusal, new_ids, without_envelope
 from airflow_provider_mosaic.api.response_errors import error_for, refusal_error
-from airflow_provider_mosaic.api.responses import Response, describe_body, is_web_page
+from airflow_provider_mosaic.api.responses import Response, decode_json, describe_body, is_web_page
 
 T = TypeVar("T")
 E = TypeVar("E", bound=MosaicError)

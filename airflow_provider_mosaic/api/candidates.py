@@ -15,11 +15,11 @@ from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from airflow_provider_mosaic.api.decoding import REPLACEMENT
 from airflow_provider_mosaic.api.endpoints.runs import Run
 from airflow_provider_mosaic.api.endpoints.social import Post
 from airflow_provider_mosaic.api.models import parse_time
 from airflow_provider_mosaic.api.paging import PAGE_LIMIT
+from airflow_provider_mosaic.api.responses import REPLACEMENT
 from airflow_provider_mosaic.api.search import Candidate
 
 #: Largest difference between the server's clock and ours.
@@ -36,6 +36,9 @@ _TRIGGER_IDS = ("trigger_id", "schedule_id")
 _MAX_MARKS = 30
 #: Largest difference between a time and the same time read in another time zone.
 _MAX_ZONE_SHIFT = timedelta(hours=15)
+
+
+# Runs
 
 
 def runs_before(runs: Iterable[Run], *, most: int) -> tuple[tuple[str, ...], float | None] | None:
@@ -95,12 +98,62 @@ def _names_its_trigger(run: Run) -> bool:
     return str(by.get("type")).lower() in _TRIGGERS or any(by.get(name) for name in _TRIGGER_IDS)
 
 
+# Posts
+
+
 class _Match(enum.IntEnum):
     """How well a listed post matches the request in one respect."""
 
     NONE = 0
     PARTIAL = 1
     FULL = 2
+
+
+def post_candidates(
+    posts: Iterable[Post], *, body: dict[str, Any], before: Collection[str] | None, since: float
+) -> list[Candidate]:
+    """
+    Return the posts that the request may have created: same text, destinations and schedule, and not there before.
+
+    If our own post were taken for that of another task, the post would be published twice. Only posts that can't be
+    ours are left out. A field that the list does not show counts as a match. A field that differs in a way in which
+    Mosaic may show our own post makes a partial match: the post is not adopted, and no new post is sent.
+
+    :param before: Ids of posts that existed before the request; None if they are not known.
+    :param since: Earliest time of the request, in seconds since the epoch, by our clock.
+    """
+    earliest = datetime.fromtimestamp(since, timezone.utc) - SKEW
+    connections = {destination["social_connection_id"] for destination in body.get("destinations", ())}
+    platforms = set(map(_platform, body.get("platforms", ())))
+    scheduled = parse_time(body.get("schedule_date"))
+
+    def match_age(post: Post) -> _Match:
+        if post.created_at is None or post.created_at >= earliest:
+            return _Match.FULL
+        # A post that did not exist before can't be old, unless the clocks differ by more than SKEW.
+        return _Match.NONE if before is None else _Match.PARTIAL
+
+    def match(post: Post) -> _Match:
+        shown = {d.platform for d in post.destinations if d.platform} | set(post.platforms)
+        return min(
+            match_age(post),
+            _match_text(post.description, body["post"]),
+            _match_sets({d.social_connection_id for d in post.destinations if d.social_connection_id}, connections),
+            _match_sets(set(map(_platform, shown)), platforms),
+            _match_times(post.scheduled_at, scheduled),
+        )
+
+    matches = [(post, match(post)) for post in posts if post.post_id not in (before or ())]
+    return [
+        Candidate(
+            id=post.post_id,
+            status=post.status,
+            started_at=post.created_at,
+            is_partial_match=match is _Match.PARTIAL,
+        )
+        for post, match in matches
+        if match is not _Match.NONE
+    ]
 
 
 def _match_text(shown: str | None, sent: str) -> _Match:
@@ -183,50 +236,3 @@ def _limit_marks(text: str) -> str:
 def _platform(name: str) -> str:
     # The service behind Mosaic's posts still uses the old name.
     return {"twitter": "x"}.get(name.lower(), name.lower())
-
-
-def post_candidates(
-    posts: Iterable[Post], *, body: dict[str, Any], before: Collection[str] | None, since: float
-) -> list[Candidate]:
-    """
-    Return the posts that the request may have created: same text, destinations and schedule, and not there before.
-
-    If our own post were taken for that of another task, the post would be published twice. Only posts that can't be
-    ours are left out. A field that the list does not show counts as a match. A field that differs in a way in which
-    Mosaic may show our own post makes a partial match: the post is not adopted, and no new post is sent.
-
-    :param before: Ids of posts that existed before the request; None if they are not known.
-    :param since: Earliest time of the request, in seconds since the epoch, by our clock.
-    """
-    earliest = datetime.fromtimestamp(since, timezone.utc) - SKEW
-    connections = {destination["social_connection_id"] for destination in body.get("destinations", ())}
-    platforms = set(map(_platform, body.get("platforms", ())))
-    scheduled = parse_time(body.get("schedule_date"))
-
-    def match_age(post: Post) -> _Match:
-        if post.created_at is None or post.created_at >= earliest:
-            return _Match.FULL
-        # A post that did not exist before can't be old, unless the clocks differ by more than SKEW.
-        return _Match.NONE if before is None else _Match.PARTIAL
-
-    def match(post: Post) -> _Match:
-        shown = {d.platform for d in post.destinations if d.platform} | set(post.platforms)
-        return min(
-            match_age(post),
-            _match_text(post.description, body["post"]),
-            _match_sets({d.social_connection_id for d in post.destinations if d.social_connection_id}, connections),
-            _match_sets(set(map(_platform, shown)), platforms),
-            _match_times(post.scheduled_at, scheduled),
-        )
-
-    matches = [(post, match(post)) for post in posts if post.post_id not in (before or ())]
-    return [
-        Candidate(
-            id=post.post_id,
-            status=post.status,
-            started_at=post.created_at,
-            is_partial_match=match is _Match.PARTIAL,
-        )
-        for post, match in matches
-        if match is not _Match.NONE
-    ]

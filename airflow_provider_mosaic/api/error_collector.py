@@ -1,13 +1,50 @@
-"""Collect all errors of one argument and raise them together."""
+"""Collect all errors of one argument and raise them together; suggest known names for unknown ones."""
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Iterable
 
 from airflow_provider_mosaic.api.arguments import representation
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.redaction import redact
-from airflow_provider_mosaic.api.suggestions import suggest_or_list
+
+#: Characters of a name that are compared. The time grows with the square of the length.
+_COMPARED = 100
+
+
+def normalize_name(name: str) -> str:
+    """Return a name without the differences of spelling that do not count: case, spaces, hyphens, underscores."""
+    return re.sub(r"[\W_]+", "", name).casefold()
+
+
+def suggest(unknown: object, known: Iterable[str], *, similarity: float = 0.6) -> str:
+    """
+    Return a space and "Did you mean ...?" for the end of an error; an empty text if no known name is similar.
+
+    :param similarity: Of two names, from 0 to 1, from which one is suggested for the other.
+    """
+    if not isinstance(unknown, str):
+        return ""
+    by_plain = {normalize_name(each)[:_COMPARED]: each for each in sorted(known)}
+    similar = difflib.get_close_matches(normalize_name(unknown[:_COMPARED]), list(by_plain), cutoff=similarity)
+    return f" Did you mean {', '.join(by_plain[each] for each in similar)}?" if similar else ""
+
+
+def suggest_or_list(unknown: str, known: Iterable[str]) -> str:
+    """Return what :func:`suggest` returns, or else the first thirty known names."""
+    names = sorted(set(known))
+    if not names:
+        return " There are none."
+    shown = [*names[:30], *(["..."] if len(names) > 30 else [])]
+    return suggest(unknown, names) or f" Known:{one_a_line(shown)}"
+
+
+def one_a_line(choices: Iterable[str]) -> str:
+    """Return choices as indented lines, for the end of an error."""
+    return "".join(f"\n    {choice}" for choice in choices)
+
 
 #: Errors that a message lists. A definition of a wrong type can have tens of thousands.
 _MAX_SHOWN = 100

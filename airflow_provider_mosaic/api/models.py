@@ -32,10 +32,9 @@ from typing_extensions import Self
 
 from airflow_provider_mosaic.api.arguments import validate_id
 from airflow_provider_mosaic.api.call import InvalidResponse
-from airflow_provider_mosaic.api.decoding import REPLACEMENT
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.redaction import MASK, holds_known_secret, label, one_line, redact
-from airflow_provider_mosaic.api.responses import explanation
+from airflow_provider_mosaic.api.responses import REPLACEMENT, explanation
 
 T = TypeVar("T")
 M = TypeVar("M", bound="Model")

@@ -65,7 +65,7 @@ def validate_platform(name: str, value: Any) -> str:
     platform = validate_id(name, value).lower()
     platforms = get_args(Platform)
     if platform not in platforms:
-        from airflow_provider_mosaic.api.suggestions import suggest
+        from airflow_provider_mosaic.api.error_collector import suggest
 
         hint = suggest(platform, platforms, similarity=_TYPO_SIMILARITY)
         if hint:

@@ -36,7 +36,7 @@ from airflow_provider_mosaic.api.outcomes import (
     post_outcome,
     run_outcome,
 )
-from airflow_provider_mosaic.api.rate_limit import bounded_cooldown
+from airflow_provider_mosaic.api.retries import bounded_cooldown
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -107,46 +107,55 @@ class FailureTolerance:
     now: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
-        self._errors = self._not_found = self._refusals = 0
-        self._first_error_at = self._first_refusal_at = self._first_not_found_at = self.now()
+        self._errors, self._not_found, self._refusals = _Streak(), _Streak(), _Streak()
         self._has_logged_refusal = False
 
     def record_error(self, error: MosaicError) -> None:
         """Record a failed poll."""
-        self._errors += 1
+        now = self.now()
+        self._errors.record(now)
         if is_refusal(error):
-            self._record_refusal(error)
+            self._record_refusal(error, now)
             return
-        self._refusals = 0
+        self._refusals = _Streak()
         if isinstance(error, MosaicNotFoundError):
-            now = self.now()
-            if not self._not_found:
-                self._first_not_found_at = now
-            self._not_found += 1
-            is_gone = self._not_found >= MAX_NOT_FOUND and now - self._first_not_found_at >= NOT_FOUND_TIMEOUT
-            if is_gone and now >= self.not_found_until:
+            self._not_found.record(now)
+            if self._not_found.has_lasted(MAX_NOT_FOUND, NOT_FOUND_TIMEOUT, now) and now >= self.not_found_until:
                 raise error
-            return
-        is_lasting = self._errors >= MAX_ERRORS and self.now() - self._first_error_at >= ERRORS_TIMEOUT
-        if is_lasting or not error.transient:
+        elif not error.transient or self._errors.has_lasted(MAX_ERRORS, ERRORS_TIMEOUT, now):
             raise error
-        if self._errors == 1:
+        elif self._errors.count == 1:
             self.log(f"{self.name} could not be read. The wait continues. {error}")
 
-    def _record_refusal(self, error: MosaicError) -> None:
+    def _record_refusal(self, error: MosaicError, now: float) -> None:
+        self._refusals.record(now)
         if not self._has_logged_refusal:
             self._has_logged_refusal = True
             self.log(
                 f"{self.name} could not be read. If this lasts {REFUSALS_TIMEOUT / 60:g} minutes, the wait fails; "
                 f"nothing is cancelled. {error}"
             )
-        if not self._refusals:
-            self._first_refusal_at = self.now()
-        self._refusals += 1
-        if self._refusals >= MAX_REFUSALS and self.now() - self._first_refusal_at >= REFUSALS_TIMEOUT:
+        if self._refusals.has_lasted(MAX_REFUSALS, REFUSALS_TIMEOUT, now):
             # Airflow retries a task after an unusable response anyway.
             error.transient = not isinstance(error, MosaicResponseError)
             raise error
+
+
+class _Streak:
+    """Failed polls of one kind in a row."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._first_at = 0.0
+
+    def record(self, now: float) -> None:
+        if not self.count:
+            self._first_at = now
+        self.count += 1
+
+    def has_lasted(self, count: int, seconds: float, now: float) -> bool:
+        """Return whether there are this many, and the first is this long ago."""
+        return self.count >= count and now - self._first_at >= seconds
 
 
 class UnknownStatuses:

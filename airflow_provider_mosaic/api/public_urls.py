@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from urllib.parse import parse_qsl, urlsplit
 
 from airflow_provider_mosaic.api.endpoints.social import Post
+from airflow_provider_mosaic.api.file_links import is_signature
 from airflow_provider_mosaic.api.redaction import holds_known_secret, label
-from airflow_provider_mosaic.api.signed_links import is_signature
 
 #: Characters of the longest address.
 _LONGEST = 2_000

@@ -18,7 +18,7 @@ import html
 import json
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 from urllib.parse import quote, unquote, unquote_plus
 
@@ -27,36 +27,6 @@ MASK = "***"
 # API keys start with mk_ (https://docs.mosaic.so/api/introduction), webhook secrets with whsk_, and JSON web tokens
 # with the base64 of '{"'.
 _TOKENS = re.compile(r"\b(?:mk|whsk)_[A-Za-z0-9_\-]+|\beyJ[\w\-]{6,}\.[\w\-.]+|(?<=Bearer )\S+", re.IGNORECASE)
-_URL = re.compile(
-    r"(?P<head>://)(?P<userinfo>[^\s/?#\"'<>]*@)?(?P<rest>[^\s?#;\"'<>]*)(?P<parameters>;[^\s?#\"'<>]+)?"
-    r"(?P<query>\?[^\s#\"'<>]*)?(?P<fragment>#[^\s\"'<>]*)?"
-)
-# Schemes of object storage, where the part before the @ names an Airflow connection or Azure's container.
-_STORAGE_SCHEME = re.compile(
-    r"(?<![a-z])(?:s3[an]?|gs|gcs|abfss?|adls?|az|wasbs?|sftp|ssh|smb|hdfs|file)\Z", re.IGNORECASE
-)
-_LONGEST_SCHEME = 5
-_STORAGE_USERINFO = re.compile(r"[\w.\-]+@")
-# A password that contains a slash: the text after the colon is not a port.
-_USERINFO_WITH_SLASH = re.compile(r"(?<=://)[^\s/?#:@\"'<>]{0,200}:(?!\d{0,5}/)[^\s\"'<>@]{0,500}@")
-# A link that is percent-encoded once or several times, as the parameter of another link.
-_ENCODED_URL = re.compile(
-    r"(?P<head>%(?:25)*3A(?:%(?:25)*2F){2})"
-    r"(?P<rest>(?:[^\s?#&\"'<>%]|%(?!(?:25)*(?:3F|23)))*)"
-    r"(?P<query>%(?:25)*(?:3F|23)[^\s?#&\"'<>]*)?",
-    re.IGNORECASE,
-)
-_ENCODED_USERINFO = re.compile(r"\A.*%(?:25)*40", re.IGNORECASE | re.DOTALL)
-
-# A query without its link, as in an error of a storage host that quotes the requested path.
-_QUERY = re.compile(r"(?P<mark>[?;])[\w.~%\-]+=[^\s#\"'<>]+")
-
-# Control characters, and characters that change the direction of text. A line feed and a tab are not among them.
-_INVISIBLE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
-    "\U000e0000-\U000e007f]"
-)
-
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 #: Part of a text to read for its beginning, as a multiple of the result's length: masking makes a text shorter.
@@ -64,8 +34,7 @@ _READ_AHEAD = 8
 #: Shorter values are words and flags that occur in any text.
 _SHORTEST_VALUE = 4
 #: The same for numbers, API keys, and folders in the path of a link.
-_SHORTEST_COMMON = 8
-_MOST_VALUES = 500
+SHORTEST_COMMON = 8
 _LONGEST_LABEL = 200
 
 _known: tuple[str, ...] = ()
@@ -83,7 +52,7 @@ def remember(*secrets: str) -> None:
         words.
     """
     global _known
-    new = [secret for secret in secrets if len(secret) >= _SHORTEST_COMMON and secret not in _known]
+    new = [secret for secret in secrets if len(secret) >= SHORTEST_COMMON and secret not in _known]
     if new:
         with _lock:
             _known = (*_known, *new)[-_MOST_KNOWN:]
@@ -115,11 +84,7 @@ def redact(text: str, secrets: Iterable[str] = (), *, longest: int | None = None
     """
     text = _mask_values(text, (*secrets, *_known), None if longest is None else longest * _READ_AHEAD)
     text = _TOKENS.sub(MASK, _mask_signed(text))
-    text = _USERINFO_WITH_SLASH.sub("", text)
-    text = _URL.sub(_mask_link, text)
-    text = _ENCODED_URL.sub(_mask_encoded_link, text)
-    text = _QUERY.sub(rf"\g<mark>{MASK}", text)
-    text = visible(text)
+    text = visible(_mask_links(text))
     return text if longest is None or len(text) <= longest else text[:longest] + "…"
 
 
@@ -146,52 +111,13 @@ def masked(text: str) -> str:
     return visible(_mask_values(_mask_signed(text), _known, None))
 
 
-def visible(text: str) -> str:
-    """Escape control characters, except line feeds and tabs, and characters that change the direction of text."""
-    if text.isprintable():
-        return text
-    return _INVISIBLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
-
-
-def link_secrets(*links: str, path: bool = True) -> tuple[str, ...]:
-    """
-    Return the values of signed links that give access: those of the query, parameters and path.
-
-    A storage host may repeat any of them in a response.
-
-    :param path: Whether to include the path, which may contain ids that messages name.
-    """
-    shown = links if path else [re.sub(r"(?<=://)[^;?#]*", "", link, count=1) for link in links]
-    return tuple(dict.fromkeys(value for link in shown for value in _link_values(link)))[:_MOST_VALUES]
-
-
 def values(texts: Iterable[str]) -> tuple[str, ...]:
     """Return the values that are long enough to mask: not ``201``, not ``en``."""
-    long = [text for text in texts if len(text) >= (_SHORTEST_COMMON if text.isdecimal() else _SHORTEST_VALUE)]
+    long = [text for text in texts if len(text) >= (SHORTEST_COMMON if text.isdecimal() else _SHORTEST_VALUE)]
     return tuple(dict.fromkeys(long))
 
 
-def _link_values(link: str, depth: int = 3) -> Iterator[str]:
-    """Yield the values of a link, and those of the links in its parameters, ``depth`` levels deep."""
-    rest = link.partition("://")[2]
-    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    target = rest[len(authority) :]
-    userinfo = authority.rpartition("@")[0]
-    before, _, query = target.partition("?")
-    path, *parameters = before.split(";")
-    query, _, fragment = query.partition("#")
-    pairs = [pair for part in (*parameters, query, fragment) for pair in re.split("[&;]", part)]
-    parts = [value if equals else name for name, equals, value in (pair.partition("=") for pair in pairs)]
-    *folders, name = path.split("/")
-    if "." not in name:
-        # With a suffix, it is a file name, which messages show.
-        folders.append(name)
-    folders = [part for part in folders if len(part) >= _SHORTEST_COMMON]
-    yield from values([target, query, fragment, userinfo, userinfo.partition(":")[2], *parts, *folders])
-    for part in parts:
-        inner = unquote(part)
-        if depth and "://" in inner:
-            yield from _link_values(inner, depth - 1)
+# Values
 
 
 def _mask_values(text: str, secrets: tuple[str, ...], most: int | None) -> str:
@@ -207,6 +133,12 @@ def _mask_values(text: str, secrets: tuple[str, ...], most: int | None) -> str:
         text = pattern.sub(MASK, text)
         text = text[: max(0, len(text) - longest)]
     return _without_last_word(text)
+
+
+def _without_last_word(text: str) -> str:
+    """Remove the last word of a text that was cut: half of a link is not recognized as a link."""
+    end = max(text.rfind(mark) for mark in " \t\n\"'<>")
+    return text[:end] if end > 0 else text
 
 
 def _mask_signed(text: str) -> str:
@@ -232,7 +164,7 @@ def _spellings(secret: str) -> set[str]:
         unquote(secret),
         unquote_plus(secret),
         # A short key without its prefix may be a word.
-        without_prefix if len(without_prefix) >= _SHORTEST_COMMON else secret,
+        without_prefix if len(without_prefix) >= SHORTEST_COMMON else secret,
         encoded,
         quote(encoded, safe=""),
         quote(secret, errors="replace"),
@@ -243,6 +175,40 @@ def _spellings(secret: str) -> set[str]:
         " ".join(secret.split()),
     }
     return {secret} | {spelling for spelling in spellings if len(spelling) >= _SHORTEST_VALUE}
+
+
+# Links
+
+_URL = re.compile(
+    r"(?P<head>://)(?P<userinfo>[^\s/?#\"'<>]*@)?(?P<rest>[^\s?#;\"'<>]*)(?P<parameters>;[^\s?#\"'<>]+)?"
+    r"(?P<query>\?[^\s#\"'<>]*)?(?P<fragment>#[^\s\"'<>]*)?"
+)
+# Schemes of object storage, where the part before the @ names an Airflow connection or Azure's container.
+_STORAGE_SCHEME = re.compile(
+    r"(?<![a-z])(?:s3[an]?|gs|gcs|abfss?|adls?|az|wasbs?|sftp|ssh|smb|hdfs|file)\Z", re.IGNORECASE
+)
+_LONGEST_SCHEME = 5
+_STORAGE_USERINFO = re.compile(r"[\w.\-]+@")
+# A password that contains a slash: the text after the colon is not a port.
+_USERINFO_WITH_SLASH = re.compile(r"(?<=://)[^\s/?#:@\"'<>]{0,200}:(?!\d{0,5}/)[^\s\"'<>@]{0,500}@")
+# A link that is percent-encoded once or several times, as the parameter of another link.
+_ENCODED_URL = re.compile(
+    r"(?P<head>%(?:25)*3A(?:%(?:25)*2F){2})"
+    r"(?P<rest>(?:[^\s?#&\"'<>%]|%(?!(?:25)*(?:3F|23)))*)"
+    r"(?P<query>%(?:25)*(?:3F|23)[^\s?#&\"'<>]*)?",
+    re.IGNORECASE,
+)
+_ENCODED_USERINFO = re.compile(r"\A.*%(?:25)*40", re.IGNORECASE | re.DOTALL)
+# A query without its link, as in an error of a storage host that quotes the requested path.
+_QUERY = re.compile(r"(?P<mark>[?;])[\w.~%\-]+=[^\s#\"'<>]+")
+
+
+def _mask_links(text: str) -> str:
+    """Remove user and password from the links in a text, and mask queries, parameters and fragments."""
+    text = _USERINFO_WITH_SLASH.sub("", text)
+    text = _URL.sub(_mask_link, text)
+    text = _ENCODED_URL.sub(_mask_encoded_link, text)
+    return _QUERY.sub(rf"\g<mark>{MASK}", text)
 
 
 def _mask_link(link: re.Match[str]) -> str:
@@ -260,7 +226,17 @@ def _mask_encoded_link(link: re.Match[str]) -> str:
     return f"{link['head']}{rest}{MASK if link['query'] else ''}"
 
 
-def _without_last_word(text: str) -> str:
-    """Remove the last word of a text that was cut: half of a link is not recognized as a link."""
-    end = max(text.rfind(mark) for mark in " \t\n\"'<>")
-    return text[:end] if end > 0 else text
+# Characters
+
+# Control characters, and characters that change the direction of text. A line feed and a tab are not among them.
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e007f]"
+)
+
+
+def visible(text: str) -> str:
+    """Escape control characters, except line feeds and tabs, and characters that change the direction of text."""
+    if text.isprintable():
+        return text
+    return _INVISIBLE.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)

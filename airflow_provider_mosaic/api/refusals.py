@@ -104,26 +104,26 @@ def find_refusal(call: Call[Any], data: Any) -> Refusal | None:
         return None
     body = {_normalize(name): value for name, value in data.items()}
     failed_flag = next((name for name in _SUCCESS_FLAGS if _as_flag(body.get(name)) is False), None)
+    code = _error_code(body)
+    has_error = code is not None or _is_filled(body.get("error"))
     status = _normalize(body["status"]) if isinstance(body.get("status"), str) else ""
     creates = bool(call.makes) or call.path.endswith("/finalize_upload")
     has_bad_status = status in _BAD_STATUSES or (creates and status in _BAD_STATUSES_OF_NEW)
-    code = _error_code(body)
-    has_error = code is not None or _is_filled(body.get("error"))
-    is_clear = failed_flag is not None or (has_error and status not in _GOOD_STATUSES)
-    if not is_clear and not has_bad_status and not _is_filled(body.get("errors")):
+    refuses_clearly = failed_flag is not None or (has_error and status not in _GOOD_STATUSES)
+    refuses_possibly = has_bad_status or _is_filled(body.get("errors"))
+    if not (refuses_clearly or refuses_possibly):
         return None
 
     signs: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
     if call.method == "GET":
         # A status without a flag may be that of the run or the post that was read.
-        refuses = failed_flag is not None or (has_error and not status)
-        is_bare = all(name in _REFUSAL_FIELDS or not _is_filled(value) for name, value in body.items())
-        if not (refuses and is_bare):
+        about_request = failed_flag is not None or (has_error and not status)
+        if not about_request or any(name not in _REFUSAL_FIELDS and _is_filled(body[name]) for name in body):
             return None
     else:
         signs, ids = _signs_of_effect(call, data)
-        if not is_clear and (signs or _repeats_own_status(call, body, status)):
+        if not refuses_clearly and (signs or _repeats_own_status(call, body, status)):
             return None
 
     if failed_flag is not None:
@@ -209,19 +209,23 @@ def _signs_of_effect(call: Call[Any], data: Any) -> tuple[tuple[str, ...], tuple
     signs: dict[str, None] = {}
     ids: dict[str, None] = {}
     sent = frozenset((*call.ids.values(), *_texts_in(call.body)))
-    id_field = _normalize(call.makes)
-    for key, value, is_in_error in _fields_in(data):
-        name = _normalize(key)
-        is_id = name == id_field or (name.endswith(("id", "ids")) and name not in _OLD_IDS)
-        if call.makes and is_id and not (is_in_error and name == "id"):
+    for field, value, is_in_error in _fields_in(data):
+        name = _normalize(field)
+        if call.makes and _may_be_new_id(call, name) and not (is_in_error and name == "id"):
             new = [str(each) for each in (value if isinstance(value, list) else [value]) if _is_new(each, sent)]
             ids.update(dict.fromkeys(new))
-            signs.update(dict.fromkeys([key] if new else []))
-        elif (call.makes and name == id_field.removesuffix("id") and _is_new(value, sent)) or _is_sign(
-            name, value, sent
-        ):
-            signs[key] = None
+            is_sign = bool(new)
+        else:
+            # "run": "..." in the response to a call that makes a "run_id".
+            is_made = bool(call.makes) and name == _normalize(call.makes).removesuffix("id") and _is_new(value, sent)
+            is_sign = is_made or _is_sign(name, value, sent)
+        if is_sign:
+            signs[field] = None
     return tuple(signs)[:_MAX_SIGNS], tuple(ids)[:_MAX_SIGNS]
+
+
+def _may_be_new_id(call: Call[Any], name: str) -> bool:
+    return name == _normalize(call.makes) or (name.endswith(("id", "ids")) and name not in _OLD_IDS)
 
 
 def _texts_in(value: Any) -> Iterator[str]:

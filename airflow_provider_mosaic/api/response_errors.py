@@ -28,7 +28,6 @@ from airflow_provider_mosaic.api.errors import (
 from airflow_provider_mosaic.api.redaction import label
 from airflow_provider_mosaic.api.refusals import ERROR_CODES, Refusal
 from airflow_provider_mosaic.api.responses import Response, describe_body, detail_of, explanation
-from airflow_provider_mosaic.api.scopes import scope_words
 
 if TYPE_CHECKING:
     from airflow_provider_mosaic.api.call import Call
@@ -37,8 +36,10 @@ if TYPE_CHECKING:
 _ITEM = re.compile(r"/(?:agents?|agent_runs?|runs?|posts?|avatar-profiles)/[^/]+$")
 _QUERY = re.compile(r"[?#].*", re.DOTALL)
 _FIX_REQUEST = "Fix the request. Retrying it does not help."
-#: By status: the exception, what it means, what to do.
-_MEANINGS: Mapping[int, tuple[type[MosaicError], str, str]] = {
+#: The exception, what it means, what to do.
+_Meaning = tuple[type[MosaicError], str, str]
+#: By status; 500 stands for all 5xx.
+_MEANINGS: Mapping[int, _Meaning] = {
     400: (MosaicValidationError, "", _FIX_REQUEST),
     401: (MosaicAuthenticationError, "", "Set a valid API key as the password of the connection."),
     402: (MosaicNeedsCreditsError, "Nothing was started.", "Buy credits, then retry."),
@@ -54,8 +55,18 @@ _MEANINGS: Mapping[int, tuple[type[MosaicError], str, str]] = {
     422: (MosaicValidationError, "", _FIX_REQUEST),
     425: (MosaicServerError, "", ""),
     429: (MosaicRateLimitError, "Too many requests. Nothing was done.", ""),
+    500: (MosaicServerError, "The server failed. This may be temporary.", ""),
 }
-_SERVER_FAILED = (MosaicServerError, "The server failed. This may be temporary.", "")
+#: Statuses that the table does not have: a 4xx, and all others below 500.
+_OTHER_4XX: _Meaning = (MosaicValidationError, "The server refused the request.", "")
+_OTHER: _Meaning = (MosaicResponseError, "The API does not document this status.", "")
+#: Refusals without a code that the table has: of a read, and of all other requests.
+_READ_REFUSED: _Meaning = (MosaicResponseError, "Nothing was read.", "Check the id, the API key and the host.")
+_REFUSED: _Meaning = (
+    MosaicValidationError,
+    "Mosaic refused the request. Nothing was started, paid or published by it.",
+    "Fix the cause that Mosaic gives, then clear the task.",
+)
 
 
 def error_for(
@@ -86,11 +97,8 @@ def error_for(
             to_do = "It redirects without an address. Check the connection's host."
         facts["effect_unknown"] = facts["accepted"] = _leads_to_result(call, response)
         return call.error(MosaicResponseError, f"returned {status}{reason}.", to_do=why_not_followed or to_do, **facts)
-    kind, means, to_do = _meaning(call, _advised_status(response)) or (
-        (MosaicValidationError, "The server refused the request.", "")
-        if 400 <= status < 500
-        else (MosaicResponseError, "The API does not document this status.", "")
-    )
+    other = _OTHER_4XX if 400 <= status < 500 else _OTHER
+    kind, means, to_do = _meaning(call, _advised_status(response), other)
     if status == 425 or (status == 503 and facts["retry_after"] is not None):
         means = "Nothing was done."
         facts["effect_unknown"] = False
@@ -125,24 +133,14 @@ def refusal_error(call: Call[Any], refusal: Refusal, response: Response, secrets
             candidates=tuple(map(label, refusal.ids)),
             **facts,
         )
-    kind, means, to_do = _meaning(call, refusal.code or 0) or (
-        (MosaicResponseError, "Nothing was read.", "Check the id, the API key and the host.")
-        if call.method == "GET"
-        else (
-            MosaicValidationError,
-            "Mosaic refused the request. Nothing was started, paid or published by it.",
-            "Fix the cause that Mosaic gives, then clear the task.",
-        )
-    )
+    other = _READ_REFUSED if call.method == "GET" else _REFUSED
+    kind, means, to_do = _meaning(call, refusal.code or 0, other)
     return call.error(kind, problem, means=means, to_do=to_do, **facts)
 
 
-def _meaning(call: Call[Any], status: int) -> tuple[type[MosaicError], str, str] | None:
-    if status >= 500:
-        return _SERVER_FAILED
-    if status not in _MEANINGS:
-        return None
-    kind, means, to_do = _MEANINGS[status]
+def _meaning(call: Call[Any], status: int, other: _Meaning) -> _Meaning:
+    """Return the meaning of a status; ``other`` if the table does not have it."""
+    kind, means, to_do = _MEANINGS.get(min(status, 500), other)
     scopes = scope_words(call.method, call.path)
     return kind, means, to_do.replace("{needs}", f" ({scopes})" if scopes else "")
 
@@ -158,3 +156,61 @@ def _advised_status(response: Response) -> int:
         if isinstance(code, str) and ERROR_CODES.get(code) in (402, 429):
             return ERROR_CODES[code]
     return response.status
+
+
+# The scope that a restricted API key needs (https://docs.mosaic.so/api/api-key-scopes): ``<entity>:read`` or
+# ``<entity>:write``. The documentation names only some scopes.
+
+#: Calls whose scope the documentation names.
+_NAMED = {
+    "/automations/runs": "agent_runs:read",
+    "/pipeline_runs": "agent_runs:read",
+    "/agent_run/{run_id}/progress": "agent_runs:read",
+    "/agent_run/{run_id}/tasks": "agent_runs:read",
+    "/agent_run/{run_id}/notifications": "agent_runs:read",
+    "/agent_run/{run_id}/notification_configurations": "agent_runs:read",
+    "/automations/ingest-batches": "triggers:read",
+    "/storage_triggers": "triggers:read",
+    "/storage_trigger/{trigger_id}/folders": "triggers:read",
+    "/storage_trigger/{trigger_id}/events": "triggers:read",
+    "/storage_batches": "triggers:read",
+    "/storage_batch/{batch_id}/items": "triggers:read",
+}
+#: Entities with documented scope names, by prefix of the path. The first match counts.
+_ENTITIES = (
+    ("/agent/{agent_id}/run", "agent_runs"),
+    ("/agent/{agent_id}/triggers", "triggers"),
+    ("/trigger/", "agent_runs"),
+    ("/agent_run", "agent_runs"),
+    ("/agent", "agents"),
+)
+#: Entities without documented scope names, by the first segment of the path.
+_UNNAMED = {
+    "node_types": "node types",
+    "node_type": "node types",
+    "uploads": "uploads",
+    "social": "social publishing",
+    "avatar-profiles": "avatar profiles",
+    "credits": "credits",
+    "plan": "the plan",
+}
+
+
+def scope_words(method: str, path: str) -> str:
+    """
+    Return what a restricted key needs for a call, as part of a sentence; empty if any key may send it.
+
+    For a scope without a documented name, the text says that the name follows the pattern, or that only the entity is
+    known.
+    """
+    if path in _NAMED:
+        return f"this needs {_NAMED[path]}"
+    reads = method == "GET" or path == "/uploads/get_view_url"
+    entity = next((name for prefix, name in _ENTITIES if path.startswith(prefix)), None)
+    if entity is not None:
+        scope = f"{entity}:{'read' if reads else 'write'}"
+        return f"by the pattern of the documented names this needs {scope}"
+    unnamed = _UNNAMED.get(path.split("/")[1])
+    if unnamed is None:
+        return ""
+    return f"this needs {'Read' if reads else 'Write'} on {unnamed}, whose scope has no documented name"

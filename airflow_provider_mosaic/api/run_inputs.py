@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -84,3 +85,17 @@ validate_video_inputs = ListOf(_validate_entry)
 def _validate_bound(name: str, key: str, entry: Mapping[str, Any]) -> int | None:
     value = entry.get(key)
     return None if value is None else validate_integer(f"{name}.{key}", value, " of milliseconds")
+
+
+# The documented ids of node types and nodes are UUIDs. Text of another form is an id only if Mosaic lists it.
+_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+def is_id(text: str) -> bool:
+    """Return whether text has the form of an id, so that it is not a name."""
+    return _ID.fullmatch(text) is not None
+
+
+def has_names(update_params: Mapping[str, Any]) -> bool:
+    """Return whether any tile may be named by something other than its id."""
+    return not all(map(is_id, update_params))

@@ -23,10 +23,10 @@ from typing import Any
 from pydantic import AliasChoices, Field, ValidationError
 
 from airflow_provider_mosaic.api.call import invalid_field
-from airflow_provider_mosaic.api.decoding import decode_json
 from airflow_provider_mosaic.api.endpoints.runs import RUN_STATUS_WORDS, NodeCounts, NodeErrors, Output, RunInput
 from airflow_provider_mosaic.api.errors import MosaicResponseError
 from airflow_provider_mosaic.api.models import Flag, IdOrEmpty, Label, Many, Model, Status, Time, Words
+from airflow_provider_mosaic.api.responses import decode_json
 
 SIGNATURE_HEADER = "X-Mosaic-Signature"
 #: Bytes of the longest accepted body: the end of a run with thousands of outputs. A receiver should not read more.

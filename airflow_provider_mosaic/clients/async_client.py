@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -12,11 +13,10 @@ import anyio
 import httpx
 import tenacity
 
-from airflow_provider_mosaic.api.access import Access
+from airflow_provider_mosaic.api.access import Access, Redirects
 from airflow_provider_mosaic.api.arguments import raise_invalid
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError
-from airflow_provider_mosaic.api.redirects import Redirects
 from airflow_provider_mosaic.api.responses import Response, ResponseBody
 from airflow_provider_mosaic.api.retries import RetryPolicy
 from airflow_provider_mosaic.clients.environment import api_proxy, proxy_secrets, shown_proxy, ssl_context
@@ -108,21 +108,9 @@ class AsyncClient:
         return await asyncio.get_running_loop().run_in_executor(None, decode)
 
     async def _request(self, call: Call[Any], url: str) -> Response:
-        connect_timeout, timeout = self.access.connect_timeout, self.access.read_timeout(call)
         status = 0
         try:
-            request = httpx.Request(
-                call.method,
-                url,
-                content=call.content,
-                headers=self.access.headers(call),
-                extensions={"timeout": httpx.Timeout(timeout, connect=connect_timeout, pool=None).as_dict()},
-            )
-            try:
-                response = await self._transport.handle_async_request(request)
-            except ValueError:
-                # Older h11 passes a Content-Length of 5,000 digits to int(), which rejects it.
-                raise httpx.RemoteProtocolError("a header has an invalid number") from None
+            response = await self._open(call, url)
             status = response.status_code
             try:
                 body = ResponseBody(call, status)
@@ -136,6 +124,34 @@ class AsyncClient:
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, asyncio.TimeoutError) as error:
             raise HTTPX_ERRORS.call_error(error, call, self._secrets, status=status) from None
         return Response(status, response.headers, body.content)
+
+    async def _open(self, call: Call[Any], url: str) -> httpx.Response:
+        """Send a request, and return the response with its body unread."""
+        timeout = httpx.Timeout(self.access.read_timeout(call), connect=self.access.connect_timeout, pool=None)
+        connections: list[Any] = []
+
+        async def on_event(event: str, info: Mapping[str, Any]) -> None:
+            if event == "connection.connect_tcp.complete":
+                connections.append(info["return_value"])
+
+        request = httpx.Request(
+            call.method,
+            url,
+            content=call.content,
+            headers=self.access.headers(call),
+            extensions={"timeout": timeout.as_dict(), "trace": on_event},
+        )
+        try:
+            return await self._transport.handle_async_request(request)
+        except ValueError:
+            # Older h11 passes a Content-Length of 5,000 digits to int(), which rejects it.
+            raise httpx.RemoteProtocolError("a header has an invalid number") from None
+        except asyncio.CancelledError:
+            # httpcore leaves a connection open if the TLS handshake is cancelled, and the event loop would keep it.
+            for connection in connections:
+                with anyio.CancelScope(shield=True), suppress(Exception):
+                    await connection.aclose()
+            raise
 
 
 def _open_transport(proxy: str | None) -> httpx.AsyncHTTPTransport:

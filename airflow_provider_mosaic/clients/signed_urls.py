@@ -24,8 +24,8 @@ from urllib3.util.connection import allowed_gai_family
 
 from airflow_provider_mosaic.api.access import USER_AGENT
 from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicTransportError
-from airflow_provider_mosaic.api.link_policy import LinkPolicy
-from airflow_provider_mosaic.api.redaction import link_secrets, one_line, redact, remember_signed
+from airflow_provider_mosaic.api.file_links import LinkPolicy, link_secrets
+from airflow_provider_mosaic.api.redaction import one_line, redact, remember_signed
 from airflow_provider_mosaic.clients.environment import proxy_secrets
 from airflow_provider_mosaic.clients.library_logs import masking
 from airflow_provider_mosaic.clients.stall_timeout import StallTimeoutAdapter

@@ -90,20 +90,21 @@ class StallTimeoutAdapter(HTTPAdapter):
 
 
 class _BoundedReader(io.RawIOBase):
-    """Read a response from a socket: first its head, then its body."""
+    """Read a response from a socket: first its head, before a deadline; then its body, at a least rate."""
 
     def __init__(self, raw: Any, sock: Any) -> None:
         self._raw = raw
         self._sock = sock
         self._timeout = sock.gettimeout() or float("inf")
-        self._head_deadline: float | None = time.monotonic() + self._timeout
+        self._in_head = True
+        self._head_deadline = time.monotonic() + self._timeout
         self._bytes_left: float = _MAX_HEAD
-        self._waited = 0.0
-        self._received = 0
+        #: Since the rate was last checked.
+        self._seconds, self._received = 0.0, 0
 
     def start_block(self, size: int) -> None:
         """Expect a block of the body."""
-        self._head_deadline = None
+        self._in_head = False
         self._bytes_left = _MAX_FRAMING * size + _FRAMING_RESERVE
 
     def readable(self) -> bool:
@@ -111,25 +112,25 @@ class _BoundedReader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         started = time.monotonic()
-        _set_timeout(self._sock, started + self._timeout if self._head_deadline is None else self._head_deadline)
+        _set_timeout(self._sock, self._head_deadline if self._in_head else started + self._timeout)
         count: int = self._raw.readinto(buffer)
         self._bytes_left -= count
-        if self._head_deadline is None:
+        if self._bytes_left < 0:
+            if self._in_head:
+                raise HTTPException("the head of the response is too long")
+            raise ResponseTooSlow("the response has more framing than content")
+        if not self._in_head:
+            # Only waiting counts: a slow destination delays the next read too.
             self._check_rate(time.monotonic() - started, count)
-        elif self._bytes_left < 0:
-            raise HTTPException("the head of the response is too long")
         return count
 
-    def _check_rate(self, waited: float, count: int) -> None:
-        # Only waiting counts: a slow destination delays the next read too.
-        self._waited += waited
+    def _check_rate(self, seconds: float, count: int) -> None:
+        self._seconds += seconds
         self._received += count
-        if self._bytes_left < 0:
-            raise ResponseTooSlow("the response has more framing than content")
-        if self._waited >= self._timeout:
+        if self._seconds >= self._timeout:
             if count and self._received < MIN_RECEIVE_RATE * self._timeout:
                 raise ResponseTooSlow(f"fewer than {MIN_RECEIVE_RATE} bytes a second for {self._timeout:g} s")
-            self._waited, self._received = 0.0, 0
+            self._seconds, self._received = 0.0, 0
 
     def close(self) -> None:
         self._raw.close()
@@ -187,9 +188,11 @@ class _BoundedConnection:
             del self.response_class
 
     def send(self, data: Any) -> None:
+        """Send a block of an upload (a memoryview), or the head or the JSON of a request, all before one deadline."""
         if isinstance(data, memoryview):
             self._send_block(data)
         elif self.sock is None or not isinstance(data, bytes):
+            # The first send connects.
             super().send(data)  # type: ignore[misc]
         else:
             deadline = time.monotonic() + self.timeout

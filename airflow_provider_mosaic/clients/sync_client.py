@@ -22,10 +22,9 @@ from urllib3.exceptions import (
 )
 from urllib3.util.ssl_match_hostname import CertificateError
 
-from airflow_provider_mosaic.api.access import Access
+from airflow_provider_mosaic.api.access import Access, Redirects
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError
-from airflow_provider_mosaic.api.redirects import Redirects
 from airflow_provider_mosaic.api.responses import Response, ResponseBody
 from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
 from airflow_provider_mosaic.clients.environment import api_proxy, ca_bundle, proxy_for, proxy_secrets

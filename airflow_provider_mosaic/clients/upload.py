@@ -1,10 +1,15 @@
-"""Send a file to the storage host, in the form that Mosaic signed and in constant memory."""
+"""
+Upload an asset: reserve it, send its file to the storage host in the form that Mosaic signed, finalize it.
+
+Storing and finalizing are two steps: after a failed finalize, a retry does not send the file again.
+"""
 
 from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Generator, Iterable, Iterator
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from typing import Any, NoReturn, cast
 
@@ -12,17 +17,21 @@ import requests
 
 from airflow_provider_mosaic.api.access import USER_AGENT
 from airflow_provider_mosaic.api.arguments import raise_invalid
-from airflow_provider_mosaic.api.endpoints.assets import UploadForm
+from airflow_provider_mosaic.api.endpoints.assets import UploadForm, finalize_upload, get_view_url, start_upload
 from airflow_provider_mosaic.api.errors import (
+    MosaicConflictError,
     MosaicError,
+    MosaicNotFoundError,
     MosaicPermissionError,
     MosaicResponseError,
     MosaicServerError,
     MosaicValidationError,
 )
-from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
+from airflow_provider_mosaic.api.file_links import PUBLIC, LinkPolicy
+from airflow_provider_mosaic.api.media_types import AssetType
+from airflow_provider_mosaic.api.metrics import BYTES_UPLOADED, count
 from airflow_provider_mosaic.api.redaction import remember_signed
-from airflow_provider_mosaic.clients.file_info import WEB_PAGE, is_web_page
+from airflow_provider_mosaic.api.retries import DEFAULT_RETRIES
 from airflow_provider_mosaic.clients.library_logs import masking
 from airflow_provider_mosaic.clients.progress import TransferProgress, format_size
 from airflow_provider_mosaic.clients.signed_urls import (
@@ -34,9 +43,87 @@ from airflow_provider_mosaic.clients.signed_urls import (
     transfer_errors,
 )
 from airflow_provider_mosaic.clients.sources import Source, read_blocks
-from airflow_provider_mosaic.clients.storage_responses import ErrorResponse, read_error_response
+from airflow_provider_mosaic.clients.storage_responses import WEB_PAGE, ErrorResponse, is_web_page, read_error_response
+from airflow_provider_mosaic.clients.sync_client import SyncClient
 
 log = logging.getLogger(__name__)
+
+#: Transfers of the file, each with a new form.
+_MAX_TRANSFERS = 4
+#: Delays while the API does not see the stored file yet.
+_LAG_DELAYS = (1.0, 2.0, 4.0, 8.0, 15.0)
+
+
+def store(
+    client: SyncClient,
+    source: Source,
+    kind: AssetType,
+    media_type: str,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+) -> str:
+    """
+    Reserve an asset and send its file, again with a new form if the transfer fails.
+
+    :returns: The id that the asset has once it is finalized.
+    """
+    transfer = 1
+    while True:
+        # A form serves one transfer. An incomplete one expires by itself.
+        form = client.send(start_upload(kind))
+        try:
+            send_form(form, source, media_type, policy=client.access.link_policy)
+        except MosaicError as error:
+            # The size is fixed here: another transfer of a file that changed would fail too.
+            changed = isinstance(error, MosaicValidationError)
+            if changed or not error.transient or transfer == _MAX_TRANSFERS:
+                raise
+            delay = DEFAULT_RETRIES.pause_within_budget(transfer, error)
+            log.warning("%s Restarting the upload in %.0f s.", error, delay)
+            sleep(delay)
+            transfer += 1
+        else:
+            count(BYTES_UPLOADED, by=source.size)
+            return form.asset_id
+
+
+def finalize(client: SyncClient, kind: AssetType, asset_id: str, *, sleep: Callable[[float], None] = time.sleep) -> str:
+    """
+    Finalize an asset whose file is stored.
+
+    A 400 or a 404 can mean that the API does not see the file yet. A 404 or 409 after a lost response can mean that the
+    asset is finalized already, in which case it can be viewed.
+    """
+    for delay in (*_LAG_DELAYS, None):
+        try:
+            return client.send(finalize_upload(kind, asset_id))
+        except (MosaicNotFoundError, MosaicConflictError, MosaicValidationError) as error:
+            if error.status in (404, 409) and _can_be_viewed(client, kind, asset_id):
+                log.info("The %s %r is finalized already.", kind.value, asset_id)
+                return asset_id
+            # A 2xx whose body reports a failure has no status that would tell a lag from another cause.
+            if error.status not in (200, 201, 202, 400, 404) or delay is None:
+                raise
+            log.info(
+                "Mosaic does not see the file of %s %r yet. Retrying in %.0f s. %s",
+                kind.value,
+                asset_id,
+                delay,
+                error.detail or "",
+            )
+            sleep(delay)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _can_be_viewed(client: SyncClient, kind: AssetType, asset_id: str) -> bool:
+    try:
+        client.send(get_view_url(kind, asset_id))
+    except MosaicError:
+        return False
+    return True
+
+
+# One transfer
 
 #: The form is invalid or expired. Another form can succeed.
 _FORM_REJECTED = frozenset({400, 401, 403, 404, 410, 412})

@@ -16,9 +16,9 @@ from functools import cached_property
 from typing import Any
 
 from airflow_provider_mosaic.airflow_compat import entries_can_vanish, task_state_store
+from airflow_provider_mosaic.api.file_links import fingerprint
 from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.durable.failures import nothing_sent_error, save_best_effort
-from airflow_provider_mosaic.durable.fingerprint import fingerprint
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,6 @@ from dataclasses import replace
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from airflow_provider_mosaic.api.call import Call
-from airflow_provider_mosaic.api.client import ApiClient
 from airflow_provider_mosaic.api.endpoints import (
     account,
     agents,
@@ -27,15 +26,14 @@ from airflow_provider_mosaic.api.endpoints import (
     avatars,
     billing,
     engagement,
-    node_types,
     observability,
     runs,
     social,
     storage_watchers,
     triggers,
 )
-from airflow_provider_mosaic.api.paging import Listing
-from airflow_provider_mosaic.api.tiles import by_node_id, has_names
+from airflow_provider_mosaic.api.paging import ApiClient, Listing
+from airflow_provider_mosaic.api.run_inputs import has_names
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -98,7 +96,7 @@ def with_node_ids(client: ApiClient, call: Call[str]) -> Call[str]:
     if not has_names(params):
         return call
     graph = client.send(agents.get_agent(call.ids["agent_id"]))
-    return replace(call, body={**call.body, "update_params": by_node_id(params, graph)})
+    return replace(call, body={**call.body, "update_params": agents.by_node_id(params, graph)})
 
 
 class EndpointMethods(ApiClient):
@@ -115,8 +113,8 @@ class EndpointMethods(ApiClient):
     update_agent = endpoint(agents.update_agent)
     delete_agent = endpoint(agents.delete_agent)
     duplicate_agent = endpoint(agents.duplicate_agent)
-    list_node_types = endpoint(node_types.list_node_types)
-    get_node_type = endpoint(node_types.get_node_type)
+    list_node_types = endpoint(agents.list_node_types)
+    get_node_type = endpoint(agents.get_node_type)
 
     # Runs
     run_agent = endpoint(runs.start_run, name="run_agent", prepare=with_node_ids)

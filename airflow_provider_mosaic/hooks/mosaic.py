@@ -216,7 +216,7 @@ class MosaicHook(EndpointMethods, BaseHook):
         :param asset_type: ``video``, ``audio`` or ``image``. Default: from the file's suffix.
         :raises MosaicValidationError: The file cannot be read, or Mosaic does not accept it.
         """
-        from airflow_provider_mosaic.clients.asset_upload import finalize, store
+        from airflow_provider_mosaic.clients.upload import finalize, store
         from airflow_provider_mosaic.hooks.paths import get_source
 
         file = get_source(source, self.access)

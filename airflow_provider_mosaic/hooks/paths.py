@@ -18,9 +18,8 @@ from airflow_provider_mosaic.api.errors import MosaicError, MosaicTransportError
 from airflow_provider_mosaic.api.options import is_definition_itself, validate_definition_suffix, validate_destination
 from airflow_provider_mosaic.api.redaction import one_line, redact
 from airflow_provider_mosaic.clients.destinations import Destination, destination_error, storage_destination
-from airflow_provider_mosaic.clients.sources import Source, local_source, storage_source
+from airflow_provider_mosaic.clients.sources import Source, local_source, storage_source, url_source
 from airflow_provider_mosaic.clients.storage_errors import is_missing, is_transient, raise_unreadable
-from airflow_provider_mosaic.clients.url_source import url_source
 
 #: Bytes. Reading a definition limits its characters, which are at most four bytes each.
 _MAX_TEXT = 4 * 1024 * 1024

@@ -29,7 +29,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRateLimitError,
     MosaicTransportError,
 )
-from airflow_provider_mosaic.api.rate_limit import bounded_cooldown
+from airflow_provider_mosaic.api.retries import bounded_cooldown
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.triggers.shared_client import SharedClient
 

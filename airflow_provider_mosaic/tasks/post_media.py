@@ -11,9 +11,9 @@ from airflow_provider_mosaic.api.arguments import raise_invalid, stamp, validate
 from airflow_provider_mosaic.api.candidates import SKEW
 from airflow_provider_mosaic.api.endpoints.runs import Run
 from airflow_provider_mosaic.api.errors import MosaicRunFailedError, MosaicRunPartialError
+from airflow_provider_mosaic.api.file_links import expiry_of
 from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
 from airflow_provider_mosaic.api.reports import still_running_error
-from airflow_provider_mosaic.api.signed_links import expiry_of
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks.run_ends import with_outputs
 

@@ -11,8 +11,8 @@ from typing import Any
 from airflow_provider_mosaic.api.endpoints.assets import validate_asset_type
 from airflow_provider_mosaic.api.errors import MosaicConnectionError, MosaicNotFoundError, MosaicValidationError
 from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
-from airflow_provider_mosaic.clients.asset_upload import finalize, store
 from airflow_provider_mosaic.clients.sources import Source
+from airflow_provider_mosaic.clients.upload import finalize, store
 from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.hooks.paths import get_source

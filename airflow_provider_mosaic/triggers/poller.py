@@ -47,7 +47,6 @@ from typing import Any, TypeVar
 import anyio
 
 from airflow_provider_mosaic.api.call import Call
-from airflow_provider_mosaic.api.endpoints.running import RunningRow
 from airflow_provider_mosaic.api.errors import (
     MosaicError,
     MosaicRateLimitError,
@@ -56,8 +55,8 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.metrics import POLLS, count
 from airflow_provider_mosaic.api.paging import Page
-from airflow_provider_mosaic.api.poll_strategy import MIN_RUNS_FOR_LIST, ListScan, PollStrategy
-from airflow_provider_mosaic.api.rate_limit import RateLimit
+from airflow_provider_mosaic.api.poll_strategy import MIN_RUNS_FOR_LIST, ListScan, PollStrategy, RunningRow
+from airflow_provider_mosaic.api.retries import RateLimit
 from airflow_provider_mosaic.triggers.polled_waits import BatchedRunWait, Wait
 from airflow_provider_mosaic.triggers.shared_client import SharedClient
 

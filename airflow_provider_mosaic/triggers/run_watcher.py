@@ -17,7 +17,7 @@ from airflow_provider_mosaic.airflow_compat import AssetStateStore
 from airflow_provider_mosaic.api.endpoints.runs import Run, RunStatus, get_run, list_runs
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError
 from airflow_provider_mosaic.api.paging import aiterate
-from airflow_provider_mosaic.api.rate_limit import bounded_cooldown
+from airflow_provider_mosaic.api.retries import bounded_cooldown
 from airflow_provider_mosaic.api.run_completions import RunCompletion, RunCompletionTracker
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.triggers.shared_client import SharedClient

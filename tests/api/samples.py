@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_mosaic.api.call import Call
-from airflow_provider_mosaic.api.endpoints import account, agents, assets, node_types, runs, social
+from airflow_provider_mosaic.api.endpoints import account, agents, assets, runs, social
 from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.api.paging import Listing
 
@@ -175,8 +175,8 @@ CORE_SAMPLES: dict[str, Sample] = {
         {"runs": [RUN_ROW], "next_cursor": None},
         ("runs", "runs.0.run_id", "runs.0.status"),
     ),
-    "list_node_types": Sample(node_types.list_node_types(), {"node_types": [NODE_TYPE]}, ("node_types",)),
-    "get_node_type": Sample(node_types.get_node_type(CAPTIONS), {"node_type": NODE_TYPE}),
+    "list_node_types": Sample(agents.list_node_types(), {"node_types": [NODE_TYPE]}, ("node_types",)),
+    "get_node_type": Sample(agents.get_node_type(CAPTIONS), {"node_type": NODE_TYPE}),
     **{
         f"start_upload:{kind.value}": Sample(
             assets.start_upload(kind),

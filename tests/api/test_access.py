@@ -4,11 +4,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_mosaic.api.access import DEFAULT_BASE_URL, Access
+from airflow_provider_mosaic.api.access import DEFAULT_BASE_URL, Access, Redirects
 from airflow_provider_mosaic.api.endpoints.account import whoami
 from airflow_provider_mosaic.api.endpoints.runs import get_run, start_run
 from airflow_provider_mosaic.api.errors import MosaicValidationError
-from airflow_provider_mosaic.api.redirects import Redirects
 from airflow_provider_mosaic.api.responses import Response
 
 KEY = "mk_live_hush"

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_mosaic.api.access import Access
-from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
+from airflow_provider_mosaic.api.file_links import PUBLIC, LinkPolicy
 
 NOT_PUBLIC = [
     "0.0.0.0",

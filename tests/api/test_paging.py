@@ -12,9 +12,8 @@ from airflow_provider_mosaic.api.endpoints.agents import list_agents
 from airflow_provider_mosaic.api.endpoints.runs import list_runs
 from airflow_provider_mosaic.api.endpoints.social import list_posts
 from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicServerError
-from airflow_provider_mosaic.api.paging import Listing, Page, aiterate, iterate
+from airflow_provider_mosaic.api.paging import Listing, Page, Row, aiterate, by_offset, iterate
 from airflow_provider_mosaic.api.responses import Response
-from airflow_provider_mosaic.api.rows import Row, by_offset
 
 #: Stops a list that has no end.
 MOST_PAGES = 20

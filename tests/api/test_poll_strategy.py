@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_mosaic.api import poll_strategy
-from airflow_provider_mosaic.api.endpoints.running import RunningRow, counts_of, running_runs, still_running
 from airflow_provider_mosaic.api.errors import (
     MosaicPermissionError,
     MosaicResponseError,
@@ -18,7 +17,15 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.paging import Page
-from airflow_provider_mosaic.api.poll_strategy import MIN_RUNS_FOR_LIST, ListScan, PollStrategy
+from airflow_provider_mosaic.api.poll_strategy import (
+    MIN_RUNS_FOR_LIST,
+    ListScan,
+    PollStrategy,
+    RunningRow,
+    counts_of,
+    running_runs,
+    still_running,
+)
 from airflow_provider_mosaic.api.responses import Response
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_mosaic.api.errors import MosaicRateLimitError, MosaicServerError
-from airflow_provider_mosaic.api.rate_limit import LONGEST_COOLDOWN, RateLimit
+from airflow_provider_mosaic.api.retries import LONGEST_COOLDOWN, RateLimit
 
 
 def test_the_cooldown_is_as_long_as_the_server_asks() -> None:

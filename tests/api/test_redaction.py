@@ -15,8 +15,9 @@ from airflow_provider_mosaic.api.endpoints.assets import start_upload
 from airflow_provider_mosaic.api.endpoints.runs import get_run, start_run
 from airflow_provider_mosaic.api.endpoints.social import create_post
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicValidationError
+from airflow_provider_mosaic.api.file_links import link_secrets
 from airflow_provider_mosaic.api.media_types import AssetType
-from airflow_provider_mosaic.api.redaction import label, link_secrets, redact
+from airflow_provider_mosaic.api.redaction import label, redact
 from airflow_provider_mosaic.api.responses import Response
 from airflow_provider_mosaic.api.webhooks import read_event
 

@@ -17,8 +17,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.media_types import AssetType
-from airflow_provider_mosaic.api.rate_limit import LONGEST_COOLDOWN
-from airflow_provider_mosaic.api.retries import RetryPolicy, may_send_again
+from airflow_provider_mosaic.api.retries import LONGEST_COOLDOWN, RetryPolicy, may_send_again
 
 from .every_sample import SAMPLES
 

@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from airflow_provider_mosaic.api.signed_links import expiry_of
+from airflow_provider_mosaic.api.file_links import expiry_of
 
 NOON = datetime(2026, 7, 1, 12, 0, tzinfo=timezone.utc)
 

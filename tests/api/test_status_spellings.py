@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from airflow_provider_mosaic.api.endpoints.avatars import AvatarProfile, get_avatar_profile
-from airflow_provider_mosaic.api.endpoints.running import running_runs
 from airflow_provider_mosaic.api.endpoints.runs import Run, RunNode, RunStatus
 from airflow_provider_mosaic.api.endpoints.social import Destination, Post, PostStatus
 from airflow_provider_mosaic.api.models import parse_time, status_key
@@ -21,6 +20,7 @@ from airflow_provider_mosaic.api.poll_state import (
     post_poll_state,
     run_poll_state,
 )
+from airflow_provider_mosaic.api.poll_strategy import running_runs
 from airflow_provider_mosaic.api.reports import avatar_profile_failure, node_lines, post_failure, run_failure
 from airflow_provider_mosaic.api.responses import Response
 

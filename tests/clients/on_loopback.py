@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from airflow_provider_mosaic.api.link_policy import LinkPolicy
+from airflow_provider_mosaic.api.file_links import LinkPolicy
 from airflow_provider_mosaic.clients import download as downloading
+from airflow_provider_mosaic.clients import sources as url_sources
 from airflow_provider_mosaic.clients import upload as uploading
-from airflow_provider_mosaic.clients import url_source as url_sources
 
 LOOPBACK = LinkPolicy(loopback=True)
 

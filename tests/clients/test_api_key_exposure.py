@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_mosaic.api.access import Access
+from airflow_provider_mosaic.api.access import MOST_REDIRECTS, Access
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.account import whoami
 from airflow_provider_mosaic.api.endpoints.runs import cancel_run, get_run
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicResponseError, MosaicValidationError
-from airflow_provider_mosaic.api.redirects import MOST_REDIRECTS
 from airflow_provider_mosaic.api.retries import ONCE
 from airflow_provider_mosaic.clients.signed_urls import open_url
 from airflow_provider_mosaic.clients.sync_client import open_session

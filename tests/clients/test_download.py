@@ -345,7 +345,7 @@ def test_file_info_has_media_type_and_name() -> None:
 IN_A_CHILD = """
 import sys
 from pathlib import Path
-from airflow_provider_mosaic.api.link_policy import LinkPolicy
+from airflow_provider_mosaic.api.file_links import LinkPolicy
 from airflow_provider_mosaic.clients.destinations import local_destination
 from airflow_provider_mosaic.clients.download import fetch
 

@@ -21,12 +21,12 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
+from airflow_provider_mosaic.clients import destinations
 from airflow_provider_mosaic.clients import download as downloading
-from airflow_provider_mosaic.clients import url_source as url_sources
+from airflow_provider_mosaic.clients import sources as url_sources
 from airflow_provider_mosaic.clients.destinations import (
     Destination,
     PartialFile,
-    local,
     local_destination,
     storage_destination,
 )
@@ -220,7 +220,7 @@ def small_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path
         return usage(200 << 20, (160 << 20) + there, (40 << 20) - there)
 
     monkeypatch.setattr(shutil, "disk_usage", used)
-    monkeypatch.setattr(local, "SPACE_CHECK_INTERVAL", 4 << 20)
+    monkeypatch.setattr(destinations, "SPACE_CHECK_INTERVAL", 4 << 20)
     monkeypatch.setattr(url_sources, "SPACE_CHECK_INTERVAL", 4 << 20)
     yield tmp_path
     assert list(tmp_path.iterdir()) == []

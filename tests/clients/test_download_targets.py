@@ -113,7 +113,7 @@ def test_missing_bucket_is_named(s3: Any) -> None:
 IN_A_CHILD = """
 import sys
 from pathlib import Path
-from airflow_provider_mosaic.api.link_policy import LinkPolicy
+from airflow_provider_mosaic.api.file_links import LinkPolicy
 from airflow_provider_mosaic.clients.sources import read_blocks, storage_source
 from airflow_provider_mosaic.clients.download import fetch
 from airflow_provider_mosaic.clients.destinations import storage_destination

@@ -18,10 +18,10 @@ from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.api.reports import run_failure
 from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
-from airflow_provider_mosaic.clients.asset_upload import store
 from airflow_provider_mosaic.clients.destinations import local_destination
 from airflow_provider_mosaic.clients.sources import local_source
 from airflow_provider_mosaic.clients.sync_client import SyncClient
+from airflow_provider_mosaic.clients.upload import store
 
 from .echoes import (
     ECHO,

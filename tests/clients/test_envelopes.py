@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_mosaic.api.endpoints.running import running_runs
 from airflow_provider_mosaic.api.endpoints.runs import Run, get_run, list_runs
 from airflow_provider_mosaic.api.endpoints.social import Post, get_post
 from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicValidationError
+from airflow_provider_mosaic.api.poll_strategy import running_runs
 from airflow_provider_mosaic.api.retries import ONCE
 
 from .servers import HostileServer, answer

@@ -12,13 +12,12 @@ import pytest
 
 from airflow_provider_mosaic.api.endpoints.assets import UploadForm
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicResponseError, MosaicValidationError
-from airflow_provider_mosaic.api.link_policy import PUBLIC, LinkPolicy
+from airflow_provider_mosaic.api.file_links import PUBLIC, LinkPolicy
 from airflow_provider_mosaic.api.retries import ONCE
 from airflow_provider_mosaic.clients import download as downloading
 from airflow_provider_mosaic.clients import upload as uploading
 from airflow_provider_mosaic.clients.destinations import local_destination
-from airflow_provider_mosaic.clients.sources import local_source, read_blocks
-from airflow_provider_mosaic.clients.url_source import url_source
+from airflow_provider_mosaic.clients.sources import local_source, read_blocks, url_source
 
 from .authorities import Authority
 from .on_loopback import LOOPBACK

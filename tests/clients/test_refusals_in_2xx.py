@@ -34,8 +34,8 @@ from airflow_provider_mosaic.api.errors import (
     MosaicServerError,
     MosaicValidationError,
 )
-from airflow_provider_mosaic.clients.asset_upload import finalize
 from airflow_provider_mosaic.clients.sync_client import SyncClient
+from airflow_provider_mosaic.clients.upload import finalize
 
 from .servers import HostileServer, answer
 from .transports import KEY, Transport, access_to, paid_call

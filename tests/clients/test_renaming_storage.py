@@ -16,7 +16,8 @@ from fsspec.asyn import AsyncFileSystem
 
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicTransportError, MosaicValidationError
 from airflow_provider_mosaic.api.retries import ONCE
-from airflow_provider_mosaic.clients.destinations import PartialFile, object_storage, storage_destination
+from airflow_provider_mosaic.clients import destinations
+from airflow_provider_mosaic.clients.destinations import PartialFile, storage_destination
 
 from .on_loopback import fetch
 from .servers import HostileServer
@@ -295,7 +296,7 @@ def test_storage_without_renames_fails_before_the_transfer(error: Exception, tmp
 def test_old_adlfs_is_rejected_if_a_file_exists(
     version: str, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(object_storage, "version", lambda name: version)
+    monkeypatch.setattr(destinations, "version", lambda name: version)
     stream = SimpleNamespace(discard=lambda: None)
     path = FakePath(SimpleNamespace(open=lambda *args, **options: stream), tmp_path / "cut.mp4")
     path.protocol = "abfs"

@@ -11,7 +11,6 @@ from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.agents import create_agent
 from airflow_provider_mosaic.api.endpoints.assets import start_upload
 from airflow_provider_mosaic.api.endpoints.billing import get_credits
-from airflow_provider_mosaic.api.endpoints.running import running_runs
 from airflow_provider_mosaic.api.endpoints.runs import get_run, list_runs
 from airflow_provider_mosaic.api.endpoints.social import create_post, list_posts
 from airflow_provider_mosaic.api.errors import (
@@ -22,6 +21,7 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.api.outcomes import run_outcome
+from airflow_provider_mosaic.api.poll_strategy import running_runs
 from airflow_provider_mosaic.api.retries import ONCE
 
 from .servers import HostileServer, answer

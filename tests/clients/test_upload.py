@@ -336,7 +336,7 @@ IN_A_CHILD = """
 import sys
 from pathlib import Path
 from airflow_provider_mosaic.api.endpoints.assets import UploadForm
-from airflow_provider_mosaic.api.link_policy import LinkPolicy
+from airflow_provider_mosaic.api.file_links import LinkPolicy
 from airflow_provider_mosaic.clients.sources import local_source
 from airflow_provider_mosaic.clients.upload import send_form
 

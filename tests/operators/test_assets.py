@@ -27,8 +27,8 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.media_types import AssetType
-from airflow_provider_mosaic.clients import asset_upload as assets
-from airflow_provider_mosaic.clients.signed_url_reader import SignedUrlReader
+from airflow_provider_mosaic.clients import upload as assets
+from airflow_provider_mosaic.clients.download import SignedUrlReader
 from airflow_provider_mosaic.clients.sources import Source
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicDownloadOutputsOperator, MosaicUploadOperator
@@ -227,7 +227,7 @@ def test_form_that_is_always_rejected_can_be_retried(mosaic: Emulator, video: Pa
 
 
 def test_conflict_at_finalize_is_read_again(mosaic: Emulator, video: Path) -> None:
-    from airflow_provider_mosaic.clients.asset_upload import finalize
+    from airflow_provider_mosaic.clients.upload import finalize
 
     asset_id = uploads(str(video)).execute()
 

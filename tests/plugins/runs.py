@@ -12,9 +12,9 @@ from airflow_provider_mosaic.api.endpoints.runs import Run, get_run, start_run
 from airflow_provider_mosaic.api.endpoints.social import Post, create_post, get_post
 from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.api.outcomes import post_outcome, run_outcome
-from airflow_provider_mosaic.clients.asset_upload import store
 from airflow_provider_mosaic.clients.sources import Source
 from airflow_provider_mosaic.clients.sync_client import SyncClient
+from airflow_provider_mosaic.clients.upload import store
 
 #: The emulator's agents: one without inputs, and one whose outputs come from two tiles.
 GENERATOR = "a0000000-0000-4000-8000-000000000004"

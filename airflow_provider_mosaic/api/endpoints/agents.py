@@ -1,4 +1,7 @@
-"""Agents: templates of video edits, as graphs of nodes (https://docs.mosaic.so/api/agents/get-agent)."""
+"""
+Agents: templates of video edits, as graphs of nodes (https://docs.mosaic.so/api/agents/get-agent); and the catalog of
+their tiles, the node types (https://docs.mosaic.so/api/agent-nodes/get-agent-nodes).
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from airflow_provider_mosaic.api.arguments import (
     validate_text,
 )
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, RetrySafety
+from airflow_provider_mosaic.api.error_collector import ErrorCollector, normalize_name, one_a_line
 from airflow_provider_mosaic.api.models import (
     Count,
     Id,
@@ -26,9 +30,11 @@ from airflow_provider_mosaic.api.models import (
     Words,
     id_in,
     object_in,
+    read_list,
     read_object,
 )
 from airflow_provider_mosaic.api.paging import Listing, paged, read_page
+from airflow_provider_mosaic.api.run_inputs import is_id
 
 
 class Agent(Model):
@@ -267,6 +273,68 @@ def duplicate_agent(
         max_bytes=MAX_BYTES_OF_MANY,
         retry_safety=RetrySafety.HAS_EFFECTS,
     )
+
+
+def list_node_types() -> Call[tuple[NodeType, ...]]:
+    """
+    Return all node types that the organization may use, in one response.
+
+    API page: https://docs.mosaic.so/api/agent-nodes/get-agent-nodes
+    """
+    return Call(
+        description="list the node types",
+        method="GET",
+        path="/node_types",
+        read=read_list("node_types", NodeType),
+        max_bytes=MAX_BYTES_OF_MANY,
+    )
+
+
+def get_node_type(node_type_id: str) -> Call[NodeType]:
+    """Return one node type. API page: https://docs.mosaic.so/api/node-types/get-node-type"""
+    return Call(
+        description=f"read node type {node_type_id!r}",
+        method="GET",
+        path="/node_type/{node_type_id}",
+        ids={"node_type_id": node_type_id},
+        read=read_object(NodeType, within="node_type"),
+    )
+
+
+def by_node_id(update_params: Mapping[str, Any], graph: AgentGraph) -> dict[str, Any]:
+    """
+    Return params by node id.
+
+    :raises MosaicValidationError: No tile, or more than one, has a name.
+    """
+    resolved: dict[str, Any] = {}
+    errors = ErrorCollector()
+    for key, value in update_params.items():
+        node_id = _find_node(graph, key, errors)
+        if node_id in resolved:
+            errors.add("update_params", key, f"this is tile {node_id}, which another key names too.")
+        elif node_id is not None:
+            resolved[node_id] = value
+    errors.raise_any("update_params")
+    return resolved
+
+
+def _find_node(graph: AgentGraph, key: str, errors: ErrorCollector) -> str | None:
+    names = {node.agent_node_id: node.node_type.node_type_name or "" for node in graph.agent_nodes}
+    if is_id(key) or key in names:
+        return key
+    plain = normalize_name(key)
+    found = [node_id for node_id, name in names.items() if plain and normalize_name(name) == plain]
+    if len(found) == 1:
+        return found[0]
+    agent = f"agent {graph.agent.agent_id!r}"
+    if found:
+        several = f"{agent} has several tiles of this name. Give the id of one:{one_a_line(found)}"
+        errors.add("update_params", key, several)
+    else:
+        known = filter(None, names.values())
+        errors.add("update_params", key, f"{agent} has no tile of this name.", unknown=key, known=known)
+    return None
 
 
 def _metadata(name: str | None, description: str | None, visibility: str | None) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from pydantic import Field
 
 from airflow_provider_mosaic.api.arguments import validate_id
 from airflow_provider_mosaic.api.call import Call, InvalidResponse
+from airflow_provider_mosaic.api.file_links import link_secrets
 from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.api.models import Id, Model, Words, id_in, object_in, read_object, text_in
 from airflow_provider_mosaic.api.options import AssetKind, validate_asset_kind
-from airflow_provider_mosaic.api.redaction import link_secrets, values
+from airflow_provider_mosaic.api.redaction import values
 
 #: Seconds. Mosaic can only check size, duration and format of an asset when it is finalized.
 _FINALIZE_TIMEOUT = 180.0

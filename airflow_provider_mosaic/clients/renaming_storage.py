@@ -17,8 +17,7 @@ from fsspec.asyn import sync
 
 from airflow_provider_mosaic.api.errors import MosaicTransportError, MosaicValidationError
 from airflow_provider_mosaic.api.redaction import redact
-from airflow_provider_mosaic.clients.destinations.base import Destination, PartialFile
-from airflow_provider_mosaic.clients.destinations.local import temporary_name
+from airflow_provider_mosaic.clients.destinations import Destination, PartialFile, temporary_name
 from airflow_provider_mosaic.clients.storage_errors import is_missing
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_mosaic.durable.fingerprint import fingerprint
+from airflow_provider_mosaic.api.file_links import fingerprint
 
 
 @pytest.mark.parametrize(
