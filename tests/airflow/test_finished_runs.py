@@ -90,14 +90,6 @@ def results(airflow: AirflowInstance, mosaic: Emulator, tmp_path: Path) -> Itera
     yield tmp_path
     airflow.rest.patch(f"/api/v2/dags/{DAG_ID}", {"is_paused": True})
     airflow.add_dag(SOURCE)
-    seen: list[int] = []
-
-    def is_idle() -> bool:
-        seen.append(mosaic.counts().requests.get(LIST, 0))
-        return seen[-2:-1] == seen[-1:]
-
-    # Polls would count in the next test.
-    poll(is_idle, timeout=90, pause=3, what="the agent's runs are not polled")
 
 
 def test_ended_run_triggers_the_dag_despite_a_restart(

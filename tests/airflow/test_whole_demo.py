@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,18 +14,34 @@ import requests
 from mosaic_emulator.local_airflow.processes import living, poll
 
 from dev import recordings
+from dev.statsd_listener import StatsdListener
 
 pytestmark = pytest.mark.airflow
 
 NAMES = ("interview", "keynote", "product-tour")
 
 
-def test_two_failures_heal_and_last_night_shows_the_videos(tmp_path: Path) -> None:
+@pytest.fixture
+def metrics() -> Iterator[StatsdListener]:
+    with StatsdListener() as listener:
+        yield listener
+
+
+def test_two_failures_heal_and_last_night_shows_the_videos(tmp_path: Path, metrics: StatsdListener) -> None:
     before = living().keys()
     command = [sys.executable, "-m", "mosaic_emulator", "demo", "--keep", "--directory", str(tmp_path)]
+    settings = {"AIRFLOW__METRICS__STATSD_ON": "True", "AIRFLOW__METRICS__STATSD_PORT": str(metrics.port)}
     printed, errors = tmp_path.with_suffix(".out"), tmp_path.with_suffix(".err")
     with printed.open("w") as out, errors.open("w") as err:
-        demo = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=out, stderr=err, text=True, cwd=tmp_path)
+        demo = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=err,
+            text=True,
+            cwd=tmp_path,
+            env=os.environ | settings,
+        )
 
     def address() -> str | None:
         assert demo.poll() is None, errors.read_text()
@@ -55,6 +73,10 @@ def test_two_failures_heal_and_last_night_shows_the_videos(tmp_path: Path) -> No
     # Before Airflow 3.3 a retry does not know its run.
     heals = "resumed: only Captions" in output
     assert heals == ("its tile Captions fails" in output) == ("3 started runs, 1 resumed" in output)
+    received = metrics.sums("airflow.mosaic.")
+    assert received["airflow.mosaic.runs.started"] == received["airflow.mosaic.posts.created"] == len(NAMES)
+    assert received["airflow.mosaic.outcomes.ambiguous"] == 1
+    assert received["airflow.mosaic.runs.resumed"] == heals
 
 
 def _watch_last_night(address: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import signal
 import sys
@@ -82,6 +83,7 @@ def _run(folder: Path, airflow_version: str, *, keep: bool) -> None:
             services / "airflow",
             dags=[_DAGS],
             environment={
+                **{name: value for name, value in os.environ.items() if name.startswith("AIRFLOW__METRICS__")},
                 "AIRFLOW_CONN_MOSAIC_DEFAULT": mosaic.airflow_connection(),
                 "AIRFLOW_VAR_MOSAIC_AGENT_ID": mosaic.agent_id,
                 "AIRFLOW_VAR_MOSAIC_RECORDINGS": str(folder / "recordings"),
