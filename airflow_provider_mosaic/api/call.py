@@ -57,6 +57,7 @@ class Call(Generic[T]):
     One request to the Mosaic API, and how to read its response.
 
     :param description: What it does, as it follows "could not", for example ``cancel run 'x'``.
+    :param method: The HTTP method. Reads need not name it.
     :param path: Path template, for example ``/agent_run/{run_id}``.
     :param ids: Values of the template's placeholders.
     :param query: Query parameters. None values are left out.
@@ -72,9 +73,9 @@ class Call(Generic[T]):
     """
 
     description: str
-    method: str
     path: str
     read: Callable[[Json], T] = field(repr=False)
+    method: str = "GET"
     decode: Callable[[bytes], Json] = field(default=decode_json, repr=False)
     ids: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str | int | None] = field(default_factory=dict)

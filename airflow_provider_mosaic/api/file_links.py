@@ -24,30 +24,14 @@ Address = IPv4Address | IPv6Address
 # An explicit list, because ``is_global`` and ``is_private`` differ between versions of Python
 # (https://www.iana.org/assignments/iana-ipv4-special-registry, .../iana-ipv6-special-registry).
 _NOT_PUBLIC = tuple(
-    map(
-        ip_network,
-        (
-            "0.0.0.0/8",
-            "10.0.0.0/8",
-            "100.64.0.0/10",
-            "127.0.0.0/8",
-            "168.63.129.16/32",  # Azure's platform services
-            "169.254.0.0/16",
-            "172.16.0.0/12",
-            "192.0.0.0/24",
-            "192.0.2.0/24",
-            "192.88.99.0/24",
-            "192.168.0.0/16",
-            "198.18.0.0/15",
-            "198.51.100.0/24",
-            "203.0.113.0/24",
-            "224.0.0.0/3",
-            "2001::/23",
-            "2001:db8::/32",
-            "3fff::/20",
-        ),
+    ip_network(network)
+    for network in (
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
+        "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
+        "224.0.0.0/3", "2001::/23", "2001:db8::/32", "3fff::/20",
+        "168.63.129.16/32",  # Azure's platform services
     )
-)
+)  # fmt: skip
 _GLOBAL_UNICAST = ip_network("2000::/3")
 _NAT64 = ip_network("64:ff9b::/96")
 # Names that public resolvers do not know (https://www.iana.org/assignments/special-use-domain-names).

@@ -127,7 +127,6 @@ def paged(
     def page(cursor: str | None) -> Call[Page[T]]:
         return Call(
             description=description,
-            method="GET",
             path=path,
             ids=ids or {},
             query={"limit": PAGE_LIMIT, **(query or {}), "cursor": cursor},
@@ -320,7 +319,6 @@ def by_offset(description: str, path: str, model: type[R], *, query: Mapping[str
 
         return Call(
             description=description,
-            method="GET",
             path=path,
             query={"limit": _AUTOMATIONS_LIMIT, "offset": offset or None, **query},
             read=read_offset,

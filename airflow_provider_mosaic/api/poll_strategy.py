@@ -60,7 +60,6 @@ def running_runs(cursor: str | None = None) -> Call[Page[RunningRow]]:
     """
     return Call(
         description="list the running runs",
-        method="GET",
         path="/agent_runs",
         query={"limit": PAGE_LIMIT, "status": RunStatus.RUNNING.value, "cursor": cursor},
         decode=_decode,

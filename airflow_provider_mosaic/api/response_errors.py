@@ -167,28 +167,26 @@ def _advised_status(response: Response) -> int:
 # The scope that a restricted API key needs (https://docs.mosaic.so/api/api-key-scopes): ``<entity>:read`` or
 # ``<entity>:write``. The documentation names only some scopes.
 
-#: Calls whose scope the documentation names.
-_NAMED = {
-    "/automations/runs": "agent_runs:read",
-    "/pipeline_runs": "agent_runs:read",
-    "/agent_run/{run_id}/progress": "agent_runs:read",
-    "/agent_run/{run_id}/tasks": "agent_runs:read",
-    "/agent_run/{run_id}/notifications": "agent_runs:read",
-    "/agent_run/{run_id}/notification_configurations": "agent_runs:read",
-    "/automations/ingest-batches": "triggers:read",
-    "/storage_triggers": "triggers:read",
-    "/storage_trigger/{trigger_id}/folders": "triggers:read",
-    "/storage_trigger/{trigger_id}/events": "triggers:read",
-    "/storage_batches": "triggers:read",
-    "/storage_batch/{batch_id}/items": "triggers:read",
-}
 #: Entities with documented scope names, by prefix of the path. The first match counts.
 _ENTITIES = (
-    ("/agent/{agent_id}/run", "agent_runs"),
+    ("/automations/ingest-batches", "triggers"),
+    ("/storage_", "triggers"),
     ("/agent/{agent_id}/triggers", "triggers"),
+    ("/automations/runs", "agent_runs"),
+    ("/pipeline_runs", "agent_runs"),
     ("/trigger/", "agent_runs"),
+    ("/agent/{agent_id}/run", "agent_runs"),
     ("/agent_run", "agent_runs"),
     ("/agent", "agents"),
+)
+#: Calls whose scope the documentation names, by prefix of the path.
+_NAMED = (
+    "/automations/",
+    "/storage_",
+    "/pipeline_runs",
+    "/agent_run/{run_id}/progress",
+    "/agent_run/{run_id}/tasks",
+    "/agent_run/{run_id}/notification",
 )
 #: Entities without documented scope names, by the first segment of the path.
 _UNNAMED = {
@@ -209,13 +207,11 @@ def scope_words(method: str, path: str) -> str:
     For a scope without a documented name, the text says that the name follows the pattern, or that only the entity is
     known.
     """
-    if path in _NAMED:
-        return f"this needs {_NAMED[path]}"
     reads = method == "GET" or path == "/uploads/get_view_url"
     entity = next((name for prefix, name in _ENTITIES if path.startswith(prefix)), None)
     if entity is not None:
-        scope = f"{entity}:{'read' if reads else 'write'}"
-        return f"by the pattern of the documented names this needs {scope}"
+        pattern = "" if path.startswith(_NAMED) else "by the pattern of the documented names "
+        return f"{pattern}this needs {entity}:{'read' if reads else 'write'}"
     unnamed = _UNNAMED.get(path.split("/")[1])
     if unnamed is None:
         return ""

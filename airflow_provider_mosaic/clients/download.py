@@ -270,6 +270,7 @@ def _is_other_file(before: FileInfo, now: FileInfo) -> bool:
 
 # Requests with fresh links
 
+#: Statuses with which storage hosts report an expired link.
 _EXPIRED = frozenset({400, 401, 403, 404, 410})
 _MAX_RENEWALS = 3
 #: Interruptions in all. A host that sends a few bytes each time would otherwise keep the task forever.

@@ -20,6 +20,8 @@ from airflow_provider_mosaic.api.responses import Response
 from airflow_provider_mosaic.clients.signed_urls import TRANSFER_ERRORS, response_secrets
 from airflow_provider_mosaic.clients.stall_timeout import time_limit
 
+# Files
+
 WEB_PAGE = "returned an HTML page, as a proxy or a login page does"
 PLAYLIST = "sent a streaming playlist (HLS or DASH), which lists the segments of a video and contains none"
 _WEB_PAGES = frozenset({"text/html", "application/xhtml+xml"})

@@ -216,7 +216,7 @@ class CreateOnce(ABC):
             self._may_have_started = True
             adoption.save_used(id)
         except Exception as error:
-            event = f"Airflow's task state store could not save that {self._kind} {id!r} is this task's"
+            event = f"Airflow's task state store could not save that this task continues with {id!r}"
             raise nothing_sent_error(event, error) from error
         return record
 

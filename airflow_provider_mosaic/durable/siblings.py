@@ -116,9 +116,9 @@ class _SiblingTask:
 
     def _drop_outdated(self, pushed: Counter[str]) -> None:
         """Drop what single reads found and what the ids of all instances have made doubtful since."""
-        if self._pushed - pushed:
-            # The next attempt of an instance deleted its id. It may create another item.
-            self._ids.clear()
+        gone = self._pushed - pushed
+        # The next attempt of an instance deletes its id, and may create another item.
+        self._ids = {index: id for index, id in self._ids.items() if id in pushed and id not in gone}
         if pushed - self._pushed:
             # An instance without an id may have pushed one. A waiting one pushes nothing, and thousands may wait: one
             # that ran between two reads counts as a possible owner for longer than necessary.

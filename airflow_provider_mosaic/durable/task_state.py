@@ -151,16 +151,7 @@ class TaskState:
             return self._possible_start
         stored = self._stored
         if stored is None:
-            was_never_written = self._entry is _ABSENT and not entries_can_vanish()
-            if self._possible_start is None or was_never_written:
-                return None
-            log.warning(
-                "Task %r: what an earlier attempt saved of its %s is lost or can't be read. The task searches before "
-                "it sends anything.",
-                self._ti.task_id,
-                self._noun,
-            )
-            return self._possible_start
+            return self._load_without_entry()
         if "not_started_until_try" in stored:
             return None
         saved = f"saved {self._noun} {stored['id']!r}" if stored.get("id") else f"saved the start of its {self._noun}"
@@ -184,6 +175,18 @@ class TaskState:
             saved,
         )
         return replace(record, is_saved=False, id=None, facts={})
+
+    def _load_without_entry(self) -> StartRecord | None:
+        was_never_written = self._entry is _ABSENT and not entries_can_vanish()
+        if self._possible_start is None or was_never_written:
+            return None
+        log.warning(
+            "Task %r: what an earlier attempt saved of its %s is lost or can't be read. The task searches before it "
+            "sends anything.",
+            self._ti.task_id,
+            self._noun,
+        )
+        return self._possible_start
 
     def save(self, record: StartRecord) -> None:
         """

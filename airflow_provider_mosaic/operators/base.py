@@ -13,8 +13,6 @@ from airflow_provider_mosaic.base import MosaicBaseOperator, is_constant, is_tri
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_mosaic.api.errors import MosaicError
-    from airflow_provider_mosaic.durable.failures import Consequences
     from airflow_provider_mosaic.tasks.posts import PostTask
     from airflow_provider_mosaic.tasks.runs import ResumeTask, RunTask
 
@@ -76,19 +74,25 @@ class MosaicOperator(MosaicBaseOperator):
                 )
         return tuple(place.replace('"', "'") for place in places)
 
-    def _consequences(self, error: MosaicError) -> Consequences:
-        """Return what a failure means, unless the error contains it."""
-        from airflow_provider_mosaic.durable.failures import Consequences
+    @contextmanager
+    def _failing(self, context: Context, means: str) -> Iterator[None]:
+        """
+        Turn the errors of the block into Airflow's failures.
 
-        return Consequences(means=self._failure_effect, retry=self._retry_effect)
+        :param means: What a failure means for money or publicity, unless the error contains it.
+        """
+        from airflow_provider_mosaic.durable.failures import Consequences, adding_consequences, fail_without_retry
+
+        consequences = Consequences(means=means, retry=self._retry_effect)
+        with adding_consequences(context, lambda _: consequences), fail_without_retry():
+            yield
 
     @contextmanager
     def _validated_arguments(self, context: Context) -> Iterator[None]:
         """Reject arguments that rendered to None, and turn the errors of the block into Airflow's failures."""
-        from airflow_provider_mosaic.durable.failures import adding_consequences, fail_without_retry
         from airflow_provider_mosaic.durable.task_state import TaskState
 
-        with adding_consequences(context, self._consequences), fail_without_retry():
+        with self._failing(context, self._failure_effect):
             try:
                 self._reject_none(context)
                 self._leave_out_empty()
@@ -207,11 +211,7 @@ class WaitingOperator(MosaicOperator):
     @contextmanager
     def _resuming(self, context: Context) -> Iterator[None]:
         """Turn the errors of a block that continues after a deferral into Airflow's failures."""
-        from airflow_provider_mosaic.durable.failures import Consequences, adding_consequences, fail_without_retry
-
-        means = "What the task waited for was not changed, and may keep running."
-        consequences = Consequences(means=means, retry=self._retry_effect)
-        with adding_consequences(context, lambda _: consequences), fail_without_retry():
+        with self._failing(context, "What the task waited for was not changed, and may keep running."):
             self._leave_out_empty()
             yield
 

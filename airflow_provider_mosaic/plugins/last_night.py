@@ -6,8 +6,9 @@ Two queries make a page. One counts the items in groups, for the numbers and the
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 from typing import Any, Literal, get_args
@@ -56,16 +57,16 @@ def last_night(
     """
     now = datetime.now(timezone.utc)
     items = _items(readable_dags, since=now - timedelta(days=days))
-    filters = {"kind": None if kind == "all" else kind, "dag_id": dag_id, "agent_id": agent_id}
-    wanted = {name: value for name, value in filters.items() if value}
+    given = {"kind": None if kind == "all" else kind, "dag_id": dag_id, "agent_id": agent_id, "state": state}
+    filters = {name: value for name, value in given.items() if value}
     with create_session(scoped=False) as session:
         groups = session.execute(_count(items)).all()
-        matching = [each for each in groups if all(getattr(each, name) == value for name, value in wanted.items())]
-        states = _sums(matching, "state")
-        total = states[state] if state else sum(states.values())
-        pages = max(1, -(-total // PAGE_SIZE))
+        # The numbers of all states: of what the other filters leave.
+        states = _sums((each for each in groups if _matches(each, filters, except_for="state")), "state")
+        total = states[state] if state else states.total()
+        pages = max(1, math.ceil(total / PAGE_SIZE))
         page = min(page, pages)
-        rows = session.execute(_cards(items, wanted | ({"state": state} if state else {}), page=page)).all()
+        rows = session.execute(_cards(items, filters, page=page)).all()
     return LastNight(
         days=days,
         kind=kind,
@@ -179,7 +180,7 @@ def _count(items: Any) -> Any:
     return select(*groups, func.count().label("xcoms"), created.label("items")).group_by(*groups)
 
 
-def _cards(items: Any, wanted: dict[str, str], *, page: int) -> Any:
+def _cards(items: Any, filters: Mapping[str, str], *, page: int) -> Any:
     """Select the cards of a page, with what only they need."""
     outputs, same_outputs_task = _xcom_of(items, OUTPUT_IDS_KEY)
     credits, same_credits_task = _xcom_of(items, NEEDS_CREDITS_KEY)
@@ -187,7 +188,7 @@ def _cards(items: Any, wanted: dict[str, str], *, page: int) -> Any:
         select(items, outputs.value.label("output_ids"), credits.value.label("needs_credits"))
         .outerjoin(outputs, same_outputs_task)
         .outerjoin(credits, same_credits_task)
-        .where(items.c.is_creator, *(items.c[name] == value for name, value in wanted.items()))
+        .where(items.c.is_creator, *(items.c[name] == value for name, value in filters.items()))
         .order_by(items.c.timestamp.desc(), items.c.dag_run_id.desc(), items.c.map_index)
         .limit(PAGE_SIZE)
         .offset((page - 1) * PAGE_SIZE)
@@ -197,7 +198,12 @@ def _cards(items: Any, wanted: dict[str, str], *, page: int) -> Any:
 # Cards
 
 
+def _matches(group: Any, filters: Mapping[str, str], *, except_for: str) -> bool:
+    return all(getattr(group, name) == value for name, value in filters.items() if name != except_for)
+
+
 def _sums(groups: Iterable[Any], name: str) -> Counter[Any]:
+    """Return the numbers of items by a column of the groups."""
     found: Counter[Any] = Counter()
     for each in groups:
         if each.items:

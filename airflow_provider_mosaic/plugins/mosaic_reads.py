@@ -163,7 +163,11 @@ class _Connection:
 
 
 class MosaicReads:
-    """Send the requests of all pages."""
+    """
+    Send the requests of all pages.
+
+    Read :meth:`read` first. A request passes through ``_fetch``, which waits for its turn, and ``_send``.
+    """
 
     def __init__(self) -> None:
         self._connections: dict[str, _Connection] = {}
@@ -247,7 +251,7 @@ class MosaicReads:
             del self._running[key]
 
     async def _fetch(self, key: Key, connection: _Connection, call: Call[T], weigh: Callable[[T], int]) -> Reading[T]:
-        """Send a request when the connection has a free slot. Keep its response, or the error of this item."""
+        """Wait for a free slot of the connection, and send a request."""
         try:
             with _deadline(READ_TIMEOUT, "Other requests to Mosaic with this connection take too long."):
                 await connection.slots.acquire()
@@ -258,7 +262,14 @@ class MosaicReads:
             if pause := connection.pause():
                 # Another request failed while this one waited for its slot.
                 return self._stale(key, *pause)
-            started = time.monotonic()
+            return await self._send(key, connection, call, weigh)
+        finally:
+            connection.slots.release()
+
+    async def _send(self, key: Key, connection: _Connection, call: Call[T], weigh: Callable[[T], int]) -> Reading[T]:
+        """Send a request and keep its response. An error pauses the connection, or is kept for this item alone."""
+        started = time.monotonic()
+        try:
             with _deadline(READ_TIMEOUT, f"Mosaic did not respond within {READ_TIMEOUT:g} seconds."):
                 value = await connection.client.send(call)
         except MosaicError as error:
@@ -267,8 +278,6 @@ class MosaicReads:
             if isinstance(error, MosaicConnectionError):
                 self._drop_missing(key[0], connection)
             return self._keep_error(key, error)
-        finally:
-            connection.slots.release()
         connection.record_success()
         fresh = Reading(value=value, read_at=datetime.now(timezone.utc), seconds=time.monotonic() - started)
         self._keep(key, fresh, weigh(value))

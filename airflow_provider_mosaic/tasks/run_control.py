@@ -120,32 +120,11 @@ def cancel(hook: MosaicHook, run_id: str) -> str:
 
 def cancel_and_read(hook: MosaicHook, run_id: str, pauses: Sequence[float] = _SHORT_PAUSES) -> CancelResult:
     """Cancel a run, and read it until it has ended. Raise nothing."""
-    run = None
     try:
         hook.cancel_run(run_id)
     except MosaicError as error:
-        # It is not documented how Mosaic rejects the cancel of a run that has ended. After a lost response the run may
-        # be cancelled. A new run may not be found by one of the two requests.
-        try:
-            run = hook.get_run(run_id)
-        except MosaicError as unread:
-            if isinstance(error, MosaicNotFoundError) and isinstance(unread, MosaicNotFoundError):
-                return CancelResult(f"Run {run_id!r} does not exist any more.", error=error)
-            return _failed_cancel(run_id, error, unread)
-        if run_outcome(run).ended:
-            return CancelResult(f"Run {run_id!r} had ended already, as {run.status}.")
-        return _failed_cancel(run_id, error, error)
-    for pause in (0.0, *pauses):
-        time.sleep(pause)
-        try:
-            run = hook.get_run(run_id)
-        except MosaicError as error:
-            log.warning("Run %r could not be read after its cancel. %s", run_id, error)
-            if not error.transient:
-                run = None
-                break
-        if run is not None and run_outcome(run).ended:
-            break
+        return _read_after_failed_cancel(hook, run_id, error)
+    run = _read_until_ended(hook, run_id, pauses)
     accepted = f"Mosaic accepted the cancel of run {run_id!r}"
     if run is None:
         text = f"{accepted}, but the run could not be read since. It may cost credits: check it in the editor."
@@ -163,6 +142,37 @@ def cancel_and_read(hook: MosaicHook, run_id: str, pauses: Sequence[float] = _SH
         text = f"{running.what} It may cost credits: check it in the editor."
         return CancelResult(text, is_accepted=True, error=running)
     return CancelResult(text, is_accepted=True)
+
+
+def _read_after_failed_cancel(hook: MosaicHook, run_id: str, error: MosaicError) -> CancelResult:
+    # It is not documented how Mosaic rejects the cancel of a run that has ended. After a lost response the run may be
+    # cancelled. A new run may not be found by one of the two requests.
+    try:
+        run = hook.get_run(run_id)
+    except MosaicError as unread:
+        if isinstance(error, MosaicNotFoundError) and isinstance(unread, MosaicNotFoundError):
+            return CancelResult(f"Run {run_id!r} does not exist any more.", error=error)
+        return _failed_cancel(run_id, error, unread)
+    if run_outcome(run).ended:
+        return CancelResult(f"Run {run_id!r} had ended already, as {run.status}.")
+    return _failed_cancel(run_id, error, error)
+
+
+def _read_until_ended(hook: MosaicHook, run_id: str, pauses: Sequence[float]) -> Run | None:
+    """Return a cancelled run when it has ended, or as it was read last. None if it can't be read."""
+    run = None
+    for pause in (0.0, *pauses):
+        time.sleep(pause)
+        try:
+            run = hook.get_run(run_id)
+        except MosaicError as error:
+            log.warning("Run %r could not be read after its cancel. %s", run_id, error)
+            if not error.transient:
+                return None
+        else:
+            if run_outcome(run).ended:
+                break
+    return run
 
 
 def cancel_at_kill(hook: MosaicHook, run_id: str) -> CancelResult:

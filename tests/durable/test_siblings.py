@@ -100,6 +100,39 @@ def test_a_new_attempt_of_a_sibling_is_a_possible_owner_again() -> None:
     assert reader.read(False) == Siblings(owned_ids=frozenset({"second"}))
 
 
+def test_an_id_that_only_a_single_read_saw_is_dropped_with_its_attempt() -> None:
+    dag_run = DagRun(states={"run_0": "running", "run_1": "running", "run_2": "deferred"})
+    push(dag_run, 2, "id-2")
+    reader = siblings_in(dag_run)
+    [task] = reader._tasks
+    read_one = task._read_one
+
+    def push_and_read(index: int) -> str | None:
+        push(dag_run, index, "first")
+        return read_one(index)
+
+    # The instance pushes its id after all ids were read.
+    task._read_one = push_and_read  # type: ignore[method-assign]
+    assert reader.read(False) == Siblings(owned_ids=frozenset({"first", "id-2"}))
+    task._read_one = read_one  # type: ignore[method-assign]
+    del dag_run.xcoms[("run", 1, KEY)]
+    assert reader.read(False) == Siblings(owned_ids=frozenset({"id-2"}), possible_owners=names(1))
+
+
+def test_a_new_attempt_of_one_sibling_costs_no_reads_of_others() -> None:
+    dag_run = DagRun(states={f"run_{index}": "up_for_retry" for index in range(1, 500)} | {"run_0": "running"})
+    for index in range(1, 500):
+        push(dag_run, index, f"id-{index}")
+    reader = siblings_in(dag_run)
+    assert reader.read(False).possible_owners == frozenset()
+    requests(dag_run)
+    dag_run.states["run_7"] = "running"
+    del dag_run.xcoms[("run", 7, KEY)]
+    assert reader.read(False).possible_owners == names(7)
+    # States, ids, and instances that started nothing.
+    assert requests(dag_run) == 3
+
+
 def test_two_instances_with_the_same_id_are_told_apart() -> None:
     dag_run = DagRun(states={"run_0": "running", "run_1": "running", "run_2": "running"})
     push(dag_run, 1, "same")

@@ -41,4 +41,4 @@ def whoami() -> Call[Whoami]:
 
     :raises MosaicAuthenticationError: The key is invalid.
     """
-    return Call(description="check the API key", method="GET", path="/whoami", read=read_object(Whoami))
+    return Call(description="check the API key", path="/whoami", read=read_object(Whoami))

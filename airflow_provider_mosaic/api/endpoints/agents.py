@@ -125,7 +125,6 @@ def get_agent(agent_id: str) -> Call[AgentGraph]:
     """
     return Call(
         description=f"read agent {agent_id!r}",
-        method="GET",
         path="/agent/{agent_id}",
         ids={"agent_id": agent_id},
         read=read_object(AgentGraph),
@@ -150,7 +149,6 @@ def get_agent_node(agent_node_id: str) -> Call[AgentNode]:
     """
     return Call(
         description=f"read agent node {agent_node_id!r}",
-        method="GET",
         path="/agent_nodes/{agent_node_id}",
         ids={"agent_node_id": agent_node_id},
         read=read_object(AgentNode, within="agent_node"),
@@ -283,7 +281,6 @@ def list_node_types() -> Call[tuple[NodeType, ...]]:
     """
     return Call(
         description="list the node types",
-        method="GET",
         path="/node_types",
         read=read_list("node_types", NodeType),
         max_bytes=MAX_BYTES_OF_MANY,
@@ -294,7 +291,6 @@ def get_node_type(node_type_id: str) -> Call[NodeType]:
     """Return one node type. API page: https://docs.mosaic.so/api/node-types/get-node-type"""
     return Call(
         description=f"read node type {node_type_id!r}",
-        method="GET",
         path="/node_type/{node_type_id}",
         ids={"node_type_id": node_type_id},
         read=read_object(NodeType, within="node_type"),

@@ -99,7 +99,6 @@ def get_avatar_profile(avatar_profile_id: str) -> Call[AvatarProfile]:
     """Return a profile with its status. API page: https://docs.mosaic.so/api/avatar-profiles/get-avatar-profile"""
     return Call(
         description=f"read avatar profile {avatar_profile_id!r}",
-        method="GET",
         path="/avatar-profiles/{avatar_profile_id}",
         ids={"avatar_profile_id": avatar_profile_id},
         read=read_object(AvatarProfile, within="avatar_profile", id=avatar_profile_id),
@@ -114,7 +113,6 @@ def list_avatar_profiles() -> Call[tuple[AvatarProfile, ...]]:
     """
     return Call(
         description="list the avatar profiles",
-        method="GET",
         path="/avatar-profiles",
         read=read_list("avatar_profiles", AvatarProfile),
         max_bytes=MAX_BYTES_OF_MANY,

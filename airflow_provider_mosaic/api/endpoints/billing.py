@@ -140,7 +140,7 @@ def get_credits() -> Call[Credits]:
         nested = body.get("credits")
         return Credits.model_validate({**(nested if isinstance(nested, dict) else {}), **body})
 
-    return Call(description="read the credits", method="GET", path="/credits", read=read)
+    return Call(description="read the credits", path="/credits", read=read)
 
 
 def get_credits_usage(
@@ -165,7 +165,6 @@ def get_credits_usage(
 
     return Call(
         description="read the use of credits",
-        method="GET",
         path="/credits/usage",
         query={**filters(start_date=start_date, end_date=end_date), "limit": limit},
         read=read,
@@ -199,12 +198,12 @@ def set_auto_topup(*, enabled: bool, threshold: float = 0, quantity: float = 0) 
 
 def get_plan() -> Call[Plan]:
     """Return the organization's plan. API page: https://docs.mosaic.so/api/plan/get-plan"""
-    return Call(description="read the plan", method="GET", path="/plan", read=read_object(Plan))
+    return Call(description="read the plan", path="/plan", read=read_object(Plan))
 
 
 def list_plans() -> Call[tuple[PlanOffer, ...]]:
     """Return the plans on offer. API page: https://docs.mosaic.so/api/plan/get-plan-list"""
-    return Call(description="list the plans", method="GET", path="/plan/list", read=read_list("plans", PlanOffer))
+    return Call(description="list the plans", path="/plan/list", read=read_list("plans", PlanOffer))
 
 
 def upgrade_plan(plan_id: str, *, success_url: str | None = None, cancel_url: str | None = None) -> Call[PlanChange]:

@@ -89,7 +89,6 @@ def get_post_analytics(post_id: str, *, social_connection_id: str | None = None)
     """
     return Call(
         description=f"read the analytics of post {post_id!r}",
-        method="GET",
         path="/social/post/{post_id}/analytics",
         ids={"post_id": post_id},
         query=filters(social_connection_id=social_connection_id),
@@ -110,7 +109,6 @@ def list_post_comments(post_id: str, *, social_connection_id: str | None = None)
     def page(cursor: str | None) -> Call[Page[Comment]]:
         return Call(
             description=f"list the comments on post {post_id!r}",
-            method="GET",
             path="/social/post/{post_id}/comments",
             ids={"post_id": post_id},
             # Without a limit: the largest one is not documented, and Mosaic could reject more.

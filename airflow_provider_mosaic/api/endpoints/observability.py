@@ -193,7 +193,6 @@ def _progress_page(run_id: str, cursor: str | None) -> Call[RunProgress]:
 
     return Call(
         description=f"read the progress of run {run_id!r}",
-        method="GET",
         path="/agent_run/{run_id}/progress",
         ids={"run_id": run_id},
         query={"limit": PAGE_LIMIT, "cursor": cursor},

@@ -298,7 +298,6 @@ def get_run(run_id: str) -> Call[Run]:
 
     return Call(
         description=f"read run {run_id!r}",
-        method="GET",
         path="/agent_run/{run_id}",
         ids={"run_id": run_id},
         read=read,
@@ -314,7 +313,6 @@ def get_run_nodes(run_id: str) -> Call[tuple[RunNode, ...]]:
     """
     return Call(
         description=f"read the nodes of run {run_id!r}",
-        method="GET",
         path="/agent_run/{run_id}/nodes",
         ids={"run_id": run_id},
         read=read_list("nodes", RunNode),

@@ -180,7 +180,6 @@ def list_social_connections() -> Call[tuple[SocialConnection, ...]]:
     """
     return Call(
         description="list the social connections",
-        method="GET",
         path="/social/connections",
         read=read_list("connected_accounts", SocialConnection),
         max_bytes=MAX_BYTES_OF_MANY,
@@ -195,7 +194,6 @@ def get_social_connection(social_connection_id: str) -> Call[SocialConnection]:
     """
     return Call(
         description=f"read social connection {social_connection_id!r}",
-        method="GET",
         path="/social/connections/{social_connection_id}",
         ids={"social_connection_id": social_connection_id},
         read=read_object(SocialConnection, social_connection_id=social_connection_id),
@@ -282,7 +280,6 @@ def get_post(post_id: str, *, social_connection_id: str | None = None) -> Call[P
 
     return Call(
         description=f"read post {post_id!r}",
-        method="GET",
         path="/social/post/{post_id}",
         ids={"post_id": post_id},
         query=filters(social_connection_id=social_connection_id),

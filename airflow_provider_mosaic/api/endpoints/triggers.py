@@ -77,7 +77,6 @@ def list_triggers(agent_id: str) -> Call[tuple[YouTubeTrigger, ...]]:
 
     return Call(
         description=f"list the triggers of agent {agent_id!r}",
-        method="GET",
         path="/agent/{agent_id}/triggers",
         ids={"agent_id": agent_id},
         read=read,
