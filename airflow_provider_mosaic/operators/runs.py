@@ -77,7 +77,8 @@ class MosaicRunAgentOperator(WaitingOperator):
         the run is cancelled, and the task fails without retries. None waits without limit.
     :param on_partial: How the task ends if the run rendered some outputs and failed at others: ``fail`` (the output ids
         are in XCom nevertheless), ``warn`` (the task succeeds) or ``skip``.
-    :param durable: Whether a retry continues with the run of an earlier attempt.
+    :param durable: Whether a retry continues with the run of an earlier attempt. With ``False`` it starts a second run,
+        which is paid too.
     :param on_retry: What a retry does if that run failed: ``resume`` it (Mosaic repeats only what is missing; the cost
         of a resume is not documented), start a ``new`` one, or ``fail``. A run that was cancelled outside Airflow stays
         cancelled, and the task fails without retries.

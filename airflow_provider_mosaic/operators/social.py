@@ -71,7 +71,8 @@ class MosaicSocialPostOperator(WaitingOperator):
         without retries; the post is not withdrawn. None waits without limit.
     :param on_partial: How the task ends if the post is public on some destinations and failed on others: ``fail``,
         ``warn`` (the task succeeds) or ``skip``.
-    :param durable: Whether a retry continues with the post of an earlier attempt.
+    :param durable: Whether a retry continues with the post of an earlier attempt. With ``False`` it publishes a second
+        post.
     :param mosaic_conn_id: The Airflow connection to Mosaic.
     """
 
