@@ -75,7 +75,7 @@ def test_two_failures_heal_and_last_night_shows_the_videos(tmp_path: Path, metri
     assert heals == ("its tile Captions fails" in output) == ("3 started runs, 1 resumed" in output)
     received = metrics.sums("airflow.mosaic.")
     assert received["airflow.mosaic.runs.started"] == received["airflow.mosaic.posts.created"] == len(NAMES)
-    assert received["airflow.mosaic.outcomes.ambiguous"] == 1
+    assert received["airflow.mosaic.responses.lost"] == 1
     assert received["airflow.mosaic.runs.resumed"] == heals
 
 
