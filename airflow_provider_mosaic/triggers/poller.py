@@ -107,6 +107,8 @@ class Poller:
         self._waits: dict[Wait[Any], None] = {}
         self._runs: dict[str, list[BatchedRunWait]] = {}
         self._timer: asyncio.TimerHandle | None = None
+        # The handles of uvloop do not tell their time if it has passed.
+        self._timer_due = _NEVER
         self._timer_not_before = 0.0
         # Polls that are running, the newest last: when each has started, and its task.
         self._polls: dict[Wait[Any], tuple[float, asyncio.Task[None]]] = {}
@@ -176,15 +178,16 @@ class Poller:
 
     def _wake_by(self, when: float) -> None:
         when = max(when, self._timer_not_before)
-        if when == _NEVER or (self._timer is not None and self._timer.when() <= when):
+        if when >= self._timer_due:
             return
         if self._timer is not None:
             self._timer.cancel()
+        self._timer_due = when
         # An empty context: polls belong to no task instance.
         self._timer = self._loop.call_at(when, self._on_timer, context=contextvars.Context())
 
     def _on_timer(self) -> None:
-        self._timer = None
+        self._timer, self._timer_due = None, _NEVER
         self._timer_not_before = self._loop.time() + _TIMER_INTERVAL_PER_WAIT * len(self._waits)
         try:
             self._poll_due()

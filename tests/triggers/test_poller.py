@@ -204,3 +204,18 @@ def test_the_timer_calls_back_for_the_first_wait_and_not_too_often(wakes: list[f
         await poller.aclose()
 
     run_bounded(scenario())
+
+
+# Event loops
+
+
+def test_waits_end_on_the_loop_of_uvloop(server: Runs) -> None:
+    uvloop = pytest.importorskip("uvloop", reason="comes with uvicorn[standard], which this Airflow does not bring")
+    server.run = lambda run_id: (200, {}, {"run_id": run_id, "status": "completed"})
+
+    async def scenario() -> set[str]:
+        waits = start_waits(3)
+        # A wait that is due at once, when the loop has timers without a time.
+        return {str((await asyncio.wait_for(wait, 60)).payload["status"]) for wait in waits}
+
+    assert uvloop.run(scenario()) == {"completed"}
