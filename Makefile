@@ -29,8 +29,8 @@ test-pair: $(NOX)          ## test the wheels on one Airflow with one Python: AI
 test-exhaustive: environment   ## test all combinations of which `make unit` takes a covering sample
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=20 -m exhaustive
 
-test-hostile: environment  ## run all attacks of hostile servers; print the longest, the most memory, and secrets found in logs
-	$(BIN)/python -m pytest -q -m hostile
+test-hostile: environment  ## run all attacks of hostile servers; print the longest, the most memory, and secrets found in logs; FLOORS=1: with the oldest dependencies
+	$(if $(FLOORS),$(NOX) -s floors -- -q -m hostile,$(BIN)/python -m pytest -q -m hostile)
 
 test-browser: $(NOX)       ## drive the system's Chromium through the pages in a real Airflow; AIRFLOW=3.1; screenshots in .local/browser
 	$(NOX) -s "browser($(AIRFLOW))"

@@ -99,11 +99,12 @@ REAL_AIRFLOW_TESTS = (
     "tests/airflow/test_connection_form.py",
     "tests/airflow/test_finished_runs.py",
 )
-API_TESTS = (
+FLOOR_TESTS = (
     "tests/agents_as_code",
     "tests/api",
     "tests/clients",
     "tests/airflow/test_example_dags.py",
+    "tests/operators/test_lineage.py",
     "tests/test_architecture.py",
 )
 
@@ -203,9 +204,9 @@ def compatibility(session: nox.Session, airflow: str) -> None:
 
 @nox.session(python=PYTHONS[0])
 def floors(session: nox.Session) -> None:
-    """Run the tests of the API and its clients with the oldest dependencies that are allowed."""
+    """Run the tests of the API and its clients, or those named after ``--``, with the oldest dependencies allowed."""
     install_wheels(session, constraint="floors")
-    pytest(session, *PARALLEL, "-m", UNIT, *API_TESTS)
+    pytest(session, *(session.posargs or (*PARALLEL, "-m", UNIT, *FLOOR_TESTS)))
 
 
 @nox.session(python=PYTHONS[-1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -68,6 +69,8 @@ class SyncClient:
         self._secrets = (*access.secrets, *proxy_secrets())
         api_proxy(access)  # raises if the proxy can't be used; the session finds it by itself
         self._session = open_session()
+        # urllib3 before version 2 leaves the connections of a client that is not closed to the garbage collector.
+        weakref.finalize(self, self._session.close)
         #: Seconds by which this machine's clock is ahead of the server's, by the last response with a date.
         self.clock_ahead = 0.0
 

@@ -204,9 +204,9 @@ def report_lineage(hook: MosaicHook, *, inputs: Iterable[str] = (), outputs: Ite
     try:
         if not has_lineage_readers():
             return
-        from airflow.providers.common.compat.sdk import get_hook_lineage_collector
+        from airflow.providers.common.compat.lineage.hook import get_hook_lineage_collector
 
-        collector = get_hook_lineage_collector()
+        collector: Any = get_hook_lineage_collector()  # type: ignore[no-untyped-call]
         for location in inputs:
             collector.add_input_asset(context=hook, uri=_uri(location))
         for location in outputs:

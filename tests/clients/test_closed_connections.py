@@ -1,13 +1,15 @@
-"""Servers that close a connection after each response without saying so."""
+"""Connections that a server closes without saying so, and those of a client that nobody closes."""
 
 from __future__ import annotations
 
 import socket
+import threading
 from typing import Any
 
 import pytest
 
 from airflow_provider_mosaic.api.endpoints.account import whoami
+from airflow_provider_mosaic.clients.sync_client import SyncClient
 
 from .servers import Listener, Reply, Seen, answer, read_request
 from .transports import Transport, access_to, paid_call
@@ -41,3 +43,23 @@ def test_request_with_effects_is_sent_on_a_new_connection(transport: Transport, 
     assert results[1:] == ["run-1"] * times
     assert [seen.method for seen in server.seen] == ["GET", *["POST"] * times]
     assert server.lost == []
+
+
+class EndedConnections(Listener):
+    """Answers every request, and tells when a client has closed its connection."""
+
+    def __init__(self) -> None:
+        self.closed = threading.Event()
+        super().__init__()
+
+    def serve(self, connection: socket.socket) -> None:
+        while read_request(connection):
+            answer(200, {"id": "user-1"})(connection)
+        self.closed.set()
+
+
+def test_client_that_is_not_closed_closes_its_connections() -> None:
+    """With urllib3 before version 2 they stayed open until the garbage collector found them."""
+    with EndedConnections() as server:
+        SyncClient(access_to(server.url)).send(whoami())
+        assert server.closed.wait(10)

@@ -24,7 +24,7 @@ from airflow_provider_mosaic.triggers import MosaicRunTrigger, MosaicSocialPostT
 from tasks.fakes import StateStore, TaskRunner, event_of
 from tasks.fixtures import Clock
 
-pytestmark = pytest.mark.hostile
+pytestmark = [pytest.mark.hostile, pytest.mark.usefixtures("supervisor")]
 
 #: A forged log line, terminal escapes, a reversal of text, the API key, and a great length.
 ATTACK = f"odd\n2026-01-01 ERROR forged\x1b[31m\x07\u202egpj.\u2066\x85{KEY} " + "x" * 5_000
