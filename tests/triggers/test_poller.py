@@ -192,7 +192,7 @@ def test_the_timer_calls_back_for_the_first_wait_and_not_too_often(wakes: list[f
             for name in ("late", "soon")
         ]
         now = asyncio.get_running_loop().time()
-        poller._timer_not_before = now + 0.2
+        poller._timer.not_before = now + 0.2
         for wait, due in zip(waits, (60.0, 0.01), strict=True):
             poller.add(wait)
             poller._set_due(wait, now + due)
