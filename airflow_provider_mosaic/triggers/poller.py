@@ -124,7 +124,7 @@ class _Timer:
             self._handle.cancel()
 
     def _on_due(self) -> None:
-        self._due = _NEVER
+        self._handle, self._due = None, _NEVER
         self._callback()
 
 
@@ -214,6 +214,10 @@ class Poller:
             for wait in list(self._waits):
                 wait.set_exception(error)
             raise
+
+    def _is_idle(self, wait: Wait[Any]) -> bool:
+        """Return whether a wait has not ended, and is not being polled."""
+        return not wait.is_done and wait not in self._polls
 
     def _due_waits(self, now: float) -> list[Wait[Any]]:
         return [wait for wait in self._waits if wait.due <= now and not wait.is_done]
@@ -346,13 +350,13 @@ class Poller:
         if scan.is_complete:
             due |= dict.fromkeys(wait for run_id in scan.missing for wait in self._runs.get(run_id, ()))
         for wait in due:
-            if not wait.is_done and wait not in self._polls:
+            if self._is_idle(wait):
                 self._set_due(wait, now)
                 if now >= self._rate_limit.cooldown_until:
                     self._to_poll_alone.add(wait)
         if scan.is_complete and scan.found:
             self._start_audit(now)
-        # Other runs have become due during the scan.
+        # Other runs may have become due during the scan.
         self._timer.wake_by(now)
 
     async def _read_pages(self, scan: ListScan, due: dict[BatchedRunWait, None], started_at: float) -> None:
@@ -406,7 +410,7 @@ class Poller:
 
     def _on_listed(self, wait: BatchedRunWait, row: RunningRow, started_at: float) -> bool:
         """Record that the list shows a run, and poll it again later. Return whether that wrote a log line."""
-        if wait.is_done or wait in self._polls:
+        if not self._is_idle(wait):
             return False
         progressed = False
         try:
@@ -424,9 +428,7 @@ class Poller:
         if now < self._rate_limit.cooldown_until:
             return
         for wait in self._waits:
-            if isinstance(wait, BatchedRunWait) and not (
-                wait.is_done or wait in self._polls or wait in self._to_poll_alone
-            ):
+            if isinstance(wait, BatchedRunWait) and self._is_idle(wait) and wait not in self._to_poll_alone:
                 self._start_poll(wait, is_audit=True)
                 return
 
@@ -469,7 +471,7 @@ class Poller:
     async def _fail_polls(self, waits: list[Wait[Any]], error: MosaicError) -> None:
         """Record an error for polls that are not sent."""
         for number, wait in enumerate(waits):
-            if not wait.is_done and wait not in self._polls:
+            if self._is_idle(wait):
                 wait.record_error(error)
                 self._set_next_due(wait, self._loop.time())
             if number % _BATCH == 0:
