@@ -105,6 +105,25 @@ def test_a_second_request_without_a_listed_effect_is_not_called_certain(clock: C
     assert "Most likely nothing was created" in str(failure.value)
 
 
+@pytest.mark.parametrize(
+    "lost",
+    [MosaicAmbiguousOutcomeError("no id", accepted=True), MosaicAmbiguousOutcomeError("an id", candidates=["ours"])],
+    ids=str,
+)
+def test_a_request_whose_response_reports_an_effect_is_not_sent_again(
+    clock: Clock, lost: MosaicAmbiguousOutcomeError
+) -> None:
+    sent: list[int] = []
+
+    def send() -> str:
+        sent.append(1)
+        raise lost
+
+    with pytest.raises(MosaicAmbiguousOutcomeError):
+        CreateItem(lambda read: [], send=send).ensure()
+    assert len(sent) == 1
+
+
 def test_a_second_request_warns_of_a_second_item(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     item = CreateItem(lambda read: [OURS] if read > 10 else [], send=lose_response)
     assert item.ensure().id == "ours"
