@@ -177,13 +177,18 @@ class UnknownStatuses:
             self._first_at = now
         if not self._has_warned and now - self._first_at >= UNKNOWN_STATUS_TIMEOUT:
             self._has_warned = True
-            log.warning(
-                "%s has had the status %r or other unknown ones for %.0f minutes. The wait continues, since unknown "
-                "statuses count as pending. Check it in Mosaic.",
-                self._name,
-                outcome.status,
-                (now - self._first_at) / 60,
-            )
+            warn_unknown_status(self._name, outcome.status, now - self._first_at)
+
+
+def warn_unknown_status(name: str, status: str, seconds: float) -> None:
+    """Log that a subject has had unknown statuses for so long."""
+    log.warning(
+        "%s has had the status %r or other unknown ones for %.0f minutes. The wait continues, since unknown statuses "
+        "count as pending. Check it in Mosaic.",
+        name,
+        status,
+        seconds / 60,
+    )
 
 
 class PollOptions(TypedDict):

@@ -159,22 +159,25 @@ def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str] | None:
 def _spellings(secret: str) -> set[str]:
     """Return the spellings in which servers repeat a value: encoded, decoded, in HTML, in JSON, as a ``repr``."""
     encoded = quote(secret, safe="", errors="replace")
-    without_prefix = re.sub(r"\A(?:mk|whsk)_", "", secret)
+    in_json = json.dumps(secret)[1:-1]
     spellings = {
-        unquote(secret),
-        unquote_plus(secret),
-        # A short key without its prefix may be a word.
-        without_prefix if len(without_prefix) >= SHORTEST_COMMON else secret,
         encoded,
         quote(encoded, safe=""),
         quote(secret, errors="replace"),
+        unquote(secret),
+        unquote_plus(secret),
         html.escape(secret),
-        json.dumps(secret)[1:-1],
-        json.dumps(secret)[1:-1].replace("/", "\\/"),
+        in_json,
+        in_json.replace("/", "\\/"),
         repr(secret)[1:-1],
         " ".join(secret.split()),
     }
-    return {secret} | {spelling for spelling in spellings if len(spelling) >= _SHORTEST_VALUE}
+    # Shorter ones may be words.
+    spellings = {each for each in spellings if len(each) >= _SHORTEST_VALUE}
+    without_prefix = re.sub(r"\A(?:mk|whsk)_", "", secret)
+    if len(without_prefix) >= SHORTEST_COMMON:
+        spellings.add(without_prefix)
+    return {secret, *spellings}
 
 
 # Links

@@ -175,7 +175,7 @@ def _is_filled(value: Any) -> bool:
     """
     if isinstance(value, Mapping):
         return any(map(_is_filled, value.values()))
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, list):
         return any(map(_is_filled, value))
     if isinstance(value, str):
         return value.strip().lower() not in ("", "none", "null", "false", "ok")

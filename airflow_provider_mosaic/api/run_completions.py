@@ -99,21 +99,24 @@ class RunCompletionTracker:
         :param recent: The runs that were created after :attr:`since`, in any status.
         """
         newest = list(recent)
-        ended = {run.run_id: run.status for run in newest if run_outcome(run).ended}
-        now_running = {run.run_id for run in (*running, *newest) if run.run_id not in ended}
         self._recent = frozenset(run.run_id for run in newest)
+        ended = {run.run_id: run.status for run in newest if run_outcome(run).ended}
+        now_running = {run.run_id for run in (*running, *newest)} - ended.keys()
         if self.is_new:
             self._reported |= {run_id: (status, now) for run_id, status in ended.items()}
-        # A reported run that is running was resumed, or the list lags.
-        to_read = [run_id for run_id in self._reported if run_id in now_running]
-        to_read += [id for id, status in ended.items() if self._reported_status(id) not in (status, _DELETED)]
-        to_read += [run_id for run_id in sorted(self._running - now_running) if run_id not in ended]
+        # Running according to the list: they were resumed, or the list lags.
+        reported = [run_id for run_id in self._reported if run_id in now_running]
+        newly_ended = [id for id, status in ended.items() if self._reported_status(id) not in (status, _DELETED)]
+        vanished = sorted(self._running - now_running - ended.keys())
+        self._track(now_running)
+        return [*reported, *newly_ended, *vanished]
+
+    def _track(self, running: set[str]) -> None:
+        new = running - self._running
         room = max(0, _MAX_RUNNING - len(self._running))
-        new = now_running - self._running
         if len(new) > room:
             log.warning("Agent %r has more than %d running runs. The others are ignored.", self._agent_id, _MAX_RUNNING)
-        self._running |= set(islice(new, room))
-        return to_read
+        self._running.update(islice(new, room))
 
     def _reported_status(self, run_id: str) -> str | None:
         return self._reported.get(run_id, (None,))[0]
@@ -124,12 +127,13 @@ class RunCompletionTracker:
 
         :param run: The run; None if it was not found.
         """
+        times_not_found = self._not_found.pop(run_id, 0)
         if run is None:
-            self._not_found[run_id] = self._not_found.get(run_id, 0) + 1
-            if self._not_found[run_id] >= _MAX_NOT_FOUND:
+            if times_not_found + 1 < _MAX_NOT_FOUND:
+                self._not_found[run_id] = times_not_found + 1
+            else:
                 self._mark_reported(run_id, _DELETED, now)
             return None
-        self._not_found.pop(run_id, None)
         if not run_outcome(run).ended:
             self._reported.pop(run_id, None)
             self._running.add(run_id)
@@ -142,7 +146,6 @@ class RunCompletionTracker:
 
     def _mark_reported(self, run_id: str, status: str, now: float) -> None:
         self._running.discard(run_id)
-        self._not_found.pop(run_id, None)
         self._reported[run_id] = (status, now)
 
     def finish_poll(self, *, now: float) -> None:

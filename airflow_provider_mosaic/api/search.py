@@ -104,9 +104,8 @@ class Search:
         self._own_request = own_request
         self._owned: set[str] = set()
         self._possible_owners: dict[str, frozenset[str]] = {}
-        self._listed_before: frozenset[str] = frozenset()
         self._listed_in_time: frozenset[str] | None = None
-        #: The only free candidate, and the number of readings in a row that showed it.
+        # The only free candidate of the last reading, and the number of readings in a row that showed it.
         self._sighted: str | None = None
         self._sightings = 0
 
@@ -127,19 +126,14 @@ class Search:
             left = tuple(each for each in left if each.id in self._listed_in_time)
         full_matches = tuple(each for each in left if not each.is_partial_match)
         free = tuple(each for each in full_matches if self._is_free(each, siblings))
-        # A candidate with possible owners may be ours too, unless this is the first reading that lists it: it was most
-        # likely started after our request.
-        has_rival = any(each.id in self._listed_before for each in full_matches if each not in free)
-        self._listed_before = frozenset(each.id for each in left)
-        if len(free) == 1 and self._sighted in (None, free[0].id):
-            self._sighted, self._sightings = free[0].id, self._sightings + 1
-        else:
-            self._sighted, self._sightings = None, 0
+        sighted = free[0].id if len(free) == 1 else None
+        self._sightings = self._sightings + 1 if sighted == self._sighted else 1
+        self._sighted = sighted
         # Ours may be listed later than the run of another pipeline, which must not be adopted. Within the two minutes,
-        # the candidate must therefore be the only free one in several readings; after that, the only match left.
-        is_confirmed = self._sightings >= REQUIRED_SIGHTINGS and not has_rival
-        is_stable = free == full_matches if over else is_confirmed
-        if len(free) == 1 and is_stable:
+        # the candidate must therefore be the only free one in several readings.
+        is_confirmed = over or self._sightings >= REQUIRED_SIGHTINGS
+        # A match with possible owners may be ours too.
+        if sighted is not None and free == full_matches and is_confirmed:
             return SearchResult.FOUND, free
         if over and not left:
             return SearchResult.NOTHING, ()

@@ -117,13 +117,16 @@ class SyncClient:
         return call.result(response, self._secrets, why_not_followed=redirects.why_not_followed)
 
     def _request(self, call: Call[Any], url: str) -> Response:
+        if call.retry_safety is RetrySafety.SAFE:
+            return self._request_over(self._session, call, url)
+        # On a new connection: the server may be closing an idle one, and then it is unknown whether it has the request.
+        with open_session() as session:
+            return self._request_over(session, call, url)
+
+    def _request_over(self, session: requests.Session, call: Call[Any], url: str) -> Response:
         status = 0
-        if call.retry_safety is not RetrySafety.SAFE:
-            # On a new connection: the server may be closing an idle one, and then it is unknown whether it has the
-            # request.
-            self._session.close()
         try:
-            with self._session.request(
+            with session.request(
                 call.method,
                 url,
                 data=call.content,

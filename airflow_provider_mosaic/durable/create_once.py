@@ -324,29 +324,35 @@ class CreateOnce(ABC):
         may_adopt = self._adopt and record.is_saved and record.existing_ids is not None
         for over, is_last in _reading_times(f"Still searching for {self._description}; nothing is sent."):
             try:
-                candidates = tuple(self.find_candidates(record))
+                candidates, owners = self._read_lists(record, lost, siblings)
             except MosaicError as error:
                 if is_last:
                     raise self._unknown_outcome((), lost, f"The lists could not be read: {error}") from error
                 # Repeat the search also after a permanent error: otherwise the task fails for manual review.
                 log.warning("The search for %s failed and is repeated. %s", self._description, error)
                 continue
-            if lost is not None and lost.candidates:
-                # The response names ids: an item with another id belongs to another client.
-                candidates = tuple(candidate for candidate in candidates if candidate.id in lost.candidates)
-            owners = Siblings()
-            if candidates and siblings is not None:
-                # Waiting siblings matter only if an earlier attempt sent the request: see Search.
-                owners = siblings.read(include_waiting=lost is None)
-            result, candidates = search.add_listing(candidates, owners, over=over, last=is_last)
+            result, left = search.add_listing(candidates, owners, over=over, last=is_last)
             if result is SearchResult.NOTHING:
                 return None
             if result is SearchResult.FOUND and may_adopt:
-                log.warning("Found %s: %s. The task continues with it.", self._description, candidates[0])
-                return candidates[0].id
+                log.warning("Found %s: %s. The task continues with it.", self._description, left[0])
+                return left[0].id
             if result is not SearchResult.SEARCH_AGAIN:
-                raise self._unknown_outcome(candidates, lost) from lost
+                raise self._unknown_outcome(left, lost) from lost
         raise AssertionError("the last reading decides")
+
+    def _read_lists(
+        self, record: StartRecord, lost: MosaicAmbiguousOutcomeError | None, siblings: SiblingTasks | None
+    ) -> tuple[list[Candidate], Siblings]:
+        """Return the listed items that may be ours, and then the tasks that may own them."""
+        candidates = self.find_candidates(record)
+        if lost is not None and lost.candidates:
+            # The response names ids: an item with another id belongs to another client.
+            candidates = [candidate for candidate in candidates if candidate.id in lost.candidates]
+        if not candidates or siblings is None:
+            return candidates, Siblings()
+        # Waiting siblings matter only if an earlier attempt sent the request: see Search.
+        return candidates, siblings.read(include_waiting=lost is None)
 
     def _not_created(self, lost: MosaicAmbiguousOutcomeError) -> MosaicError:
         error = lost.__cause__ if isinstance(lost.__cause__, MosaicError) else lost

@@ -154,6 +154,10 @@ class TaskState:
             return self._load_without_entry()
         if "not_started_until_try" in stored:
             return None
+        return self._load_entry(stored)
+
+    def _load_entry(self, stored: Mapping[str, Any]) -> StartRecord | None:
+        """Return the record of an entry, unless the task was cleared or changed since. Log what is discarded."""
         saved = f"saved {self._noun} {stored['id']!r}" if stored.get("id") else f"saved the start of its {self._noun}"
         if stored.get("max_tries") != self._counters.max_tries:
             log.info("The task was cleared since its earlier attempt %s.", saved)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from itertools import chain
 from typing import Any
@@ -45,26 +44,80 @@ log = logging.getLogger(__name__)
 _OUTAGE_CHECK_TIMEOUT = 1.5
 
 
-@dataclass
-class _Kill:
+class RunCancels:
     """
-    A kill of the task.
+    The cancels of a run whose task is killed or out of time.
 
-    :param in_outage: Whether Airflow ended the task because its API server is away. The run must keep running then.
-    :param result: What became of the run; None if its id was unknown.
+    A kill is a signal in the middle of any line. :meth:`kill` cancels the run with one request if its id is known. The
+    wait finds :attr:`is_killed`, and fails with :meth:`killed_error`, which saves the cancel. If the id becomes known
+    after the kill, that also cancels the run.
+
+    :param enabled: The operator's ``cancel_on_kill``: otherwise the run keeps running.
     """
 
-    in_outage: bool
-    result: CancelResult | None = None
+    def __init__(
+        self, hook: MosaicHook, context: Mapping[str, Any], permission: ResumePermission, *, enabled: bool
+    ) -> None:
+        self._hook = hook
+        self._context = context
+        self._permission = permission
+        self._enabled = enabled
+        #: Whether the task was killed.
+        self.is_killed = False
+        # Whether Airflow ended the task because its API server is away. The run must keep running then.
+        self._in_outage = False
+        # What became of the run at the kill; None if its id was unknown then.
+        self._result_of_kill: CancelResult | None = None
+
+    def kill(self, run_id: str | None) -> CancelResult | None:
+        """Cancel the run of a task that is killed. None if its id is unknown."""
+        # A user's mark or clear reaches the task through the API server. During an outage, a lost heartbeat ends it.
+        self._in_outage = self._enabled and api_server_is_unreachable(_OUTAGE_CHECK_TIMEOUT)
+        self.is_killed = True
+        if run_id is not None:
+            self._result_of_kill = self.cancel(run_id)
+            log.warning("%s", self._result_of_kill.text)
+        return self._result_of_kill
+
+    def killed_error(self, run_id: str) -> MosaicRunCancelledError:
+        """Save the cancel of a kill, and return the error of the task."""
+        result = self._result_of_kill or self.cancel(run_id)
+        self._save(run_id, result)
+        return MosaicRunCancelledError(
+            f"The task was killed while it waited for run {run_id!r}.", means=result.text, run_id=run_id
+        )
+
+    def cancel(self, run_id: str) -> CancelResult:
+        """Cancel the run, unless it must keep running."""
+        if not self._enabled:
+            return CancelResult(f"Run {run_id!r} keeps running because cancel_on_kill=False.")
+        if not self.is_killed:
+            return cancel_and_read(self._hook, run_id)
+        if self._in_outage:
+            return CancelResult(
+                f"Run {run_id!r} keeps running: Airflow's API server does not respond, so no user ended the task. A "
+                "retry continues with it. Without a retry, wait for it with a MosaicRunSensor or cancel it in the "
+                "editor."
+            )
+        return cancel_at_kill(self._hook, run_id)
+
+    def save_end_of_wait(self, run_id: str, result: CancelResult) -> None:
+        """Save the cancel, and push the status and outputs that the run has now."""
+        self._save(run_id, result)
+        try:
+            push_end(self._context, read_with_timeout(self._hook.access, run_id))
+        except MosaicError as error:
+            log.info("Run %r could not be read at the end of the wait. Its status is not in XCom. %s", run_id, error)
+
+    def _save(self, run_id: str, result: CancelResult) -> None:
+        """Let a retry resume the run that this task cancelled."""
+        if result.is_accepted:
+            self._permission.grant(run_id)
 
 
 class RunWait(CompletionWaiter[Run]):
     """
-    The wait for a run. It cancels the run when the task is killed or out of time, unless ``cancel_on_kill=False``.
-
-    A kill is a signal in the middle of any line. :meth:`on_kill` cancels the run with one request if its id is known,
-    and keeps the result in a :class:`_Kill`. The wait finds that, saves the cancel, and fails. If the id becomes known
-    after the kill, the wait cancels the run before its first poll.
+    The wait for a run. When the task is killed or out of time, :class:`RunCancels` cancels the run.
 
     :param advise: Returns what a user can do about a failed run; empty for the usual advice.
     :param durable: Whether anything is saved for the next attempt.
@@ -89,13 +142,14 @@ class RunWait(CompletionWaiter[Run]):
     ) -> None:
         super().__init__(options, hook, context)
         self._advise = advise
-        self._durable = durable
         self._inputs = inputs
+        #: The task's permission to resume a cancelled run.
+        self.permission = ResumePermission(context, durable=durable)
+        self._cancels = RunCancels(hook, context, self.permission, enabled=options.cancel_on_kill)
         #: The run that a kill cancels at once. The run of an earlier attempt, which ``item_id`` names already, is none
         #: until the wait for it starts: the task may resume or replace it before, and a kill must cancel what comes of
         #: that.
         self.run_to_cancel: str | None = None
-        self._kill: _Kill | None = None
         # Whether the wait is over because Airflow raised a BaseException in it.
         self._is_interrupted = False
 
@@ -103,11 +157,6 @@ class RunWait(CompletionWaiter[Run]):
     def cancels(self) -> bool:
         """Whether the trigger cancels the run when a user marks or clears the task."""
         return self._options.wait_for_completion and self._options.cancel_on_kill
-
-    @property
-    def permission(self) -> ResumePermission:
-        """The task's permission to resume a cancelled run."""
-        return ResumePermission(self._context, durable=self._durable)
 
     def failure(self, run: Run, advice: str) -> MosaicRunFailedError:
         """
@@ -127,18 +176,12 @@ class RunWait(CompletionWaiter[Run]):
 
     def on_kill(self) -> None:
         """Cancel the run, if its id is known. Otherwise the wait cancels it."""
-        # A user's mark or clear reaches the task through the API server. During an outage, a lost heartbeat ends it.
-        in_outage = self._options.cancel_on_kill and api_server_is_unreachable(_OUTAGE_CHECK_TIMEOUT)
-        kill = self._kill = _Kill(in_outage=in_outage)
         run_id = self.run_to_cancel
-        if run_id is None:
-            return
-        kill.result = self._cancel_best_effort(run_id)
-        log.warning("%s", kill.result.text)
-        if self._is_interrupted:
+        result = self._cancels.kill(run_id)
+        if self._is_interrupted and run_id is not None and result is not None:
             # Nothing else saves the cancel. A running wait saves it itself: the signal may have interrupted it in a
             # request to Airflow.
-            self._save_end_of_wait(run_id, kill.result)
+            self._cancels.save_end_of_wait(run_id, result)
 
     def cancel_cleared_run(self, run_id: str) -> None:
         """Cancel the run from before a clear, if its trigger never ran and could not cancel it."""
@@ -149,52 +192,18 @@ class RunWait(CompletionWaiter[Run]):
                 return
         except MosaicError as error:
             log.info("Run %r from before the clear could not be read. %s", run_id, error)
-        log.warning("%s", self._cancel_best_effort(run_id).text)
-
-    def _cancel_best_effort(self, run_id: str) -> CancelResult:
-        """Cancel the run, unless it must keep running."""
-        if not self._options.cancel_on_kill:
-            return CancelResult(f"Run {run_id!r} keeps running because cancel_on_kill=False.")
-        if self._kill is None:
-            return cancel_and_read(self.hook, run_id)
-        if self._kill.in_outage:
-            return CancelResult(
-                f"Run {run_id!r} keeps running: Airflow's API server does not respond, so no user ended the task. A "
-                "retry continues with it. Without a retry, wait for it with a MosaicRunSensor or cancel it in the "
-                "editor."
-            )
-        return cancel_at_kill(self.hook, run_id)
-
-    def _killed_error(self, kill: _Kill, run_id: str) -> MosaicRunCancelledError:
-        result = kill.result or self._cancel_best_effort(run_id)
-        self._save_cancel(run_id, result)
-        return MosaicRunCancelledError(
-            f"The task was killed while it waited for run {run_id!r}.", means=result.text, run_id=run_id
-        )
+        log.warning("%s", self._cancels.cancel(run_id).text)
 
     def _timeout_error(self, item_id: str, *, is_final: bool) -> Exception:
-        if self._kill is not None:
-            return self._killed_error(self._kill, item_id)
+        if self._cancels.is_killed:
+            return self._cancels.killed_error(item_id)
         return super()._timeout_error(item_id, is_final=is_final)
 
     def _give_up(self, item_id: str) -> str:
         # The run costs credits, and nothing waits for it any more.
-        result = self._cancel_best_effort(item_id)
-        self._save_end_of_wait(item_id, result)
+        result = self._cancels.cancel(item_id)
+        self._cancels.save_end_of_wait(item_id, result)
         return result.text
-
-    def _save_cancel(self, run_id: str, result: CancelResult) -> None:
-        """Let a retry resume the run that this task cancelled."""
-        if result.is_accepted:
-            self.permission.grant(run_id)
-
-    def _save_end_of_wait(self, run_id: str, result: CancelResult) -> None:
-        """Save the cancel, and push the status and outputs that the run has now."""
-        self._save_cancel(run_id, result)
-        try:
-            push_end(self._context, read_with_timeout(self.hook.access, run_id))
-        except MosaicError as error:
-            log.info("Run %r could not be read at the end of the wait. Its status is not in XCom. %s", run_id, error)
 
     # Waiting
 
@@ -212,7 +221,7 @@ class RunWait(CompletionWaiter[Run]):
         return MosaicRunTrigger(run_id=item_id, cancel_on_kill=self._options.cancel_on_kill, **options)
 
     def _stopped(self) -> bool:
-        return self._kill is not None
+        return self._cancels.is_killed
 
     def _wait(self, item_id: str, **options: Any) -> str:
         try:
@@ -244,8 +253,8 @@ class RunWait(CompletionWaiter[Run]):
         context, run = self._context, with_outputs(self.hook, item)
         push_end(context, run)
         self.report_lineage(agent_id=run.agent_id, output_ids=run.output_ids)
-        if run.status == RunStatus.CANCELLED and self._kill is not None:
-            raise self._killed_error(self._kill, run.run_id)
+        if run.status == RunStatus.CANCELLED and self._cancels.is_killed:
+            raise self._cancels.killed_error(run.run_id)
         self.fail_if_cancelled_elsewhere(run)
         raise_unless_successful(context, self.hook, run, on_partial=self._options.on_partial, advice=self._advise(run))
         add_to_outlet_events(

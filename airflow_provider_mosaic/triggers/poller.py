@@ -40,6 +40,7 @@ import contextvars
 import logging
 import random
 import time
+from collections.abc import Callable
 from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
@@ -95,29 +96,58 @@ _SECONDS_PER_LOG_LINE = 0.004
 _NEVER = float("inf")
 
 
+class _Timer:
+    """
+    Call back at the earliest of the requested times.
+
+    :param callback: Called in an empty context: polls belong to no task instance.
+    """
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self._callback = callback
+        self._handle: asyncio.TimerHandle | None = None
+        # The handles of uvloop do not tell their time if it has passed.
+        self._due = _NEVER
+        #: No call is earlier.
+        self.not_before = 0.0
+
+    def wake_by(self, when: float) -> None:
+        when = max(when, self.not_before)
+        if when >= self._due:
+            return
+        self.cancel()
+        self._due = when
+        self._handle = asyncio.get_running_loop().call_at(when, self._on_due, context=contextvars.Context())
+
+    def cancel(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def _on_due(self) -> None:
+        self._handle, self._due = None, _NEVER
+        self._callback()
+
+
 class Poller:
     """Poll the waits of one connection on one event loop."""
 
     def __init__(self, client: SharedClient) -> None:
         self._client = client
         self._loop = asyncio.get_running_loop()
-        self._strategy = PollStrategy()
-        self._rate_limit = RateLimit()
         # All waits. The one with the oldest proof of life comes first.
         self._waits: dict[Wait[Any], None] = {}
         self._runs: dict[str, list[BatchedRunWait]] = {}
-        self._timer: asyncio.TimerHandle | None = None
-        # The handles of uvloop do not tell their time if it has passed.
-        self._timer_due = _NEVER
-        self._timer_not_before = 0.0
+        self._timer = _Timer(self._on_timer)
         # Polls that are running, the newest last: when each has started, and its task.
         self._polls: dict[Wait[Any], tuple[float, asyncio.Task[None]]] = {}
         # Whether due waits could not be polled because too many polls were running.
         self._lacks_slots = False
-        # Due runs that a scan has not shown, or not in time. They are polled by themselves.
-        self._to_poll_alone: set[Wait[Any]] = set()
+        self._strategy = PollStrategy()
         self._scan: asyncio.Task[None] | None = None
         self._next_scan = 0.0
+        # Due runs that a scan has not shown, or not in time. They are polled by themselves.
+        self._to_poll_alone: set[Wait[Any]] = set()
+        self._rate_limit = RateLimit()
         self._consecutive_failures = 0
         self._background: set[asyncio.Task[None]] = set()
 
@@ -156,8 +186,7 @@ class Poller:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.cancel()
         await self._client.aclose()
 
     # When to poll
@@ -166,7 +195,7 @@ class Poller:
         """Poll a wait at a time or at its deadline, whichever is first."""
         deadline = wait.state.deadline
         wait.due = due if deadline is None else min(due, self._loop.time() + deadline - time.time())
-        self._wake_by(wait.due)
+        self._timer.wake_by(wait.due)
 
     def _set_next_due(self, wait: Wait[Any], polled_at: float) -> None:
         """Poll a wait again, a pause after the poll at that time."""
@@ -176,19 +205,8 @@ class Poller:
             wait.last_pause = wait.state.pause(jitter=0.0) if together else wait.state.pause()
             self._set_due(wait, polled_at + wait.last_pause)
 
-    def _wake_by(self, when: float) -> None:
-        when = max(when, self._timer_not_before)
-        if when >= self._timer_due:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_due = when
-        # An empty context: polls belong to no task instance.
-        self._timer = self._loop.call_at(when, self._on_timer, context=contextvars.Context())
-
     def _on_timer(self) -> None:
-        self._timer, self._timer_due = None, _NEVER
-        self._timer_not_before = self._loop.time() + _TIMER_INTERVAL_PER_WAIT * len(self._waits)
+        self._timer.not_before = self._loop.time() + _TIMER_INTERVAL_PER_WAIT * len(self._waits)
         try:
             self._poll_due()
         except Exception as error:
@@ -197,6 +215,10 @@ class Poller:
                 wait.set_exception(error)
             raise
 
+    def _is_idle(self, wait: Wait[Any]) -> bool:
+        """Return whether a wait has not ended, and is not being polled."""
+        return not wait.is_done and wait not in self._polls
+
     def _due_waits(self, now: float) -> list[Wait[Any]]:
         return [wait for wait in self._waits if wait.due <= now and not wait.is_done]
 
@@ -204,24 +226,21 @@ class Poller:
         """Poll the waits that are due: by a scan of the list, or one by one while there are slots."""
         now = self._loop.time()
         if now < self._rate_limit.cooldown_until:
-            self._wake_by(self._rate_limit.cooldown_until)
+            self._timer.wake_by(self._rate_limit.cooldown_until)
             return
-        self._wake_by(min((wait.due for wait in self._waits if wait.due > now), default=_NEVER))
-        at_deadline: list[Wait[Any]] = []
-        alone: set[Wait[Any]] = set()
-        runs: list[BatchedRunWait] = []
+        self._timer.wake_by(min((wait.due for wait in self._waits if wait.due > now), default=_NEVER))
         due = self._due_waits(now)
-        for wait in due:
-            if wait.state.expired:
-                at_deadline.append(wait)
-            elif isinstance(wait, BatchedRunWait) and wait not in self._to_poll_alone:
-                runs.append(wait)
-            else:
-                alone.add(wait)
-        alone.update(self._runs_to_poll_alone(runs, now))
+        runs = [
+            wait
+            for wait in due
+            if isinstance(wait, BatchedRunWait) and wait not in self._to_poll_alone and not wait.state.expired
+        ]
+        left_to_scans = set(runs).difference(self._runs_to_poll_alone(runs, now))
+        alone = [wait for wait in due if wait not in left_to_scans]
         self._lacks_slots = False
-        # Each poll moves its wait to the end of all waits. Their order therefore gives each of them a slot in turn.
-        for wait in (*at_deadline, *(wait for wait in due if wait in alone)):
+        # First the waits at their deadline, then the others in the order of all waits. Each poll moves its wait to the
+        # end of that order, which therefore gives each of them a slot in turn.
+        for wait in sorted(alone, key=lambda wait: not wait.state.expired):
             if not self._has_slot(now):
                 self._lacks_slots = True
                 break
@@ -262,11 +281,13 @@ class Poller:
 
     def _has_slot(self, now: float) -> bool:
         """Return whether another poll may start. If not, check again when the newest ones are slow."""
-        newest = [started_at for started_at, _ in islice(reversed(self._polls.values()), _MAX_POLLS)]
-        slow_at = newest[-1] + (_SLOW if len(self._polls) < _MANY else _SLOW_AMONG_MANY) if newest else now
-        if len(newest) < _MAX_POLLS or slow_at <= now:
+        if len(self._polls) < _MAX_POLLS:
             return True
-        self._wake_by(slow_at)
+        oldest_of_newest, _ = next(islice(reversed(self._polls.values()), _MAX_POLLS - 1, None))
+        slow_at = oldest_of_newest + (_SLOW if len(self._polls) < _MANY else _SLOW_AMONG_MANY)
+        if slow_at <= now:
+            return True
+        self._timer.wake_by(slow_at)
         return False
 
     def _start_poll(self, wait: Wait[Any], *, is_audit: bool = False) -> None:
@@ -302,9 +323,122 @@ class Poller:
         self._audit_later(wait)
         self._set_next_due(wait, now)
         if self._lacks_slots:
-            self._wake_by(now)
+            self._timer.wake_by(now)
 
-    # Requests and their errors
+    # By the list
+
+    def _start_scan(self, due: list[BatchedRunWait], now: float) -> None:
+        shortest = min(wait.state.poll_interval for wait in due)
+        self._next_scan = now + min(shortest, _SCAN_INTERVAL_PER_PAGE * self._strategy.pages)
+        for wait in due:
+            self._set_due(wait, _NEVER)
+        self._scan = self._loop.create_task(self._scan_list(dict.fromkeys(due), now))
+
+    async def _scan_list(self, due: dict[BatchedRunWait, None], started_at: float) -> None:
+        """Scan the list of running runs. An error ends the scan, and no wait."""
+        # All runs, also those that are not due: runs that a scan shows are due together from then on.
+        scan = ListScan(self._runs)
+        try:
+            await self._read_pages(scan, due, started_at)
+        except Exception as error:
+            rest = self._strategy.record_error(error, now=self._loop.time(), first_page=not scan.pages)
+            unexpected = None if isinstance(error, MosaicError) else error
+            log.info("%s The runs are polled one by one for %.0f s.", error, rest, exc_info=unexpected)
+        finally:
+            self._scan = None
+        now = self._loop.time()
+        if scan.is_complete:
+            due |= dict.fromkeys(wait for run_id in scan.missing for wait in self._runs.get(run_id, ()))
+        for wait in due:
+            if self._is_idle(wait):
+                self._set_due(wait, now)
+                if now >= self._rate_limit.cooldown_until:
+                    self._to_poll_alone.add(wait)
+        if scan.is_complete and scan.found:
+            self._start_audit(now)
+        # Other runs may have become due during the scan.
+        self._timer.wake_by(now)
+
+    async def _read_pages(self, scan: ListScan, due: dict[BatchedRunWait, None], started_at: float) -> None:
+        """Read pages until all due runs were shown, or the scan ends. Remove the due runs that were shown."""
+        seconds_left = max(_MAX_SCAN_SECONDS, *(wait.state.poll_interval for wait in due))
+        while scan.next_call is not None:
+            if all(wait.is_done for wait in due):
+                return
+            page, seconds = await self._read_page(scan.next_call)
+            seconds_left -= seconds
+            if seconds_left < 0:
+                raise MosaicTransportError("Reading the list of running runs took too long.")
+            await self._process_rows(scan.add_page(page), due, started_at)
+        self._strategy.record_scan(scan, now=self._loop.time())
+
+    async def _read_page(self, call: Call[Page[RunningRow]]) -> tuple[Page[RunningRow], float]:
+        """Read a page, with retries: many waits depend on it. Return it, and the seconds of the requests."""
+        errors = rate_limits = 0
+        seconds = 0.0
+        while True:
+            await asyncio.sleep(max(float(errors), self._rate_limit.cooldown_until - self._loop.time()))
+            requested_at = self._loop.time()
+            if requested_at < self._rate_limit.cooldown_until:
+                # The response to another request extended the cooldown.
+                continue
+            try:
+                # Not asyncio.wait_for: see the asynchronous client.
+                with anyio.fail_after(_MAX_PAGE_SECONDS):
+                    page = await self._send(call, "list")
+            except TimeoutError:
+                raise MosaicTransportError(f"Could not {call.description}: no response came in time.") from None
+            except MosaicError as error:
+                if isinstance(error, MosaicRateLimitError):
+                    rate_limits += 1
+                else:
+                    errors += 1
+                if errors >= _MAX_PAGE_ERRORS or rate_limits >= _MAX_PAGE_RATE_LIMITS or not error.transient:
+                    raise
+                seconds += self._loop.time() - requested_at
+            else:
+                return page, seconds + self._loop.time() - requested_at
+
+    async def _process_rows(self, rows: list[RunningRow], due: dict[BatchedRunWait, None], started_at: float) -> None:
+        for first in range(0, len(rows), _BATCH):
+            lines = 0
+            for row in rows[first : first + _BATCH]:
+                for wait in self._runs.get(row.run_id, ()):
+                    lines += self._on_listed(wait, row, started_at)
+                    due.pop(wait, None)
+            await asyncio.sleep(lines * _SECONDS_PER_LOG_LINE)
+
+    def _on_listed(self, wait: BatchedRunWait, row: RunningRow, started_at: float) -> bool:
+        """Record that the list shows a run, and poll it again later. Return whether that wrote a log line."""
+        if not self._is_idle(wait):
+            return False
+        progressed = False
+        try:
+            progressed = wait.on_listed(row)
+        except Exception as error:
+            wait.set_exception(error)
+        if progressed:
+            self._audit_later(wait)
+        self._to_poll_alone.discard(wait)
+        self._set_next_due(wait, started_at)
+        return progressed
+
+    def _start_audit(self, now: float) -> None:
+        """Poll the listed run with the oldest proof of life."""
+        if now < self._rate_limit.cooldown_until:
+            return
+        for wait in self._waits:
+            if isinstance(wait, BatchedRunWait) and self._is_idle(wait) and wait not in self._to_poll_alone:
+                self._start_poll(wait, is_audit=True)
+                return
+
+    def _audit_later(self, wait: Wait[Any]) -> None:
+        """Move a wait to the end of the audits, after a proof of life."""
+        if wait in self._waits:
+            del self._waits[wait]
+            self._waits[wait] = None
+
+    # Requests, rate limits and outages
 
     async def _send(self, call: Call[T], kind: str) -> T:
         """Send a call, and record what its outcome means for the other waits."""
@@ -337,122 +471,8 @@ class Poller:
     async def _fail_polls(self, waits: list[Wait[Any]], error: MosaicError) -> None:
         """Record an error for polls that are not sent."""
         for number, wait in enumerate(waits):
-            if not wait.is_done and wait not in self._polls:
+            if self._is_idle(wait):
                 wait.record_error(error)
                 self._set_next_due(wait, self._loop.time())
             if number % _BATCH == 0:
                 await asyncio.sleep(0)
-
-    # By the list
-
-    def _start_scan(self, due: list[BatchedRunWait], now: float) -> None:
-        shortest = min(wait.state.poll_interval for wait in due)
-        self._next_scan = now + min(shortest, _SCAN_INTERVAL_PER_PAGE * self._strategy.pages)
-        for wait in due:
-            self._set_due(wait, _NEVER)
-        self._scan = self._loop.create_task(self._scan_list(dict.fromkeys(due), now))
-
-    async def _scan_list(self, due: dict[BatchedRunWait, None], started_at: float) -> None:
-        """Scan the list of running runs. An error ends the scan, and no wait."""
-        # All runs, also those that are not due: runs that a scan shows are due together from then on.
-        scan = ListScan(self._runs)
-        is_complete = False
-        try:
-            await self._read_pages(scan, due, started_at)
-            is_complete = scan.is_complete
-        except Exception as error:
-            rest = self._strategy.record_error(error, now=self._loop.time(), first_page=not scan.pages)
-            unexpected = None if isinstance(error, MosaicError) else error
-            log.info("%s The runs are polled one by one for %.0f s.", error, rest, exc_info=unexpected)
-        finally:
-            self._scan = None
-        now = self._loop.time()
-        if is_complete:
-            due |= dict.fromkeys(wait for run_id in scan.missing for wait in self._runs.get(run_id, ()))
-        for wait in due:
-            if not wait.is_done and wait not in self._polls:
-                self._set_due(wait, now)
-                if now >= self._rate_limit.cooldown_until:
-                    self._to_poll_alone.add(wait)
-        if is_complete and scan.found:
-            self._start_audit(now)
-        self._wake_by(now)
-
-    async def _read_pages(self, scan: ListScan, due: dict[BatchedRunWait, None], started_at: float) -> None:
-        """Read pages until all due runs were shown, or the scan ends. Remove the due runs that were shown."""
-        seconds_left = max(_MAX_SCAN_SECONDS, *(wait.state.poll_interval for wait in due))
-        while scan.next_call is not None:
-            if all(wait.is_done for wait in due):
-                return
-            page, seconds = await self._read_page(scan.next_call)
-            seconds_left -= seconds
-            if seconds_left < 0:
-                raise MosaicTransportError("Reading the list of running runs took too long.")
-            rows = scan.add_page(page)
-            for first in range(0, len(rows), _BATCH):
-                lines = 0
-                for row in rows[first : first + _BATCH]:
-                    for wait in self._runs.get(row.run_id, ()):
-                        lines += self._on_listed(wait, row, started_at)
-                        due.pop(wait, None)
-                await asyncio.sleep(lines * _SECONDS_PER_LOG_LINE)
-        self._strategy.record_scan(scan, now=self._loop.time())
-
-    async def _read_page(self, call: Call[Page[RunningRow]]) -> tuple[Page[RunningRow], float]:
-        """Read a page, with retries: many waits depend on it. Return it, and the seconds of the requests."""
-        errors = rate_limits = 0
-        seconds = 0.0
-        while True:
-            await asyncio.sleep(max(float(errors), self._rate_limit.cooldown_until - self._loop.time()))
-            requested_at = self._loop.time()
-            if requested_at < self._rate_limit.cooldown_until:
-                # The response to another request extended the cooldown.
-                continue
-            try:
-                # Not asyncio.wait_for: see the asynchronous client.
-                with anyio.fail_after(_MAX_PAGE_SECONDS):
-                    page = await self._send(call, "list")
-            except TimeoutError:
-                raise MosaicTransportError(f"Could not {call.description}: no response came in time.") from None
-            except MosaicError as error:
-                if isinstance(error, MosaicRateLimitError):
-                    rate_limits += 1
-                else:
-                    errors += 1
-                if errors >= _MAX_PAGE_ERRORS or rate_limits >= _MAX_PAGE_RATE_LIMITS or not error.transient:
-                    raise
-                seconds += self._loop.time() - requested_at
-            else:
-                return page, seconds + self._loop.time() - requested_at
-
-    def _on_listed(self, wait: BatchedRunWait, row: RunningRow, started_at: float) -> bool:
-        """Record that the list shows a run, and poll it again later. Return whether that wrote a log line."""
-        if wait.is_done or wait in self._polls:
-            return False
-        progressed = False
-        try:
-            progressed = wait.on_listed(row)
-        except Exception as error:
-            wait.set_exception(error)
-        if progressed:
-            self._audit_later(wait)
-        self._to_poll_alone.discard(wait)
-        self._set_next_due(wait, started_at)
-        return progressed
-
-    def _start_audit(self, now: float) -> None:
-        """Poll the listed run with the oldest proof of life."""
-        if now < self._rate_limit.cooldown_until:
-            return
-        for wait in self._waits:
-            if isinstance(wait, BatchedRunWait) and not (
-                wait.is_done or wait in self._polls or wait in self._to_poll_alone
-            ):
-                self._start_poll(wait, is_audit=True)
-                return
-
-    def _audit_later(self, wait: Wait[Any]) -> None:
-        """Move a wait to the end of the audits, after a proof of life."""
-        if wait in self._waits:
-            del self._waits[wait]
-            self._waits[wait] = None

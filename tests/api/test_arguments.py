@@ -24,13 +24,9 @@ from airflow_provider_mosaic.api.arguments import (
     validate_seconds,
     validate_url,
 )
-from airflow_provider_mosaic.api.call import Call
-from airflow_provider_mosaic.api.endpoints.account import whoami
-from airflow_provider_mosaic.api.endpoints.assets import validate_asset_type
 from airflow_provider_mosaic.api.endpoints.runs import cancel_run, get_run, list_runs, start_run
 from airflow_provider_mosaic.api.endpoints.social import create_post, get_post
 from airflow_provider_mosaic.api.errors import MosaicValidationError
-from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
 from airflow_provider_mosaic.api.options import validate_filename
 
 NOW = datetime(2026, 7, 1, 12, 0, tzinfo=timezone.utc)
@@ -76,6 +72,9 @@ def assert_rejected(name: str, value: Any, words: str, function: Callable[[], An
     assert "hush" in shown or shown in message or "…" in message, message
 
 
+# Ids and names
+
+
 @pytest.mark.parametrize(("value", "words"), INVALID_IDS)
 def test_invalid_id_is_rejected(value: Any, words: str) -> None:
     assert_rejected("run_id", value, words, lambda: get_run(value))
@@ -94,6 +93,26 @@ def test_list_runs_without_agent_lists_all_but_empty_agent_id_is_invalid() -> No
 @pytest.mark.parametrize("value", ["a", "img-1", "UCabc", "ü", "a:b", "0", "x" * 500])
 def test_valid_id(value: str) -> None:
     assert validate_id("x", value) == value
+
+
+def test_editor_link_as_id_is_rejected_with_hint() -> None:
+    link = "https://edit.mosaic.so/agents/agent-1"
+    assert_rejected("agent_id", link, "the last part of the address", lambda: start_run(link))
+
+
+@pytest.mark.parametrize(
+    "value", ["http://[", "https://evil.com\\.localhost/x", "ftp://youtube.com/c", "https://a:99999/c"]
+)
+def test_invalid_link_instead_of_id_is_rejected(value: str) -> None:
+    assert_rejected("x", value, "", lambda: validate_id("x", value, or_link=True))
+
+
+@pytest.mark.parametrize("name", ["team/mosaic", "a#b", "mosaic_default"])
+def test_valid_connection_id(name: str) -> None:
+    assert validate_name("mosaic_conn_id", name) == name
+
+
+# Lists
 
 
 @pytest.mark.parametrize(
@@ -164,9 +183,7 @@ def test_invalid_id_in_list_is_named_by_index() -> None:
     assert_rejected("x[0]", SIGNED, "not a link", lambda: ListOf(validate_id)("x", [SIGNED]))
 
 
-def test_editor_link_as_id_is_rejected_with_hint() -> None:
-    link = "https://edit.mosaic.so/agents/agent-1"
-    assert_rejected("agent_id", link, "the last part of the address", lambda: start_run(link))
+# Links
 
 
 @pytest.mark.parametrize(
@@ -212,6 +229,14 @@ def test_callback_url_over_http_is_rejected() -> None:
     assert_rejected("callback_url", value, "use https://", lambda: start_run("a", callback_url=value))
 
 
+def test_callback_url_with_backslash_in_host_is_rejected() -> None:
+    with pytest.raises(MosaicValidationError, match=r"^x=.*its host has a backslash"):
+        validate_url("x", "http://evil.com\\@localhost/x", secure=True)
+
+
+# Mappings
+
+
 @pytest.mark.parametrize(
     ("value", "mapping"),
     [
@@ -248,6 +273,9 @@ def ring() -> dict[str, Any]:
 )
 def test_invalid_mapping_is_rejected(value: Any, words: str) -> None:
     assert_rejected("x", value, words, lambda: validate_mapping("x", value))
+
+
+# Times
 
 
 @pytest.mark.parametrize(
@@ -313,21 +341,7 @@ def test_duration_larger_than_any_float_is_rejected(digits: int) -> None:
         validate_seconds("x", 10**digits)
 
 
-@pytest.mark.parametrize(
-    "value", ["http://[", "https://evil.com\\.localhost/x", "ftp://youtube.com/c", "https://a:99999/c"]
-)
-def test_invalid_link_instead_of_id_is_rejected(value: str) -> None:
-    assert_rejected("x", value, "", lambda: validate_id("x", value, or_link=True))
-
-
-def test_callback_url_with_backslash_in_host_is_rejected() -> None:
-    with pytest.raises(MosaicValidationError, match=r"^x=.*its host has a backslash"):
-        validate_url("x", "http://evil.com\\@localhost/x", secure=True)
-
-
-@pytest.mark.parametrize("name", ["team/mosaic", "a#b", "mosaic_default"])
-def test_valid_connection_id(name: str) -> None:
-    assert validate_name("mosaic_conn_id", name) == name
+# Choices and file names
 
 
 @pytest.mark.parametrize("value", ["Warn", "", None, ["warn"], 5])
@@ -338,6 +352,24 @@ def test_invalid_choice_is_rejected(value: Any) -> None:
         "one of warn, fail, skip",
         lambda: validate_choice("on_partial", value, ("warn", "fail", "skip")),
     )
+
+
+@pytest.mark.parametrize(
+    "template", ["{index:>999999999}", "{output_id.__class__}", "{run_id[0]}", "{index:{index}}", 5]
+)
+def test_file_name_template_has_plain_fields_only(template: Any) -> None:
+    with pytest.raises(MosaicValidationError, match="it may contain"):
+        validate_filename("filename", template)
+
+
+@pytest.mark.parametrize(
+    "template", ["{index:03d}-{part}{suffix}", "{output_id:>12}", "{{x}}{suffix}", "{index!r}.mp4"]
+)
+def test_file_name_template_may_have_formats(template: str) -> None:
+    assert validate_filename("filename", template) == template
+
+
+# Any value
 
 
 @settings(max_examples=300)
@@ -375,88 +407,3 @@ def test_any_value_is_valid_or_rejected_by_name(value: Any, check: str) -> None:
     else:
         return
     assert said.startswith("an_argument")
-
-
-# Files
-
-
-@pytest.mark.parametrize(
-    ("name", "kind", "media_type"),
-    [
-        ("a.mp4", AssetType.VIDEO, "video/mp4"),
-        ("folder.png/A.MOV", AssetType.VIDEO, "video/quicktime"),
-        ("c:\\videos\\a.b.mkv", AssetType.VIDEO, "video/x-matroska"),
-        ("a.m4a", AssetType.AUDIO, "audio/mp4"),
-        ("a.opus", AssetType.AUDIO, "audio/opus"),
-        ("a.JPG", AssetType.IMAGE, "image/jpeg"),
-        ("a.svg", AssetType.IMAGE, "image/svg+xml"),
-    ],
-)
-def test_media_type_of_documented_suffix(name: str, kind: AssetType, media_type: str) -> None:
-    assert media_type_of(name) == (kind, media_type)
-    assert media_type_of(name, kind) == (kind, media_type)
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("a.txt", "the asset type is unknown for .txt"),
-        ("a.mxf", "Set asset_type to video, audio or image"),
-        ("a", "the asset type is unknown for a name without a suffix"),
-        (".mp4", "the asset type is unknown for a name without a suffix"),
-    ],
-)
-def test_undocumented_suffix_needs_asset_type(name: str, words: str) -> None:
-    assert_rejected("source", name, words, lambda: media_type_of(name))
-
-
-@pytest.mark.parametrize(
-    ("name", "kind", "media_type"),
-    [
-        ("a.mxf", AssetType.VIDEO, "application/mxf"),
-        ("a.MPG", AssetType.VIDEO, "video/mpeg"),
-        ("a.ts", AssetType.VIDEO, "video/mp2t"),
-        ("a.wmv", AssetType.VIDEO, "video/x-ms-wmv"),
-        ("a.3gp", AssetType.VIDEO, "video/3gpp"),
-        ("a.heic", AssetType.IMAGE, "image/heic"),
-        ("a.aiff", AssetType.AUDIO, "audio/aiff"),
-        ("a.mp4", AssetType.AUDIO, "video/mp4"),
-        ("a.mp3", AssetType.VIDEO, "audio/mpeg"),
-        ("a", AssetType.VIDEO, "application/octet-stream"),
-        ("a.txt", AssetType.VIDEO, "application/octet-stream"),
-        ("a.r3d", AssetType.VIDEO, "application/octet-stream"),
-    ],
-)
-def test_asset_type_argument_overrides_suffix(name: str, kind: AssetType, media_type: str) -> None:
-    assert media_type_of(name, kind) == (kind, media_type)
-
-
-@pytest.mark.parametrize("value", ["Video", "film", "", None, 5])
-def test_invalid_asset_type_is_rejected(value: Any) -> None:
-    assert_rejected("asset_type", value, "one of video, audio, image", lambda: validate_asset_type(value))
-
-
-def test_half_surrogate_pair_can_be_sent() -> None:
-    content = create_post("half \ud83d", platforms=["x"]).content
-    assert content is not None
-    assert content.isascii()
-
-
-def test_call_without_arguments() -> None:
-    call: Call[Any] = whoami()
-    assert (call.target, call.content) == ("/whoami", None)
-
-
-@pytest.mark.parametrize(
-    "template", ["{index:>999999999}", "{output_id.__class__}", "{run_id[0]}", "{index:{index}}", 5]
-)
-def test_file_name_template_has_plain_fields_only(template: Any) -> None:
-    with pytest.raises(MosaicValidationError, match="it may contain"):
-        validate_filename("filename", template)
-
-
-@pytest.mark.parametrize(
-    "template", ["{index:03d}-{part}{suffix}", "{output_id:>12}", "{{x}}{suffix}", "{index!r}.mp4"]
-)
-def test_file_name_template_may_have_formats(template: str) -> None:
-    assert validate_filename("filename", template) == template

@@ -4,7 +4,7 @@ import html
 import json
 import traceback
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote, unquote_plus
 
 import pytest
 from hypothesis import given, settings
@@ -80,7 +80,10 @@ def test_given_secrets_are_masked_anywhere() -> None:
     assert redact("a-plain-key! xa-plain-keyx", ("a-plain-key", "")) == "***! x***x"
 
 
-@pytest.mark.parametrize("secret", ["a+b/c==", "with space&<x>", 'a"quote', "ü-umlaut-ü", "mk_live_hush", "100%25"])
+@pytest.mark.parametrize(
+    "secret",
+    ["a+b/c==", "with space&<x>", 'a"quote', "ü-umlaut-ü/", "mk_live_hush", "100%25", "two  spaces+%2B", "a\\b'\"\tc"],
+)
 def test_given_secrets_are_masked_in_every_spelling(secret: str) -> None:
     for spelled in (
         secret,
@@ -88,11 +91,23 @@ def test_given_secrets_are_masked_in_every_spelling(secret: str) -> None:
         quote(secret),
         quote(secret, safe=""),
         quote(quote(secret, safe=""), safe=""),
+        unquote(secret),
+        unquote_plus(secret),
         html.escape(secret),
         json.dumps(secret)[1:-1],
+        json.dumps(secret)[1:-1].replace("/", "\\/"),
+        repr(secret)[1:-1],
+        " ".join(secret.split()),
         secret.removeprefix("mk_"),
     ):
         assert redact(f"who sent <{spelled}>?", (secret,)) == "who sent <***>?"
+
+
+def test_short_spellings_of_a_secret_are_words() -> None:
+    assert redact("abc %61%62%63", ("%61%62%63",)) == "abc ***"
+    assert redact("short mk_short", ("mk_short",)) == "short ***"
+    # The caller decides that a short value is a secret.
+    assert redact("an abc", ("abc",)) == "an ***"
 
 
 def test_longer_of_two_secrets_is_masked_first() -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.endpoints.account import whoami
 from airflow_provider_mosaic.api.endpoints.assets import start_upload
 from airflow_provider_mosaic.api.endpoints.runs import start_run
 from airflow_provider_mosaic.api.endpoints.social import create_post
@@ -192,3 +194,17 @@ def test_null_field_of_upload_form_is_dropped() -> None:
     answer = {"video_id": "v", "upload_url": "https://storage.example/", "upload_fields": fields}
     form = start_upload(AssetType.VIDEO).result(Response(200, {}, json.dumps(answer).encode()))
     assert list(form.upload_fields.items()) == [("key", "k"), ("policy", "5")]
+
+
+# Any request
+
+
+def test_half_surrogate_pair_can_be_sent() -> None:
+    content = create_post("half \ud83d", platforms=["x"]).content
+    assert content is not None
+    assert content.isascii()
+
+
+def test_call_without_arguments() -> None:
+    call: Call[Any] = whoami()
+    assert (call.target, call.content) == ("/whoami", None)

@@ -91,6 +91,20 @@ def test_a_run_that_is_in_neither_list_but_running_is_reported_later() -> None:
     assert poll(tracker, {}, truth={"a": "completed"}) == [("a", "completed")]
 
 
+def test_a_running_run_that_only_the_list_of_recent_runs_shows_is_reported_when_it_ends() -> None:
+    tracker = new_tracker()
+    poll(tracker, {})
+    assert poll(tracker, {"a": "queued"}) == []
+    assert poll(tracker, {}, truth={"a": "completed"}) == [("a", "completed")]
+
+
+def test_a_run_that_is_running_although_a_list_shows_it_as_ended_is_reported_when_it_ends() -> None:
+    tracker = new_tracker()
+    poll(tracker, {})
+    assert poll(tracker, {"a": "failed"}, truth={"a": "running"}) == []
+    assert poll(tracker, {}, truth={"a": "completed"}) == [("a", "completed")]
+
+
 def test_a_list_that_lags_reports_nothing_twice() -> None:
     tracker = new_tracker()
     poll(tracker, {"a": "running"})
@@ -285,5 +299,9 @@ def test_the_number_of_tracked_runs_is_limited(
         tracker.add_listing(listed, [], now=float(number_of_poll))
         tracker.finish_poll(now=float(number_of_poll))
     assert len(tracker.as_json()["running"]) == 10
+    # A read can add one more.
+    tracker.add_run("resumed", Run(run_id="resumed", status="running"), now=5.0)
+    tracker.add_listing(listed, [], now=6.0)
+    assert len(tracker.as_json()["running"]) == 11
     assert all("more than 10 running runs" in line for line in caplog.messages)
-    assert len(caplog.messages) == 3
+    assert len(caplog.messages) == 4

@@ -117,6 +117,14 @@ def test_a_candidate_with_a_rival_is_not_adopted() -> None:
     )
 
 
+@pytest.mark.parametrize("between", ["", "ab", "b"])
+def test_only_readings_in_a_row_that_show_the_same_candidate_count(between: str) -> None:
+    search = Search(own_request=True)
+    for listed in (*["a"] * (REQUIRED_SIGHTINGS - 1), between, *["a"] * (REQUIRED_SIGHTINGS - 1)):
+        assert search.add_listing(candidates(listed), siblings())[0] is SearchResult.SEARCH_AGAIN
+    assert search.add_listing(candidates("a"), siblings()) == (SearchResult.FOUND, tuple(candidates("a")))
+
+
 def test_after_a_try_that_died_waiting_siblings_may_own_it() -> None:
     # They may have died together, and only one of them after its request.
     search = Search(own_request=False)

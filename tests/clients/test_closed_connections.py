@@ -25,11 +25,9 @@ class ClosingServer(Listener):
         super().__init__()
 
     def serve(self, connection: socket.socket) -> None:
-        request = read_request(connection)
-        if request is None:
-            return
-        self.seen.append(request)
-        self._reply(connection)
+        if request := read_request(connection):
+            self.seen.append(request)
+            self._reply(connection)
         if late := read_request(connection):
             self.lost.append(late)
 

@@ -44,11 +44,12 @@ class CreateItem(CreateOnce):
         send: Callable[[], str] = lose_response,
         description: str = "a run of agent 'x'",
         store: StateStore | None = None,
-        try_number: int = 1,
+        timeout: float | None = None,
+        **counters: int,
     ) -> None:
         self.store = store or StateStore()
-        context = bare_context(self.store, try_number=try_number)
-        super().__init__(context, kind="run", request="a", description=description)
+        context = bare_context(self.store, **counters)
+        super().__init__(context, kind="run", request="a", description=description, timeout=timeout)
         self._listed = listed
         self._respond = send
         self.reads = 0
@@ -105,6 +106,25 @@ def test_a_second_request_without_a_listed_effect_is_not_called_certain(clock: C
     assert "Most likely nothing was created" in str(failure.value)
 
 
+@pytest.mark.parametrize(
+    "lost",
+    [MosaicAmbiguousOutcomeError("no id", accepted=True), MosaicAmbiguousOutcomeError("an id", candidates=["ours"])],
+    ids=str,
+)
+def test_a_request_whose_response_reports_an_effect_is_not_sent_again(
+    clock: Clock, lost: MosaicAmbiguousOutcomeError
+) -> None:
+    sent: list[int] = []
+
+    def send() -> str:
+        sent.append(1)
+        raise lost
+
+    with pytest.raises(MosaicAmbiguousOutcomeError):
+        CreateItem(lambda read: [], send=send).ensure()
+    assert len(sent) == 1
+
+
 def test_a_second_request_warns_of_a_second_item(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     item = CreateItem(lambda read: [OURS] if read > 10 else [], send=lose_response)
     assert item.ensure().id == "ours"
@@ -155,6 +175,42 @@ def test_an_attempt_that_is_ended_during_its_request_keeps_the_intent(caplog: py
     assert saved is not None
     assert saved.id is None
     assert "It is unknown whether a run of agent 'x' was created" in caplog.text
+
+
+def attempt_that_died() -> StateStore:
+    """Return the store after an attempt that was ended during its request."""
+
+    def send() -> str:
+        raise ExecutionTimeout
+
+    item = CreateItem(lambda read: [], send=send, timeout=10, max_tries=3, retries=3)
+    with pytest.raises(ExecutionTimeout):
+        item.ensure()
+    return item.store
+
+
+#: With fewer retries than before, a clear looks like a retry.
+RETRY_OR_CLEAR = {"try_number": 2, "max_tries": 3, "retries": 2, "clear_number": 1}
+
+
+def test_an_attempt_that_may_follow_a_clear_adopts_nothing(clock: Clock) -> None:
+    with pytest.raises(MosaicAmbiguousOutcomeError) as failure:
+        CreateItem(lambda read: [OURS], store=attempt_that_died(), **RETRY_OR_CLEAR).ensure()
+    assert failure.value.candidates == ("ours",)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_the_timeout_of_an_attempt_that_may_follow_a_clear_starts_again(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    store = attempt_that_died()
+    clock.sleep(100)
+    if named:
+        monkeypatch.setenv("AIRFLOW_VAR_MOSAIC_ADOPT.DAG.TASK", '{"manual__1": "new"}')
+    record = CreateItem(lambda read: [], send=lambda: "new", store=store, timeout=10, **RETRY_OR_CLEAR).ensure()
+    assert record.id == "new"
+    assert record.deadline is not None
+    assert record.deadline > clock.time()
 
 
 def test_log_lines_keep_the_case_of_an_id(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:

@@ -150,6 +150,61 @@ def test_many_runs_that_are_due_during_a_scan_are_polled_after_it(
     assert min(server.times("/agent_run/late")) >= ended_at[0]
 
 
+def test_runs_that_are_due_during_a_scan_do_not_wait_for_the_next_poll_of_its_runs(
+    server: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "_SPREAD_PER_WAIT", 0.0)
+    monkeypatch.setattr(poll_state, "_FIRST_PAUSE", 3600.0)
+    release = threading.Event()
+    rows = [RUNNING | {"run_id": f"r{number}"} for number in range(8)]
+
+    def hang() -> Response:
+        release.wait(20)
+        return 200, {}, {"runs": rows, "next_cursor": None}
+
+    def late_ones_have_ended(run_id: str) -> Response:
+        return 200, {}, {"run_id": run_id, "status": "completed" if run_id.startswith("late") else "running"}
+
+    server.listing, server.run = hang, late_ones_have_ended
+
+    async def scenario() -> None:
+        waits = start_waits(8, poll_interval=3600)
+        await asyncio.to_thread(until, lambda: server.times(LIST))
+        late = [start_wait(f"late{number}", poll_interval=3600) for number in range(8)]
+        await asyncio.sleep(0.1)
+        release.set()
+        await asyncio.gather(*late)
+        await cancel_all(waits)
+
+    run_bounded(scenario(), 30)
+
+
+def test_a_scan_ends_with_the_page_that_shows_its_last_due_run(server: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "_SPREAD_PER_WAIT", 0.0)
+    monkeypatch.setattr(poller, "_SCAN_INTERVAL_PER_PAGE", 0.0)
+    monkeypatch.setattr(poll_state, "_FIRST_PAUSE", 3600.0)
+    first, second = ([RUNNING | {"run_id": f"{kind}{number}"} for number in range(8)] for kind in ("new", "r"))
+    pages = itertools.cycle([{"runs": first, "next_cursor": "second"}, {"runs": second, "next_cursor": None}])
+    server.listing = lambda: (200, {}, next(pages))
+
+    async def scan_ended(pages: int) -> None:
+        (shared,) = shared_pollers._pollers[asyncio.get_running_loop()].values()
+        await asyncio.to_thread(until, lambda: len(server.times(LIST)) >= pages)
+        while shared._scan is not None:
+            await asyncio.sleep(0.01)
+
+    async def scenario() -> None:
+        waits = start_waits(8, poll_interval=3600)
+        await asyncio.sleep(0)
+        await scan_ended(2)
+        waits += [start_wait(f"new{number}", poll_interval=3600) for number in range(8)]
+        await scan_ended(3)
+        await cancel_all(waits)
+
+    run_bounded(scenario())
+    assert len(server.times(LIST)) == 3
+
+
 def test_new_waits_join_the_next_scan_unless_that_is_too_late(server: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poller, "_SCAN_INTERVAL_PER_PAGE", 4.0)
     # The first waits are due at once, and then long after the next scan.

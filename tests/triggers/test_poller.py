@@ -20,6 +20,11 @@ from airflow_provider_mosaic.triggers.poller import Poller
 from .any_run_server import AnyRuns, Response, Runs, start_post_wait, start_waits
 from .waits import cancel_all, start_wait
 
+
+def run_wait(run_id: str) -> BatchedRunWait:
+    return BatchedRunWait(run_id, run_poll_state(run_id, poll_interval=30.0, deadline=None, log=str))
+
+
 # Slots
 
 
@@ -44,6 +49,21 @@ def test_waits_that_are_always_due_leave_slots_to_others(server: Runs, monkeypat
             await cancel_all([*waits, run])
 
     assert run_bounded(scenario()) == "completed"
+
+
+def test_a_slot_that_is_free_again_is_used_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "_MAX_POLLS", 1)
+    monkeypatch.setattr(poller, "_SLOW", 3600.0)
+    monkeypatch.setattr(poller, "_SPREAD_PER_WAIT", 0.0)
+
+    async def scenario() -> None:
+        shared, waits = Poller(AnyRuns("completed")), [run_wait(f"r{number}") for number in range(3)]  # type: ignore[arg-type]
+        for wait in waits:
+            shared.add(wait)
+        await asyncio.gather(*(wait.event for wait in waits))
+        await shared.aclose()
+
+    run_bounded(scenario(), 30)
 
 
 # The connection
@@ -187,12 +207,9 @@ def test_the_timer_is_idle_while_due_waits_cannot_be_polled(
 def test_the_timer_calls_back_for_the_first_wait_and_not_too_often(wakes: list[float]) -> None:
     async def scenario() -> None:
         poller = Poller(AnyRuns("completed"))  # type: ignore[arg-type]
-        waits = [
-            BatchedRunWait(name, run_poll_state(name, poll_interval=30.0, deadline=None, log=str))
-            for name in ("late", "soon")
-        ]
+        waits = [run_wait("late"), run_wait("soon")]
         now = asyncio.get_running_loop().time()
-        poller._timer_not_before = now + 0.2
+        poller._timer.not_before = now + 0.2
         for wait, due in zip(waits, (60.0, 0.01), strict=True):
             poller.add(wait)
             poller._set_due(wait, now + due)
@@ -204,6 +221,22 @@ def test_the_timer_calls_back_for_the_first_wait_and_not_too_often(wakes: list[f
         await poller.aclose()
 
     run_bounded(scenario())
+
+
+def test_an_unexpected_exception_of_the_timer_ends_all_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: Poller) -> None:
+        raise KeyError("unexpected")
+
+    monkeypatch.setattr(Poller, "_poll_due", broken)
+
+    async def scenario() -> None:
+        shared, wait = Poller(AnyRuns("completed")), run_wait("r1")  # type: ignore[arg-type]
+        shared.add(wait)
+        with pytest.raises(KeyError):
+            await wait.event
+        await shared.aclose()
+
+    run_bounded(scenario(), 30)
 
 
 # Event loops

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tasks.fixtures import run_bounded, until
 
+from airflow_provider_mosaic.api import poll_strategy
 from airflow_provider_mosaic.api.poll_state import run_poll_state
 from airflow_provider_mosaic.triggers import poller, shared_pollers
 from airflow_provider_mosaic.triggers.polled_waits import BatchedRunWait
@@ -61,6 +62,23 @@ def test_after_a_cooldown_the_list_is_scanned_again(server: Runs) -> None:
 
     run_bounded(scenario())
     assert next(path for when, path in server.requests if when > limited_at[0] + 2.5) == LIST
+
+
+def test_after_a_scan_that_was_rate_limited_the_list_is_scanned_again(
+    server: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "_MAX_PAGE_RATE_LIMITS", 1)
+    monkeypatch.setattr(poller, "_SPREAD_PER_WAIT", 0.0)
+    monkeypatch.setattr(poll_strategy, "_FIRST_REST", 0.1)
+    server.listing, limited_at = limited_once(1, server.listing)
+
+    async def scenario() -> None:
+        waits = start_waits(40)
+        await asyncio.to_thread(until, lambda: limited_at and max(server.times("/")) > limited_at[0] + 0.9)
+        await cancel_all(waits)
+
+    run_bounded(scenario())
+    assert next(path for when, path in server.requests if when > limited_at[0] + 0.9) == LIST
 
 
 def test_a_page_waits_for_a_cooldown_that_starts_during_another_one(server: Runs) -> None:
