@@ -17,14 +17,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from http.client import HTTPException, HTTPResponse
-from typing import Any
+from typing import Any, cast
 
 from requests.adapters import HTTPAdapter
 from requests.utils import select_proxy
+from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NewConnectionError
 from urllib3.util import wait_for_read
+from urllib3.util.connection import allowed_gai_family
 
 from airflow_provider_mosaic.clients.error_mapper import ResponseTooSlow
 
+#: Addresses of a host that are tried.
+_MAX_ADDRESSES = 4
 #: Bytes of the status line and headers, with each "100 Continue" before them. httpx has the same limit.
 _MAX_HEAD = 100 * 1024
 #: Bytes a second that a body must bring.
@@ -184,8 +188,36 @@ class _BoundedConnection:
 
     response_class: Any = _BoundedResponse
     send_timeout: float
+    port: int
     sock: Any
     timeout: Any
+    _dns_host: str
+
+    def resolve(self, name: str) -> list[str]:
+        """Return the addresses of a host."""
+        try:
+            entries = socket.getaddrinfo(name.strip("[]"), self.port, allowed_gai_family(), socket.SOCK_STREAM)
+        except UnicodeError:
+            raise LocationParseError(name) from None
+        except OSError as error:
+            raise NewConnectionError(cast("Any", self), f"Failed to resolve {name!r} ({error})") from error
+        return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
+
+    def _new_conn(self) -> Any:
+        """Connect to an address of the host. urllib3 gives each of them the whole timeout, however many there are."""
+        name, timeout = self._dns_host, self.timeout
+        addresses = self.resolve(name)[:_MAX_ADDRESSES]
+        try:
+            for address in addresses:
+                self._dns_host = address
+                self.timeout = max(0.001, min(timeout, _deadline.get() - time.monotonic()))
+                try:
+                    return super()._new_conn()  # type: ignore[misc]
+                except (NewConnectionError, ConnectTimeoutError):
+                    if address == addresses[-1]:
+                        raise
+        finally:
+            self._dns_host, self.timeout = name, timeout
 
     def _tunnel(self) -> None:
         """Connect through a proxy. Before Python 3.11, http.client does not close the response of a refusal."""
