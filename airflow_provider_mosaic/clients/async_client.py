@@ -171,7 +171,7 @@ def _open_transport(proxy: str | None) -> httpx.AsyncHTTPTransport:
     try:
         return httpx.AsyncHTTPTransport(
             verify=ssl_context(),
-            proxy=proxy,
+            proxy=_proxy_with_authorities(proxy) if proxy else None,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=_MAX_IDLE_CONNECTIONS),
         )
     except (ValueError, ImportError, httpx.InvalidURL) as error:
@@ -179,3 +179,8 @@ def _open_transport(proxy: str | None) -> httpx.AsyncHTTPTransport:
         raise_invalid(
             "proxy", shown_proxy(proxy or ""), f"the environment's proxy can't be used ({type(error).__name__})."
         )
+
+
+def _proxy_with_authorities(url: str) -> httpx.Proxy:
+    """Return a proxy, with our certificate authorities for TLS to it: httpx reads other variables for that."""
+    return httpx.Proxy(url, ssl_context=ssl_context() if url.lower().startswith("https:") else None)

@@ -183,6 +183,30 @@ class _BoundedResponse(HTTPResponse):
         return size
 
 
+class _TlsToProxy:
+    """
+    The TLS connection to a proxy. A timeout bounds all that is received until it is set again.
+
+    TLS to a server runs inside it, and urllib3 receives many times for one record of the server.
+    """
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+        self.settimeout(sock.gettimeout())
+
+    def settimeout(self, seconds: float | None) -> None:
+        self._deadline = float("inf") if seconds is None else time.monotonic() + seconds
+        self._sock.settimeout(seconds)
+
+    def recv(self, *args: Any) -> bytes:
+        _set_timeout(self._sock, self._deadline)
+        data: bytes = self._sock.recv(*args)
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
 class _BoundedConnection:
     """A base class of urllib3's connections."""
 
@@ -219,6 +243,9 @@ class _BoundedConnection:
         finally:
             self._dns_host, self.timeout = name, timeout
 
+    def _connect_tls_proxy(self, *args: Any, **kwargs: Any) -> Any:
+        return _TlsToProxy(super()._connect_tls_proxy(*args, **kwargs))  # type: ignore[misc]
+
     def _tunnel(self) -> None:
         """Connect through a proxy. Before Python 3.11, http.client does not close the response of a refusal."""
         responses: list[_BoundedResponse] = []
@@ -230,6 +257,8 @@ class _BoundedConnection:
         self.response_class = open_response
         try:
             super()._tunnel()  # type: ignore[misc]
+            # For the TLS handshake with the server.
+            self.sock.settimeout(self.timeout)
         except BaseException:
             for response in responses:
                 response.close()

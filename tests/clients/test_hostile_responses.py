@@ -7,6 +7,7 @@ import contextlib
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +25,8 @@ from airflow_provider_mosaic.api.errors import (
 from airflow_provider_mosaic.api.retries import ONCE
 from airflow_provider_mosaic.clients.async_client import AsyncClient
 
-from .hostile_endpoints import FLOODS, TRICKLES, at_most, bomb
+from .authorities import Authority
+from .hostile_endpoints import FLOODS, TRICKLES, at_most, bomb, endless
 from .servers import HostileServer, Reply, answer
 from .storage_endpoints import raw
 from .transports import Transport, access_to, paid_call
@@ -90,6 +92,28 @@ def test_each_call_has_its_own_time_limit(transport: Transport) -> None:
     # Each call may take 2 s. Together they take more.
     with HostileServer(reply) as server:
         transport.send(access_to(server.url, timeout=0.8, connect_timeout=0.4), *[whoami()] * 7, retries=ONCE)
+
+
+def test_slow_tls_handshake_behind_a_tls_proxy_times_out(
+    transport: Transport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trickle_hello(connection: Any) -> bool:
+        """Accept the tunnel. Then send a TLS record byte by byte."""
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        connection.recv(65536)
+        return endless(bytes.fromhex("1603034000 02003ffc"), b"\0")(connection)
+
+    authority = Authority(tmp_path)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.file))
+    started = time.monotonic()
+    with HostileServer(trickle_hello, tls=authority.server_context("localhost")) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"https://localhost:{proxy.port}")
+        access = access_to("https://mosaic.test", timeout=0.1, connect_timeout=0.4)
+        with pytest.raises(MosaicTransportError) as caught:
+            transport.send(access, whoami(), retries=ONCE)
+    assert "certificate" not in str(caught.value)
+    assert proxy.count == 1
+    assert time.monotonic() - started < 3
 
 
 def test_requests_ask_for_no_compression(transport: Transport) -> None:
