@@ -105,6 +105,8 @@ def test_slow_tls_handshake_behind_a_tls_proxy_times_out(
 
     authority = Authority(tmp_path)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.file))
+    # httpx 0.27 reads only this one for a proxy.
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
     started = time.monotonic()
     with HostileServer(trickle_hello, tls=authority.server_context("localhost")) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", f"https://localhost:{proxy.port}")
