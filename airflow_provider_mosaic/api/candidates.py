@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import enum
 import functools
-import html
 import re
 import unicodedata
 from collections.abc import Collection, Iterable
@@ -20,7 +19,7 @@ from airflow_provider_mosaic.api.endpoints.runs import Run
 from airflow_provider_mosaic.api.endpoints.social import Post
 from airflow_provider_mosaic.api.models import parse_time
 from airflow_provider_mosaic.api.paging import PAGE_LIMIT
-from airflow_provider_mosaic.api.responses import REPLACEMENT
+from airflow_provider_mosaic.api.responses import REPLACEMENT, unescaped
 from airflow_provider_mosaic.api.search import Candidate
 
 #: Largest difference between the server's clock and ours.
@@ -169,9 +168,9 @@ def _match_text(shown: str | None, sent: str) -> _Match:
         return _Match.FULL
     ours = _normalize(sent)
     cut = _before_ellipsis(shown)
-    for text in dict.fromkeys((shown, _unescaped(shown))):
+    for text in dict.fromkeys((shown, unescaped(shown))):
         theirs = _normalize(text)
-        if theirs == ours or (cut and ours.startswith(_normalize(_unescaped(cut)))):
+        if theirs == ours or (cut and ours.startswith(_normalize(unescaped(cut)))):
             return _Match.FULL
         # A cut may leave half of an emoji, which the decoder has replaced.
         theirs = theirs.removesuffix(REPLACEMENT).rstrip()
@@ -211,14 +210,6 @@ def _before_ellipsis(text: str) -> str:
     whole = text.strip()
     ellipsis = next((each for each in ("…", "...") if whole.endswith(each)), "")
     return whole.removesuffix(ellipsis).rstrip().removesuffix(REPLACEMENT).rstrip() if ellipsis else ""
-
-
-def _unescaped(text: str) -> str:
-    try:
-        return html.unescape(text)
-    except ValueError:
-        # A character reference has more digits than Python reads.
-        return text
 
 
 def _normalize(text: str) -> str:

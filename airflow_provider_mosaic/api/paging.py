@@ -10,6 +10,8 @@ A :class:`Row` is an item of a list with mostly undocumented fields
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -46,6 +48,12 @@ MOST_PAGES = 10_000
 _CURSOR_FIELDS = ("next_cursor", "cursor", "nextCursor")
 _MORE_FIELDS = ("has_more", "hasMore")
 _TOTAL_FIELDS = ("total", "total_count", "totalCount")
+#: Items of any list that is permitted fewer pages: a server may ignore the page limit.
+_LEAST_MOST_ITEMS = 100_000
+#: Items of a page that are processed before other coroutines run.
+_ITEMS_PER_TURN = 20
+#: Characters of a key that is kept. An item without an id is its own key, and may be large.
+_LONGEST_KEY = 500
 #: Characters. Servers and proxies reject much longer URLs.
 _LONGEST_CURSOR = 8192
 
@@ -175,6 +183,7 @@ class _Iteration(Generic[T]):
         self._cursors: set[str] = set()
         self._ids: set[str] = set()
         self._pages = self._idle_pages = 0
+        self._most_items = max(listing.most_pages * PAGE_LIMIT, _LEAST_MOST_ITEMS)
         self._call = listing.page(None)
         self.next_call: Call[Page[T]] | None = self._call
 
@@ -183,7 +192,11 @@ class _Iteration(Generic[T]):
         known = len(self._ids)
         for item in page.items:
             key = self._listing.key(item)
+            if len(key) > _LONGEST_KEY:
+                key = hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
             if key not in self._ids:
+                if len(self._ids) >= self._most_items:
+                    raise self._endless_list(f"has more than {len(self._ids):,} items")
                 self._ids.add(key)
                 yield item
         self._pages += 1
@@ -236,7 +249,9 @@ async def aiterate(send: Callable[[Call[Page[T]]], Awaitable[Page[T]]], listing:
     """Return an asynchronous iterator of the items of a list, as :func:`iterate` does."""
     iteration = _Iteration(listing)
     while iteration.next_call is not None:
-        for item in iteration.new_items(await send(iteration.next_call)):
+        for number, item in enumerate(iteration.new_items(await send(iteration.next_call))):
+            if number % _ITEMS_PER_TURN == _ITEMS_PER_TURN - 1:
+                await asyncio.sleep(0)
             yield item
 
 

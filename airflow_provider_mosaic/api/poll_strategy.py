@@ -106,7 +106,7 @@ def _row(item: _Item) -> RunningRow:
     run_id = item.run_id or item.agent_state_id or item.id
     counts = item.node_status_counts
     return RunningRow(
-        run_id=str(run_id) if run_id else "",
+        run_id=text if len(text := str(run_id or "")) <= _LONGEST_ID else "",
         running=item.status == RunStatus.RUNNING.value or _is_running(item.status),
         counts=_counts(counts) if isinstance(counts, Mapping) else None,
     )
@@ -159,6 +159,10 @@ _MAX_LIST_COST = 1000.0
 _FIRST_REST, _MAX_REST = 15.0, 120.0
 #: Refusals of the first page in a row after which the list counts as unavailable, and the seconds without it then.
 _MAX_REFUSALS, _REST_AFTER_REFUSALS = 2, 3600.0
+#: Running runs that a scan keeps in mind. A server may ignore the page limit.
+_MAX_SEEN = 200_000
+#: Characters of the longest run id.
+_LONGEST_ID = 500
 #: Audits in a row that find an ended run after which the list counts as stale, and the least seconds without it then.
 _MAX_FAILED_AUDITS, _REST_AFTER_FAILED_AUDITS = 2, 120.0
 #: Pages by which a scan is judged.
@@ -171,8 +175,8 @@ class ListScan:
     """
     One walk through the pages of the running runs, for as long as it saves requests.
 
-    A scan ends with the last page, when all requested runs were shown, when a page or a cursor repeats, or when the
-    pages have cost more than they saved.
+    A scan ends with the last page, when all requested runs were shown, when a page or a cursor repeats, when the list
+    is too long, or when the pages have cost more than they saved.
     """
 
     def __init__(self, requested: Iterable[str]) -> None:
@@ -185,7 +189,7 @@ class ListScan:
         self.next_call: Call[Page[RunningRow]] | None = running_runs()
         #: Whether the scan has read the whole list, or shown all requested runs.
         self.is_complete = False
-        #: Whether a page or a cursor came twice.
+        #: Whether a page or a cursor came twice, or the list is too long.
         self.is_circular = False
         self._seen: set[str] = set()
         self._cursors: set[str] = set()
@@ -213,7 +217,7 @@ class ListScan:
         cursor = page.next_cursor
         if cursor is None or not self.missing:
             self.is_complete = True
-        elif cursor in self._cursors or len(self._seen) == seen_before:
+        elif cursor in self._cursors or len(self._seen) == seen_before or len(self._seen) > _MAX_SEEN:
             self.is_circular = True
         elif self._saves_requests():
             self._cursors.add(cursor)

@@ -25,8 +25,9 @@ from urllib.parse import quote, unquote, unquote_plus
 MASK = "***"
 
 # API keys start with mk_ (https://docs.mosaic.so/api/introduction), webhook secrets with whsk_, and JSON web tokens
-# with the base64 of '{"'.
-_TOKENS = re.compile(r"\b(?:mk|whsk)_[A-Za-z0-9_\-]+|\beyJ[\w\-]{6,}\.[\w\-.]+|(?<=Bearer )\S+", re.IGNORECASE)
+# with the base64 of '{"'. A token matches without the dot behind its first part too: a search for the dot that fails
+# would start again after each hyphen.
+_TOKENS = re.compile(r"\b(?:mk|whsk)_[A-Za-z0-9_\-]+|\beyJ[\w\-]{6,}(?:\.[\w\-.]*)?|(?<=Bearer )\S+", re.IGNORECASE)
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 #: Part of a text to read for its beginning, as a multiple of the result's length: masking makes a text shorter.

@@ -158,7 +158,8 @@ def new_ids(call: Call[Any], data: Any) -> tuple[str, ...]:
 
 
 def _normalize(name: Any) -> str:
-    return re.sub(r"[_\-\s]", "", str(name)).lower()
+    # No name or status is longer. Replacing in megabytes would block all threads.
+    return re.sub(r"[_\-\s]", "", str(name)[:200]).lower()
 
 
 def _as_flag(value: Any) -> bool | None:

@@ -10,6 +10,7 @@ reject these, long after the request.
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import re
@@ -32,8 +33,8 @@ _MAX_ERROR_BYTES = 64 * 1024
 #: Chunks of one response. However little is in a chunk, it costs the event loop as much as 10 KiB of a large one.
 _MAX_CHUNKS = 20_000
 #: Values of the largest response: a run with 5,000 outputs has 75,000. Decoding JSON blocks all threads until it ends,
-#: and each value takes up to 100 bytes.
-_MAX_VALUES = 500_000
+#: and a value takes up to a kilobyte once it is validated.
+MAX_VALUES = 200_000
 #: Headers with the end of a rate limit, in the spellings of different servers.
 _RESET_HEADERS = ("x-ratelimit-reset", "x-rate-limit-reset", "ratelimit-reset", "x-ratelimit-reset-after")
 #: Smallest number that means seconds since the epoch, not a pause; 100 times as much means milliseconds.
@@ -75,9 +76,23 @@ def decode_json(content: bytes | str) -> Any:
     return _cleaned(data) if isinstance(content, str) or _ESCAPES.search(text) else data
 
 
+def has_more_values(content: bytes, most: int) -> bool:
+    """Return whether JSON may have more values, without decoding it."""
+    return len(content) > most and sum(map(content.count, (b",", b"[", b"{"))) > most
+
+
 def is_fit(text: str) -> bool:
     """Return whether all characters of a text can be stored."""
     return _UNFIT.search(text) is None
+
+
+def unescaped(text: str) -> str:
+    """Return a text of HTML or XML without character references."""
+    try:
+        return html.unescape(text)
+    except ValueError:
+        # A reference has more digits than Python reads.
+        return text
 
 
 def _check_levels(data: Any) -> None:
@@ -152,8 +167,7 @@ class Response:
     @property
     def has_too_many_values(self) -> bool:
         """Whether the body, read as JSON, has more values than any response of the API."""
-        content = self.content
-        return len(content) > _MAX_VALUES and sum(map(content.count, (b",", b"[", b"{"))) > _MAX_VALUES
+        return has_more_values(self.content, MAX_VALUES)
 
     def json(self, decode: Callable[[bytes], Any] = decode_json) -> Any:
         """

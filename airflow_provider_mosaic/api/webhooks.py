@@ -26,7 +26,7 @@ from airflow_provider_mosaic.api.call import invalid_field
 from airflow_provider_mosaic.api.endpoints.runs import RUN_STATUS_WORDS, NodeCounts, NodeErrors, Output, RunInput
 from airflow_provider_mosaic.api.errors import MosaicResponseError
 from airflow_provider_mosaic.api.models import Flag, IdOrEmpty, Label, Many, Model, Status, Time, Words
-from airflow_provider_mosaic.api.responses import decode_json
+from airflow_provider_mosaic.api.responses import MAX_VALUES, decode_json, has_more_values
 
 SIGNATURE_HEADER = "X-Mosaic-Signature"
 #: Bytes of the longest accepted body: the end of a run with thousands of outputs. A receiver should not read more.
@@ -103,6 +103,8 @@ def read_event(body: bytes | str) -> WebhookEvent:
     """
     if len(body) > LONGEST_EVENT:
         raise MosaicResponseError(f"The webhook's body is longer than {LONGEST_EVENT // 1024 // 1024} MiB.")
+    if has_more_values(body.encode("utf-8", "replace") if isinstance(body, str) else body, MAX_VALUES):
+        raise MosaicResponseError("The webhook's body has too many values for an event.")
     try:
         return WebhookEvent.model_validate(decode_json(body))
     except ValidationError as error:

@@ -17,10 +17,11 @@ from airflow_provider_mosaic.api.access import Access, Redirects
 from airflow_provider_mosaic.api.arguments import raise_invalid
 from airflow_provider_mosaic.api.call import Call, RetrySafety
 from airflow_provider_mosaic.api.errors import MosaicError
-from airflow_provider_mosaic.api.responses import Response, ResponseBody
+from airflow_provider_mosaic.api.responses import Response, ResponseBody, has_more_values
 from airflow_provider_mosaic.api.retries import RetryPolicy
 from airflow_provider_mosaic.clients.environment import api_proxy, proxy_secrets, shown_proxy, ssl_context
 from airflow_provider_mosaic.clients.error_mapper import ErrorMapper, ResponseTooSlow
+from airflow_provider_mosaic.clients.h11_patterns import use_linear_patterns
 from airflow_provider_mosaic.clients.library_logs import redact_library_logs
 
 T = TypeVar("T")
@@ -36,8 +37,9 @@ HTTPX_ERRORS = ErrorMapper(
 #: Connections that are kept open for later requests. The number of open connections is not limited here: requests that
 #: hang would block all others. Callers limit their requests.
 _MAX_IDLE_CONNECTIONS = 100
-#: Bytes of a response that is decoded on the event loop. Larger ones are decoded in a thread.
-_MAX_DECODED_ON_LOOP = 256 * 1024
+#: Bytes and values of a response that is decoded on the event loop. Larger ones are decoded in a thread. Validation
+#: takes up to 0.1 ms for a value.
+_MAX_DECODED_ON_LOOP, _MAX_VALUES_ON_LOOP = 256 * 1024, 1_000
 #: Chunks of a body after which other coroutines run: one read of the socket may bring thousands.
 _CHUNKS_PER_TURN = 100
 
@@ -104,9 +106,9 @@ class AsyncClient:
         while redirects.follow(response):
             response = await self._request(call, redirects.url)
         decode = partial(call.result, response, self._secrets, why_not_followed=redirects.why_not_followed)
-        if len(response.content) <= _MAX_DECODED_ON_LOOP:
-            return decode()
-        return await asyncio.get_running_loop().run_in_executor(None, decode)
+        content = response.content
+        is_large = len(content) > _MAX_DECODED_ON_LOOP or has_more_values(content, _MAX_VALUES_ON_LOOP)
+        return await asyncio.get_running_loop().run_in_executor(None, decode) if is_large else decode()
 
     async def _request(self, call: Call[Any], url: str) -> Response:
         if call.retry_safety is RetrySafety.SAFE:
@@ -165,10 +167,11 @@ class AsyncClient:
 def _open_transport(proxy: str | None) -> httpx.AsyncHTTPTransport:
     """Open a bare transport: httpx.AsyncClient logs each request, and has its own rules for proxies and authorities."""
     redact_library_logs()
+    use_linear_patterns()
     try:
         return httpx.AsyncHTTPTransport(
             verify=ssl_context(),
-            proxy=proxy,
+            proxy=_proxy_with_authorities(proxy) if proxy else None,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=_MAX_IDLE_CONNECTIONS),
         )
     except (ValueError, ImportError, httpx.InvalidURL) as error:
@@ -176,3 +179,8 @@ def _open_transport(proxy: str | None) -> httpx.AsyncHTTPTransport:
         raise_invalid(
             "proxy", shown_proxy(proxy or ""), f"the environment's proxy can't be used ({type(error).__name__})."
         )
+
+
+def _proxy_with_authorities(url: str) -> httpx.Proxy:
+    """Return a proxy, with our certificate authorities for TLS to it: httpx reads other variables for that."""
+    return httpx.Proxy(url, ssl_context=ssl_context() if url.lower().startswith("https:") else None)

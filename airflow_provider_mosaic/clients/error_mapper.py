@@ -15,6 +15,11 @@ from airflow_provider_mosaic.api.redaction import one_line
 _Classes = tuple[type[BaseException], ...]
 
 
+#: How libraries work inside, which tells nothing about the cause. urllib3 1.26 first tries an argument of Python 2, and
+#: its TypeError is the context of every later error. anyio ends a wait by cancelling it.
+_INTERNAL = (TypeError, asyncio.CancelledError, ssl.SSLWantReadError)
+
+
 class ResponseTooSlow(TimeoutError):  # noqa: N818 - its name is in messages
     """A response took too long, or came too slowly."""
 
@@ -99,5 +104,4 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         seen.add(id(link))
         yield link
         wrapped = (getattr(link, "reason", None), *link.args, link.__cause__, link.__context__)
-        # urllib3 1.26 first tries an argument of Python 2. Its TypeError is the context of every later error.
-        link = next((it for it in wrapped if isinstance(it, BaseException) and not isinstance(it, TypeError)), None)
+        link = next((it for it in wrapped if isinstance(it, BaseException) and not isinstance(it, _INTERNAL)), None)

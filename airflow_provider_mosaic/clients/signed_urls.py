@@ -18,9 +18,8 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.utils import select_proxy
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, LocationParseError, NewConnectionError
+from urllib3.exceptions import HTTPError
 from urllib3.util import parse_url
-from urllib3.util.connection import allowed_gai_family
 
 from airflow_provider_mosaic.api.access import USER_AGENT
 from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicTransportError
@@ -184,35 +183,14 @@ class _StorageAdapter(StallTimeoutAdapter):
 
 
 class _CheckedConnection:
-    """A connection that resolves its host once, and connects only to permitted addresses."""
+    """A connection that connects only to permitted addresses."""
 
     policy: LinkPolicy
     host: str
-    port: int
-    _dns_host: str
 
-    def _new_conn(self) -> Any:
-        name = self._dns_host
-        addresses = self._permitted_addresses(name)
-        try:
-            for address in addresses:
-                self._dns_host = address
-                try:
-                    return super()._new_conn()  # type: ignore[misc]
-                except (NewConnectionError, ConnectTimeoutError):
-                    if address == addresses[-1]:
-                        raise
-        finally:
-            self._dns_host = name
-
-    def _permitted_addresses(self, name: str) -> list[str]:
-        try:
-            entries = socket.getaddrinfo(name, self.port, allowed_gai_family(), socket.SOCK_STREAM)
-        except UnicodeError:
-            raise LocationParseError(name) from None
-        except OSError as error:
-            raise NewConnectionError(cast("Any", self), f"Failed to resolve {name!r} ({error})") from error
-        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in entries))
+    def resolve(self, name: str) -> list[str]:
+        """Return the permitted addresses of a host."""
+        addresses: list[str] = super().resolve(name)  # type: ignore[misc]
         secure = cast("Any", self).default_port == 443
         permitted = [each for each in addresses if self.policy.refusal(self.host, each, secure=secure) is None]
         if not permitted:

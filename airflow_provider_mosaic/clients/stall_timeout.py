@@ -17,14 +17,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from http.client import HTTPException, HTTPResponse
-from typing import Any
+from typing import Any, cast
 
 from requests.adapters import HTTPAdapter
 from requests.utils import select_proxy
+from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NewConnectionError
 from urllib3.util import wait_for_read
+from urllib3.util.connection import allowed_gai_family
 
 from airflow_provider_mosaic.clients.error_mapper import ResponseTooSlow
 
+#: Addresses of a host that are tried.
+_MAX_ADDRESSES = 4
 #: Bytes of the status line and headers, with each "100 Continue" before them. httpx has the same limit.
 _MAX_HEAD = 100 * 1024
 #: Bytes a second that a body must bring.
@@ -179,13 +183,68 @@ class _BoundedResponse(HTTPResponse):
         return size
 
 
+class _TlsToProxy:
+    """
+    The TLS connection to a proxy. A timeout bounds all that is received until it is set again.
+
+    TLS to a server runs inside it, and urllib3 receives many times for one record of the server.
+    """
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+        self.settimeout(sock.gettimeout())
+
+    def settimeout(self, seconds: float | None) -> None:
+        self._deadline = float("inf") if seconds is None else time.monotonic() + seconds
+        self._sock.settimeout(seconds)
+
+    def recv(self, *args: Any) -> bytes:
+        _set_timeout(self._sock, self._deadline)
+        data: bytes = self._sock.recv(*args)
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
 class _BoundedConnection:
     """A base class of urllib3's connections."""
 
     response_class: Any = _BoundedResponse
     send_timeout: float
+    port: int
     sock: Any
     timeout: Any
+    _dns_host: str
+
+    def resolve(self, name: str) -> list[str]:
+        """Return the addresses of a host."""
+        try:
+            entries = socket.getaddrinfo(name.strip("[]"), self.port, allowed_gai_family(), socket.SOCK_STREAM)
+        except UnicodeError:
+            raise LocationParseError(name) from None
+        except OSError as error:
+            raise NewConnectionError(cast("Any", self), f"Failed to resolve {name!r} ({error})") from error
+        return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
+
+    def _new_conn(self) -> Any:
+        """Connect to an address of the host. urllib3 gives each of them the whole timeout, however many there are."""
+        name, timeout = self._dns_host, self.timeout
+        addresses = self.resolve(name)[:_MAX_ADDRESSES]
+        try:
+            for address in addresses:
+                self._dns_host = address
+                self.timeout = max(0.001, min(timeout, _deadline.get() - time.monotonic()))
+                try:
+                    return super()._new_conn()  # type: ignore[misc]
+                except (NewConnectionError, ConnectTimeoutError):
+                    if address == addresses[-1]:
+                        raise
+        finally:
+            self._dns_host, self.timeout = name, timeout
+
+    def _connect_tls_proxy(self, *args: Any, **kwargs: Any) -> Any:
+        return _TlsToProxy(super()._connect_tls_proxy(*args, **kwargs))  # type: ignore[misc]
 
     def _tunnel(self) -> None:
         """Connect through a proxy. Before Python 3.11, http.client does not close the response of a refusal."""
@@ -198,6 +257,8 @@ class _BoundedConnection:
         self.response_class = open_response
         try:
             super()._tunnel()  # type: ignore[misc]
+            # For the TLS handshake with the server.
+            self.sock.settimeout(self.timeout)
         except BaseException:
             for response in responses:
                 response.close()

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.message import Message
-from html import unescape
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
@@ -16,7 +15,7 @@ import requests
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicRateLimitError, MosaicServerError
 from airflow_provider_mosaic.api.media_types import is_playlist
 from airflow_provider_mosaic.api.redaction import label, one_line
-from airflow_provider_mosaic.api.responses import Response
+from airflow_provider_mosaic.api.responses import Response, unescaped
 from airflow_provider_mosaic.clients.signed_urls import TRANSFER_ERRORS, response_secrets
 from airflow_provider_mosaic.clients.stall_timeout import time_limit
 
@@ -81,7 +80,12 @@ def file_info(response: requests.Response) -> FileInfo:
         content_range = _CONTENT_RANGE.match(headers.get("content-range", ""))
         start = int(content_range[1]) if content_range else 0
         size = int(content_range[3]) if content_range and content_range[3] != "*" else None
-    file_name = _base_name(one_line(disposition.get_filename() or "", response_secrets(response)))
+    try:
+        given_name = disposition.get_filename() or ""
+    except ValueError:
+        # Its character set is one that Python knows and that cannot decode it.
+        given_name = ""
+    file_name = _base_name(one_line(given_name, response_secrets(response)))
     first = response.history[0] if response.history else response
     possible_names = (file_name_of(first.url or ""), file_name, file_name_of(response.url or ""))
     names = tuple(dict.fromkeys(name for name in possible_names if name))
@@ -212,4 +216,4 @@ def read_error_response(response: requests.Response, secrets: Iterable[str] = ()
 
 def _first_match(pattern: re.Pattern[str], text: str, secrets: tuple[str, ...]) -> str:
     match = pattern.search(text)
-    return one_line(" ".join(unescape(match[1]).split()), secrets, longest=_MAX_MESSAGE) if match else ""
+    return one_line(" ".join(unescaped(match[1]).split()), secrets, longest=_MAX_MESSAGE) if match else ""

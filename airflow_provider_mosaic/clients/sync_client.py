@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import replace
+from http.client import HTTPException
 from typing import Any, TypeVar
 
 import requests
@@ -31,7 +32,7 @@ from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
 from airflow_provider_mosaic.clients.environment import api_proxy, ca_bundle, proxy_for, proxy_secrets
 from airflow_provider_mosaic.clients.error_mapper import ErrorMapper, ResponseTooSlow
 from airflow_provider_mosaic.clients.library_logs import redact_library_logs
-from airflow_provider_mosaic.clients.stall_timeout import StallTimeoutAdapter, time_limit
+from airflow_provider_mosaic.clients.stall_timeout import StallTimeoutAdapter, check_head, time_limit
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -135,11 +136,12 @@ class SyncClient:
                 allow_redirects=False,
                 stream=True,
             ) as response:
+                check_head(response)
                 status = response.status_code
                 body = ResponseBody(call, status)
                 while (block := response.raw.read(_BLOCK_SIZE, decode_content=False)) and body.add(block):
                     pass
-        except (requests.RequestException, HTTPError, OSError) as error:
+        except (requests.RequestException, HTTPError, HTTPException, OSError) as error:
             raise REQUESTS_ERRORS.call_error(error, call, self._secrets, status=status) from None
         received = Response(status, response.headers, body.content)
         ahead = received.clock_ahead()

@@ -45,6 +45,8 @@ _ORDER = {
     "not_started": 4,
     "completed": 6,
 }
+#: Tiles that a page shows.
+_MOST_TILES = 1_000
 #: Seconds for which a page of the list of agents is used.
 _NAMES_MAX_AGE = 600.0
 #: A thousand agents. Those after them have no name.
@@ -121,16 +123,16 @@ def _ended_at(run: Run) -> datetime | None:
 
 
 def _tiles(nodes: tuple[RunNode, ...]) -> tuple[Tile, ...]:
-    tiles = [
+    nodes = tuple(sorted(nodes, key=lambda node: 0 if node.needs_credits else _ORDER.get(label(node.status), 5)))
+    return tuple(
         Tile(
             name=label(node.node_type.node_type_name or "Tile"),
             status=label(node.status),
             message=message_of("\n".join(node.errors) or node.status_message),
             needs_credits=node.needs_credits,
         )
-        for node in nodes
-    ]
-    return tuple(sorted(tiles, key=lambda tile: _ORDER.get(tile.status, 5) if not tile.needs_credits else 0))
+        for node in nodes[:_MOST_TILES]
+    )
 
 
 async def agent_names(reads: MosaicReads, agents: Mapping[str, Collection[str]]) -> dict[str, str]:

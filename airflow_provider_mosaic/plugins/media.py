@@ -25,6 +25,8 @@ Variant = Literal["video", "thumbnail", "premiere"]
 #: Stands for the id of the first output with a file, or of the asset.
 FIRST = "first"
 
+#: Outputs of a run that a page shows, and inputs. Many thousands would block the API server for seconds.
+_MOST_MEDIA = 1_000
 _SAFE_ID = re.compile(r"[\w-][\w.-]{0,199}")
 
 
@@ -59,7 +61,7 @@ def run_links(run: Run) -> dict[str, MediaLinks]:
             media=item.video_url or item.image_url or item.audio_url,
             thumbnail=item.thumbnail_url or item.image_url,
         )
-        for index, item in enumerate(run.inputs)
+        for index, item in enumerate(run.inputs[:_MOST_MEDIA])
     }
     return {**inputs, **links, **({FIRST: first} if first else {})}
 
@@ -75,7 +77,7 @@ def output_media(run: Run, nodes: tuple[RunNode, ...], key: TaskKey) -> tuple[Me
     """Return the outputs of a run for its page."""
     links = run_links(run)
     names = {node.original_node_id: label(node.node_type.node_type_name or "") for node in nodes}
-    return tuple(
+    shown = tuple(
         _media(
             key,
             media_id,
@@ -85,12 +87,13 @@ def output_media(run: Run, nodes: tuple[RunNode, ...], key: TaskKey) -> tuple[Me
         )
         for number, (media_id, output) in enumerate(_outputs(run).items(), start=1)
     )
+    return shown + _rest(len(run.outputs))
 
 
 def input_media(run: Run, key: TaskKey) -> tuple[Media, ...]:
     """Return the inputs of a run for its page."""
     links = run_links(run)
-    return tuple(
+    shown = tuple(
         _media(
             key,
             f"input-{index}",
@@ -98,8 +101,17 @@ def input_media(run: Run, key: TaskKey) -> tuple[Media, ...]:
             kind=_input_kind(item),
             links=links[f"input-{index}"],
         )
-        for index, item in enumerate(run.inputs)
+        for index, item in enumerate(run.inputs[:_MOST_MEDIA])
     )
+    return shown + _rest(len(run.inputs))
+
+
+def _rest(count: int) -> tuple[Media, ...]:
+    """Return what stands for the files that a page does not show."""
+    if count <= _MOST_MEDIA:
+        return ()
+    name = f"{count - _MOST_MEDIA:,} more, which are not shown"
+    return (Media(id="more", name=name, kind="file"),)
 
 
 def asset_media(item: TaskItem, link: ViewLink, key: TaskKey) -> Media:
@@ -140,7 +152,7 @@ def _is_loopback(host: str) -> bool:
 def _outputs(run: Run) -> Mapping[str, Output]:
     """Return the outputs by media id: their own, or their place if they have none."""
     found: dict[str, Output] = {}
-    for index, output in enumerate(run.outputs):
+    for index, output in enumerate(run.outputs[:_MOST_MEDIA]):
         own = output.output_id
         is_usable = _SAFE_ID.fullmatch(own) and own not in found and own != FIRST and not own.startswith("input-")
         found[own if is_usable else f"output-{index}"] = output

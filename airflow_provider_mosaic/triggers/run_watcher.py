@@ -134,7 +134,8 @@ class RunWatcher:
         # In this order, a run that ends between the two requests is in one of the lists.
         running = await listed(status=RunStatus.RUNNING.value)
         recent = await listed(created_from=tracker.since)
-        for run_id in tracker.add_listing(running, recent, now=started_at):
+        # In a thread: the lists may have 100,000 runs.
+        for run_id in await asyncio.to_thread(tracker.add_listing, running, recent, now=started_at):
             if len(completions) >= _MAX_RUNS_PER_EVENT:
                 return False
             try:

@@ -112,6 +112,16 @@ def test_a_scan_of_a_circular_list_ends(cursors: list[str]) -> None:
     assert not scan.is_complete, "the other runs may be running"
 
 
+def test_a_scan_of_endless_pages_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poll_strategy, "_MAX_SEEN", 1_000)
+    scan = ListScan([f"run-{number}" for number in range(100)])
+    scan.add_page(page_of([f"other-{number}" for number in range(900)], "next"))
+    assert scan.next_call is not None
+    scan.add_page(page_of([f"another-{number}" for number in range(900)], "last"))
+    assert scan.next_call is None
+    assert not scan.is_complete
+
+
 def test_rows_with_another_status_are_ignored() -> None:
     scan = ListScan(["a", "b", "c"])
     rows = scan.add_page(Page((RunningRow("a", True), RunningRow("b", False), RunningRow("", True)), None))
@@ -178,6 +188,7 @@ ROW = {"run_id": "r", "status": "running", "node_status_counts": {"completed": 1
         (ROW | {"status": "completed"}, RunningRow("r", False, (1, 2, 0))),
         (ROW | {"node_status_counts": {"completed": None}}, RunningRow("r", True, (0, 0, 0))),
         ({"status": None}, RunningRow("", False, None)),
+        (ROW | {"run_id": "r" * 10_000}, RunningRow("", True, (1, 2, 0))),
     ],
 )
 def test_rows_are_decoded_in_every_shape(item: dict[str, Any], row: RunningRow) -> None:

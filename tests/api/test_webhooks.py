@@ -23,6 +23,8 @@ NO_EVENTS: dict[str, bytes | str] = {
     "a run id that is a list": b'{"flag":"RUN_FINISHED","run_id":[]}',
     "NaN": b"NaN",
     "a text": b'"RUN_FINISHED"',
+    "300,000 nodes": b'{"flag":"RUN_FINISHED","updated_nodes":[' + b"{}," * 300_000 + b"{}]}",
+    "300,000 nodes, as text": '{"flag":"RUN_FINISHED","updated_nodes":[' + "{}," * 300_000 + "{}]}",
     "longer than any event": b'{"flag":"RUN_FINISHED","x":"' + b"x" * LONGEST_EVENT + b'"}',
 }
 

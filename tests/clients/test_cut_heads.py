@@ -1,4 +1,4 @@
-"""Connections that end within the head of a storage host's response. http.client reports no error for them."""
+"""Connections that end within the head of a response. http.client reports no error for them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_mosaic.api.errors import MosaicTransportError
+from airflow_provider_mosaic.api.endpoints.account import whoami
+from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, MosaicTransportError
+from airflow_provider_mosaic.api.retries import ONCE
 from airflow_provider_mosaic.clients.destinations import local_destination
 
 from .on_loopback import fetch, read_file_info, url_source
 from .servers import HostileServer, Reply
+from .transports import Transport, access_to, paid_call
 
 pytestmark = pytest.mark.usefixtures("plain_environment")
 
@@ -57,6 +60,16 @@ def test_size_is_not_read_from_a_cut_head(keep: int) -> None:
     with HostileServer(sends(PROBE, keep=keep), sends(PROBE)) as host:
         info = read_file_info(lambda: f"{host.url}/cut.mp4", sleep=lambda seconds: None)
     assert info.size == len(CONTENT)
+
+
+@pytest.mark.parametrize("status", [200, 404, 429])
+def test_api_response_with_a_cut_head_is_a_connection_error(transport: Transport, status: int) -> None:
+    head = f"HTTP/1.1 {status} OK\r\nContent-Ty".encode()
+    with HostileServer(sends(head, keep=len(head))) as server, pytest.raises(MosaicTransportError) as caught:
+        transport.send(access_to(server.url), whoami(), retries=ONCE)
+    assert caught.value.transient
+    with HostileServer(sends(head, keep=len(head))) as server, pytest.raises(MosaicAmbiguousOutcomeError):
+        transport.send(access_to(server.url), paid_call())
 
 
 def test_source_with_a_cut_head_can_be_retried() -> None:

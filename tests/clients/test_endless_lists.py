@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 import pytest
 
+from airflow_provider_mosaic.api import paging
 from airflow_provider_mosaic.api.endpoints.observability import list_workspace_runs
 from airflow_provider_mosaic.api.endpoints.runs import list_runs
 from airflow_provider_mosaic.api.endpoints.social import list_posts
+from airflow_provider_mosaic.api.endpoints.storage_watchers import list_storage_triggers
 from airflow_provider_mosaic.api.errors import MosaicResponseError
 from airflow_provider_mosaic.api.paging import MOST_IDLE_PAGES, Listing, aiterate, iterate
 from airflow_provider_mosaic.clients.async_client import AsyncClient
 from airflow_provider_mosaic.clients.sync_client import SyncClient
 
+from .hostile_endpoints import at_most
 from .servers import HostileServer, Reply, answer
 from .transports import Transport, access_to
 
@@ -104,6 +108,56 @@ def test_endless_list_fails_at_the_page_limit(transport: Transport) -> None:
     ):
         read_list(transport, server, list_runs().all_or_error(most_pages=7), found)
     assert len(found) == len(server.seen) == 7
+
+
+def test_list_with_endless_pages_fails(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paging, "_LEAST_MOST_ITEMS", 5_000)
+    found: list[Any] = []
+    with (
+        HostileServer(pages(lambda n: {"runs": [run(f"{n}-{i}") for i in range(3_000)], "cursor": n + 1})) as server,
+        pytest.raises(MosaicResponseError, match="has more than 5,000 items"),
+    ):
+        read_list(transport, server, list_runs().all_or_error(most_pages=50), found)
+    assert (len(found), len(server.seen)) == (5_000, 2)
+
+
+def test_large_rows_without_ids_use_little_memory(transport: Transport) -> None:
+    class Dropped(list[Any]):
+        def extend(self, items: Iterable[Any]) -> None:
+            for item in items:
+                self.append(item)
+
+        def append(self, item: Any) -> None:
+            assert item.id is None
+
+    listing = replace(list_storage_triggers(), most_pages=40)
+    with (
+        HostileServer(pages(lambda n: {"items": [{"n": n, "x": "x" * 2**21}], "next_cursor": str(n)})) as server,
+        at_most(60 * 2**20),
+        pytest.raises(MosaicResponseError, match="more than 40 pages"),
+    ):
+        read_list(transport, server, listing, Dropped())
+
+
+def test_other_coroutines_run_while_a_page_is_processed(plain_environment: None) -> None:
+    turns: list[int] = []
+
+    async def read() -> None:
+        async def send(call: Any) -> Any:
+            return call.read({"runs": [run(number) for number in range(1_000)]})
+
+        async def other() -> None:
+            while True:
+                turns.append(1)
+                await asyncio.sleep(0)
+
+        task = asyncio.create_task(other())
+        async for _ in aiterate(send, list_runs()):
+            pass
+        task.cancel()
+
+    asyncio.run(read())
+    assert len(turns) >= 40
 
 
 def test_repeated_cursor_ends_the_list_with_a_warning(transport: Transport, caplog: pytest.LogCaptureFixture) -> None:

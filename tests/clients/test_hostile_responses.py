@@ -7,6 +7,7 @@ import contextlib
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +25,8 @@ from airflow_provider_mosaic.api.errors import (
 from airflow_provider_mosaic.api.retries import ONCE
 from airflow_provider_mosaic.clients.async_client import AsyncClient
 
-from .hostile_endpoints import FLOODS, TRICKLES, at_most, bomb
+from .authorities import Authority
+from .hostile_endpoints import FLOODS, TRICKLES, at_most, bomb, endless
 from .servers import HostileServer, Reply, answer
 from .storage_endpoints import raw
 from .transports import Transport, access_to, paid_call
@@ -90,6 +92,30 @@ def test_each_call_has_its_own_time_limit(transport: Transport) -> None:
     # Each call may take 2 s. Together they take more.
     with HostileServer(reply) as server:
         transport.send(access_to(server.url, timeout=0.8, connect_timeout=0.4), *[whoami()] * 7, retries=ONCE)
+
+
+def test_slow_tls_handshake_behind_a_tls_proxy_times_out(
+    transport: Transport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trickle_hello(connection: Any) -> bool:
+        """Accept the tunnel. Then send a TLS record byte by byte."""
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        connection.recv(65536)
+        return endless(bytes.fromhex("1603034000 02003ffc"), b"\0")(connection)
+
+    authority = Authority(tmp_path)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.file))
+    # httpx 0.27 reads only this one for a proxy.
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    started = time.monotonic()
+    with HostileServer(trickle_hello, tls=authority.server_context("localhost")) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"https://localhost:{proxy.port}")
+        access = access_to("https://mosaic.test", timeout=0.1, connect_timeout=0.4)
+        with pytest.raises(MosaicTransportError) as caught:
+            transport.send(access, whoami(), retries=ONCE)
+    assert "certificate" not in str(caught.value)
+    assert proxy.count == 1
+    assert time.monotonic() - started < 3
 
 
 def test_requests_ask_for_no_compression(transport: Transport) -> None:
@@ -158,7 +184,7 @@ def test_large_responses_are_limited_to_sixteen_mebibytes(transport: Transport, 
 def test_error_with_endless_body_keeps_its_status(transport: Transport, status: int, kind: type[MosaicError]) -> None:
     text = b"HTTP/1.1 %d No\r\nContent-Type: application/json\r\n\r\n" % status
     body = text + b'{"detail": "' + b"x" * (30 * MIB)
-    with HostileServer(raw(body)) as server, at_most(MIB), pytest.raises(kind):
+    with HostileServer(raw(body)) as server, at_most(3 * MIB), pytest.raises(kind):
         transport.send(access_to(server.url), whoami(), retries=ONCE)
 
 
@@ -183,6 +209,58 @@ def test_oversized_response_head_fails(transport: Transport, name: str) -> None:
         transport.send(access_to(server.url), whoami(), retries=ONCE)
 
 
+_OK = b"HTTP/1.1 200 OK\r\n"
+_CHUNKS = _OK + b"Transfer-Encoding: chunked\r\n\r\n"
+_SPACES = b" " * 80_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        _OK + b"X:" + _SPACES + b"\0\r\n\r\n",
+        b"HTTP/1.1 103 Hints\r\nX:" + _SPACES + b"\0\r\n\r\n",
+        _CHUNKS + b"1;" + _SPACES + b"\nx\r\n",
+        _CHUNKS + b"0\r\nX:" + _SPACES + b"\0\r\n\r\n",
+    ],
+    ids=["header", "interim response", "chunk", "trailer"],
+)
+def test_invalid_lines_full_of_spaces_are_parsed_quickly(transport: Transport, text: bytes) -> None:
+    started = time.process_time()
+    with HostileServer(raw(text)) as server, contextlib.suppress(MosaicError):
+        transport.send(access_to(server.url), whoami(), retries=ONCE)
+    # The patterns of h11 need half a minute, and block all threads.
+    assert time.process_time() - started < 3
+
+
+@pytest.mark.usefixtures("plain_environment")
+@pytest.mark.parametrize(
+    ("text", "body"),
+    [
+        (_OK + b"Content-Length: \t 2 \t \r\nX:\r\nY: a \t b \r\n\r\n{}", b"{}"),
+        (_CHUNKS + b"1 \r\n{\r\n1;a=b \r\n}\r\n0 \t\r\nX: \t\r\n\r\n", b"{}"),
+    ],
+    ids=["headers", "chunks"],
+)
+def test_spaces_that_http_permits_are_accepted(transport: Transport, text: bytes, body: bytes) -> None:
+    seen: list[bytes] = []
+
+    def decode(content: bytes) -> Any:
+        seen.append(content)
+        return OWNER
+
+    with HostileServer(raw(text)) as server:
+        transport.send(access_to(server.url), replace(whoami(), decode=decode), retries=ONCE)
+    assert seen == [body]
+
+
+def test_status_of_megabytes_uses_little_memory(transport: Transport) -> None:
+    body = b'{"status": "' + b"a_" * (15 * MIB // 2) + b'"}'
+    # A few copies of the text. Replacing in all of it would take hundreds of megabytes.
+    with HostileServer(answer(200, body)) as server, at_most(90 * MIB):
+        (run,) = transport.send(access_to(server.url), get_run("run-1"), retries=ONCE)
+    assert len(run.status) == 100
+
+
 def test_thousands_of_encodings_keep_the_status(transport: Transport) -> None:
     with (
         HostileServer(answer(401, b"x", Content_Encoding="gzip," * 10_000)) as server,
@@ -192,8 +270,19 @@ def test_thousands_of_encodings_keep_the_status(transport: Transport) -> None:
         transport.send(access_to(server.url), whoami(), retries=ONCE)
 
 
-@pytest.mark.parametrize(("size", "beside"), [(200 * 1024, False), (300 * 1024, True), (15 * MIB, True)])
-def test_large_responses_are_decoded_off_the_event_loop(size: int, beside: bool) -> None:
+@pytest.mark.parametrize(
+    ("body", "beside"),
+    [
+        (["x" * 200 * 1024], False),
+        (["x" * 300 * 1024], True),
+        (["x" * 15 * MIB], True),
+        ([{}] * 400, False),
+        # Validating each of them takes longer than a kilobyte of text.
+        ([{}] * 2000, True),
+    ],
+    ids=["200 KiB", "300 KiB", "15 MiB", "400 values", "2,000 values"],
+)
+def test_large_responses_are_decoded_off_the_event_loop(body: Any, beside: bool) -> None:
     threads: list[threading.Thread] = []
 
     def read(data: Any) -> None:
@@ -203,13 +292,13 @@ def test_large_responses_are_decoded_off_the_event_loop(size: int, beside: bool)
         async with AsyncClient(access_to(server.url)) as client:
             await client.send(replace(get_run("run-1"), read=read))
 
-    with HostileServer(answer(200, ["x" * size])) as server:
+    with HostileServer(answer(200, body)) as server:
         asyncio.run(send())
     assert [thread is not threading.main_thread() for thread in threads] == [beside]
 
 
 def test_repeated_validation_errors_are_reported_once(transport: Transport) -> None:
-    body = b'{"status": "completed", "outputs": [' + b"1," * 480_000 + b"{}]}"
+    body = b'{"status": "completed", "outputs": [' + b"1," * 190_000 + b"{}]}"
     with (
         HostileServer(answer(200, body)) as server,
         at_most(40 * MIB),

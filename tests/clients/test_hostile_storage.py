@@ -127,6 +127,23 @@ def test_upload_to_a_slow_host_times_out(monkeypatch: pytest.MonkeyPatch) -> Non
     sipping.join()
 
 
+@pytest.mark.parametrize("charset", ["undefined", "idna", "punycode", "%00", "utf-16", "hex"])
+def test_file_name_that_cannot_be_decoded_is_ignored(tmp_path: Path, charset: str) -> None:
+    with HostileServer(answer(200, b"x", Content_Disposition=f"attachment; filename*={charset}''%ff-%ff")) as host:
+        assert fetch(lambda: host.url, local_destination(tmp_path / "x.mp4")) == 1
+        assert read_file_info(lambda: host.url).size == 1
+        assert url_source(f"{host.url}/cut.mp4").name == "cut.mp4"
+
+
+def test_error_with_a_huge_character_reference_keeps_its_status(tmp_path: Path, video: Path) -> None:
+    body = b"<Error><Code>AccessDenied</Code><Message>&#" + b"9" * 5000 + b";</Message></Error>"
+    with HostileServer(answer(403, body)) as host:
+        with pytest.raises(MosaicPermissionError, match="AccessDenied"):
+            upload(host.url, video)
+        with pytest.raises(MosaicPermissionError, match="AccessDenied"):
+            fetch(lambda: host.url, local_destination(tmp_path / "x.mp4"), retries=ONCE)
+
+
 @pytest.mark.parametrize("value", ["attachment;" + '"' + ";" * 60_000, "attachment; filename=" + "a\\" * 30_000])
 def test_oversized_file_name_is_parsed_quickly(tmp_path: Path, value: str) -> None:
     with HostileServer(answer(200, b"x", Content_Disposition=value)) as host:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import socket
+import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -194,18 +196,47 @@ def test_unknown_host_is_retried_without_effect(transport: Transport) -> None:
     assert (len(transport.pauses), caught.value.effect_unknown) == (2, False)
 
 
-def test_connect_timeout_has_no_effect(transport: Transport) -> None:
+@pytest.fixture
+def hanging_port() -> Iterator[int]:
+    """Return a port of this machine where connecting hangs."""
     with ExitStack() as stack:
         # The backlog is full, and no connection is accepted.
-        full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        full = stack.enter_context(socket.create_server(("0.0.0.0", 0), backlog=0))
+        port: int = full.getsockname()[1]
         for _ in range(4):
             waiting = stack.enter_context(socket.socket())
             waiting.setblocking(False)
-            waiting.connect_ex(full.getsockname())
-        access = access_to(f"http://127.0.0.1:{full.getsockname()[1]}", connect_timeout=SHORT)
-        with pytest.raises(MosaicTransportError, match="could not be reached") as caught:
-            transport.send(access, paid_call(patience=600.0), retries=RetryPolicy(attempts=2))
+            waiting.connect_ex(("127.0.0.1", port))
+        yield port
+
+
+def test_connect_timeout_has_no_effect(transport: Transport, hanging_port: int) -> None:
+    access = access_to(f"http://127.0.0.1:{hanging_port}", connect_timeout=SHORT)
+    with pytest.raises(MosaicTransportError, match="could not be reached") as caught:
+        transport.send(access, paid_call(patience=600.0), retries=RetryPolicy(attempts=2))
     assert (len(transport.pauses), caught.value.effect_unknown) == (1, False)
+    assert "ancelled" not in str(caught.value)
+
+
+def test_host_with_many_addresses_times_out(
+    transport: Transport, hanging_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = socket.getaddrinfo
+
+    def look_up(host: Any, *args: Any, **kwargs: Any) -> Any:
+        if host not in ("many.test", b"many.test"):
+            return real(host, *args, **kwargs)
+        addresses = [(f"127.0.0.{number}", hanging_port) for number in range(1, 101)]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    access = access_to(f"http://many.test:{hanging_port}", connect_timeout=SHORT, timeout=SHORT, allow_http=True)
+    started = time.monotonic()
+    with pytest.raises(MosaicTransportError, match="could not be reached") as caught:
+        transport.send(access, paid_call(), retries=ONCE)
+    assert not caught.value.effect_unknown
+    # With the whole timeout for each of them it takes half a minute.
+    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize("fault", [*REJECTED, *TRANSIENT])

@@ -121,3 +121,12 @@ def test_a_page_may_load_media_of_the_storage_only() -> None:
     assert media_sources(CLOUD) == ("https:",)
     assert all(source == "https:" or "127.0.0.1" in source or "localhost" in source for source in media_sources(LOCAL))
     assert media_sources(PRIVATE) == ("https:", "http:")
+
+
+def test_a_page_shows_a_thousand_files() -> None:
+    run = a_run(outputs=[{"id": f"o{number}"} for number in range(1_500)], inputs=[{}] * 1_001)
+    outputs, inputs = output_media(run, (), KEY), input_media(run, KEY)
+    assert (len(outputs), outputs[-1].name) == (1_001, "500 more, which are not shown")
+    assert (len(inputs), inputs[-1].name) == (1_001, "1 more, which are not shown")
+    assert outputs[-1].url is None
+    assert len(run_links(run)) == 2_000
