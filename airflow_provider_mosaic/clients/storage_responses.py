@@ -70,7 +70,8 @@ def file_info(response: requests.Response) -> FileInfo:
     headers = response.headers
     disposition = Message()
     disposition["content-disposition"] = headers.get("content-disposition", "")[:_MAX_DISPOSITION]
-    media_type = _media_type(headers)
+    secrets = response_secrets(response)
+    media_type = one_line(_media_type(headers), secrets)
     etag = headers.get("etag", "").strip()
     is_chunked = "chunked" in headers.get("transfer-encoding", "").lower()
     length = headers.get("content-length", "").strip()
@@ -81,7 +82,7 @@ def file_info(response: requests.Response) -> FileInfo:
         content_range = _CONTENT_RANGE.match(headers.get("content-range", ""))
         start = int(content_range[1]) if content_range else 0
         size = int(content_range[3]) if content_range and content_range[3] != "*" else None
-    file_name = _base_name(one_line(disposition.get_filename() or "", response_secrets(response)))
+    file_name = _base_name(one_line(disposition.get_filename() or "", secrets))
     first = response.history[0] if response.history else response
     possible_names = (file_name_of(first.url or ""), file_name, file_name_of(response.url or ""))
     names = tuple(dict.fromkeys(name for name in possible_names if name))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import replace
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar
 
 import requests
@@ -68,6 +69,8 @@ class SyncClient:
         self._secrets = (*access.secrets, *proxy_secrets())
         api_proxy(access)  # raises if the proxy can't be used; the session finds it by itself
         self._session = open_session()
+        # The other transport sends no cookies back either.
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         #: Seconds by which this machine's clock is ahead of the server's, by the last response with a date.
         self.clock_ahead = 0.0
 
