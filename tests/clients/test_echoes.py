@@ -40,6 +40,7 @@ from .echoes import (
     Answer,
     EchoingServer,
     broken,
+    echo_of,
     every_line,
     http,
     leaks,
@@ -116,6 +117,36 @@ def test_models_do_not_show_the_key(transport: Transport) -> None:
         assert not leaks(texts_of(run_failure(run)), *lines)
     assert run.outputs[0].video_url == f"https://cdn.test{LINK_TARGET}"
     assert run.model_extra == {"odd": ECHO}
+
+
+SIGNATURES = echo_of(QUERY["X-Goog-Signature"], QUERY["X-Goog-Credential"])
+
+
+@pytest.mark.parametrize("name", {**refusals(403, "a"), **broken("a")})
+def test_signatures_of_sent_links_stay_hidden(transport: Transport, name: str) -> None:
+    link = f"https://cdn.test{LINK_TARGET}"
+    entry = {"agent_node_id": "node-1", "video_urls": [link]}
+    with EchoingServer({**refusals(403, SIGNATURES), **broken(SIGNATURES)}[name]) as server, every_line() as lines:
+        access = Access(api_key=KEY, base_url=server.url, timeout=5, connect_timeout=5)
+        for call in (
+            start_run("agent-1", video_inputs=[entry]),
+            create_post("Text", platforms=["x"], media_urls=[link]),
+        ):
+            with pytest.raises(MosaicError) as caught:
+                transport.send(access, call, retries=ONCE)
+            assert not leaks(texts_of(caught.value))
+    assert not leaks(*lines)
+
+
+@pytest.mark.parametrize(
+    "body", [{"success": False, "error": SIGNATURES}, {SIGNATURES: 1, "run_id": {SIGNATURES: SIGNATURES}}]
+)
+def test_signatures_of_sent_links_stay_hidden_in_a_2xx(transport: Transport, body: dict[str, object]) -> None:
+    with EchoingServer(json_of(json.dumps(body).encode())) as server:
+        call = start_run("agent-1", video_urls=[f"https://cdn.test{LINK_TARGET}"])
+        with pytest.raises(MosaicError) as caught:
+            transport.send(Access(api_key=KEY, base_url=server.url), call, retries=ONCE)
+        assert not leaks(texts_of(caught.value))
 
 
 def test_unknown_field_names_stay_hidden(transport: Transport) -> None:
