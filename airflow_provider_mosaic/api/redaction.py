@@ -163,9 +163,12 @@ def _mask_found(text: str, secrets: tuple[str, ...]) -> str:
 def _find(text: str, secrets: tuple[str, ...]) -> list[tuple[int, int]]:
     """Return where a text contains secrets: starts and ends that do not overlap."""
     decoded, origins = _decode(text)
+    contained = [secret for secret in _decode_all(secrets) if secret in decoded]
+    if not contained:
+        return []
     starts = itemgetter(0)
     found: list[tuple[int, int]] = []
-    for start, end in sorted(span for secret in _decode_all(secrets) for span in _occurrences(decoded, secret)):
+    for start, end in sorted(span for secret in contained for span in _occurrences(decoded, secret)):
         if found and start < found[-1][1]:
             found[-1] = (found[-1][0], max(end, found[-1][1]))
         else:
@@ -203,6 +206,8 @@ _ENCODED = re.compile(
     r"|\\+(?:u(?P<unit>[0-9a-f]{4})|x(?P<code>[0-9a-f]{2}))?|[\s+]{2,}|[^\S ]|\+|[^\x00-\x7f]",
     re.IGNORECASE | re.ASCII,
 )
+#: Anything but printable ASCII without % & + and backslash. Most texts have none of them.
+_UNUSUAL = re.compile(r"[^ !-$'-*,-\[\]-~]")
 _SPACES = " +\t\n\r\f\v"
 
 
@@ -215,6 +220,8 @@ def _decode(text: str) -> tuple[str, list[tuple[int, int, int, int]]]:
     parts: list[str] = []
     origins = [(0, 0, 0, 0)]
     done = length = 0
+    if not _UNUSUAL.search(text) and "  " not in text:
+        return text.lower(), origins
     for found in _ENCODED.finditer(text):
         char = _decoded_char(found)
         start = length + found.start() - done
