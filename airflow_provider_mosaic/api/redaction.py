@@ -138,9 +138,11 @@ def _mask_values(text: str, secrets: tuple[str, ...], most: int | None) -> str:
     """Mask the secrets in a text, or in about the first ``most`` characters of a longer one."""
     if most is None or len(text) <= most:
         return _mask_found(text, secrets)
+    longest = max(map(len, secrets), default=0) * _LONGEST_ENCODED
+    if len(text) <= most + longest:
+        return _mask_found(text, secrets)
     # The cut may leave a part of a secret at the end, which is not found. Drop as many characters from the end as an
     # encoded secret can have.
-    longest = max(map(len, secrets), default=0) * _LONGEST_ENCODED
     text = _mask_found(text[: most + longest], secrets)
     return _without_last_word(text[: max(0, len(text) - longest)] if longest else text)
 
