@@ -58,6 +58,7 @@ def webhook_url(conn_id: str) -> str:
     from airflow.sdk import BaseHook
     from airflow.sdk.log import mask_secret
 
+    from airflow_provider_mosaic.api.redaction import remember
     from airflow_provider_mosaic.hooks.connection import lookup_error
 
     if not webhooks_are_on():
@@ -81,6 +82,8 @@ def webhook_url(conn_id: str) -> str:
         raise lookup_error(conn_id, error) from None
     token = path_token(_required_secret(connection), conn_id)
     mask_secret(token)
+    # Mosaic may repeat the address in a response.
+    remember(token)
     return f"{base_url}{PATH}/{conn_id}/{token}"
 
 

@@ -11,6 +11,7 @@ import yaml  # type: ignore[import-untyped]
 
 from airflow_provider_mosaic.api.arguments import raise_invalid
 from airflow_provider_mosaic.api.error_collector import ErrorCollector
+from airflow_provider_mosaic.api.redaction import visible
 
 #: Characters.
 _MAX_TEXT = 1024 * 1024
@@ -65,8 +66,8 @@ class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
 
 
 def _represent_text(dumper: Any, text: str) -> Any:
-    # In a block, YAML would read these line breaks as spaces.
-    odd = any(sign in text for sign in "\r\x85\u2028\u2029")
+    # In a block, YAML would read these line breaks as spaces. Only text in quotes can have escapes.
+    odd = "\r" in text or visible(text) != text
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if odd else "|" if "\n" in text else None)
 
 
@@ -136,5 +137,5 @@ def definition_yaml(definition: Mapping[str, Any]) -> str:
     """Return a definition as YAML, in its own order."""
     rows = [_InlineList(chain) for chain in definition.get("connections", ())]
     data = {**definition, "connections": rows}
-    text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
-    return text
+    # PyYAML escapes no characters that change the direction of text.
+    return visible(yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100))

@@ -204,6 +204,12 @@ class Redirects:
                 f"https://{host}{port} as the connection's host."
             )
             return False
+        if (here.scheme, target.scheme) == ("https", "http"):
+            self.why_not_followed = (
+                "It redirects to http, where the API key would travel unencrypted, and nothing was sent there. Let the "
+                "server, or the proxy before it, redirect to https."
+            )
+            return False
         if _origin(target) != _origin(here):
             return False
         if self._method != "GET" and response.status not in _THAT_KEEP_THE_REQUEST:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address
 from typing import Any, NoReturn, get_args
+from unicodedata import normalize
 from urllib.parse import urlsplit
 
 #: Takes the name and the value of an argument. Returns the value as the API takes it, or raises MosaicValidationError.
@@ -78,7 +79,9 @@ def validate_id(name: str, value: object, *, or_link: bool = False) -> str:
     text = validate_name(name, value, or_link=or_link)
     if or_link and "://" in text:
         return validate_url(name, text)
-    if not or_link and not _NOT_IN_IDS.isdisjoint(text):
+    # Some servers read a full-width slash as a slash.
+    plain = normalize("NFKC", text)
+    if not or_link and (not _NOT_IN_IDS.isdisjoint(plain) or plain in (".", "..")):
         raise_invalid(
             name, value, "an id has no / \\ ? # % in it. Nothing was sent. Pass the id as Mosaic returned it."
         )

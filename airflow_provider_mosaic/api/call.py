@@ -23,8 +23,9 @@ from airflow_provider_mosaic.api.errors import (
     MosaicResponseError,
     MosaicValidationError,
 )
-from airflow_provider_mosaic.api.redaction import label, redact
-from airflow_provider_mosaic.api.refusals import find_refusal, new_ids, without_envelope
+from airflow_provider_mosaic.api.file_links import link_secrets
+from airflow_provider_mosaic.api.redaction import label, redact, remember_signed
+from airflow_provider_mosaic.api.refusals import find_refusal, new_ids, texts_in, without_envelope
 from airflow_provider_mosaic.api.response_errors import error_for, refusal_error
 from airflow_provider_mosaic.api.responses import Response, decode_json, describe_body, is_web_page
 
@@ -89,6 +90,8 @@ class Call(Generic[T]):
     def __post_init__(self) -> None:
         for name, value in self.ids.items():
             validate_id(name, value)
+        # The response may repeat parts of a signed link.
+        remember_signed(link_secrets(*(text for text in texts_in(self.body) if "://" in text), path=False))
         # A caller may have passed a secret as an id.
         object.__setattr__(self, "description", redact(self.description))
 

@@ -35,7 +35,9 @@ _NOT_PUBLIC = tuple(
 _GLOBAL_UNICAST = ip_network("2000::/3")
 _NAT64 = ip_network("64:ff9b::/96")
 # Names that public resolvers do not know (https://www.iana.org/assignments/special-use-domain-names).
-_LOCAL_DOMAINS = frozenset({"localhost", "local", "internal", "localdomain", "lan", "home", "corp", "intranet"})
+_LOCAL_DOMAINS = frozenset({"localhost", "local", "internal", "localdomain", "lan", "home", "corp", "intranet", "svc"})
+# No top-level domain is a number. A proxy may read such a name as an address ("10.0.0.1.", "0x7f.1.").
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +103,8 @@ def _embedded_ipv4(address: Address) -> Address:
 def _is_local_name(host: str) -> bool:
     """Return whether a name can only be that of a host in a local network."""
     name = _normalize(host)
-    return "." not in name or name.rpartition(".")[2] in _LOCAL_DOMAINS or name.endswith(".home.arpa")
+    _, dot, last = name.rpartition(".")
+    return not dot or last in _LOCAL_DOMAINS or bool(_NUMBER.fullmatch(last)) or name.endswith(".home.arpa")
 
 
 def _is_localhost(host: str) -> bool:

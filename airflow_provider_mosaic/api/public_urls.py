@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from airflow_provider_mosaic.api.endpoints.social import Post
 from airflow_provider_mosaic.api.file_links import is_signature
-from airflow_provider_mosaic.api.redaction import holds_known_secret, label
+from airflow_provider_mosaic.api.redaction import label, masked
 
 #: Characters of the longest address.
 _LONGEST = 2_000
@@ -54,7 +54,7 @@ def _label(text: str | None) -> str | None:
 
 
 def _is_public(url: str) -> bool:
-    if len(url) > _LONGEST or not url.isprintable() or " " in url or "\\" in url or holds_known_secret(url):
+    if len(url) > _LONGEST or not url.isprintable() or " " in url or "\\" in url or masked(url) != url:
         return False
     try:
         parts = urlsplit(url)

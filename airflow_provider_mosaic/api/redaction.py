@@ -3,7 +3,7 @@ Keep secrets out of all text that leaves the provider: messages, logs, represent
 
 :func:`redact` masks, in this order:
 
-1. Values that the caller passes or the process remembers (API keys, parts of signed links), in every spelling in which
+1. Values that the caller passes or the process remembers (API keys, parts of signed links), in every encoding in which
    servers repeat them.
 2. Tokens with a known shape: API keys, webhook secrets, JSON web tokens, bearer tokens.
 3. Of links, also of a link within a link: user and password, query, parameters, fragment.
@@ -14,13 +14,14 @@ and read to its end. Otherwise a hostile text would block an event loop.
 
 from __future__ import annotations
 
+import base64
 import html
-import json
 import re
 import threading
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from urllib.parse import quote, unquote, unquote_plus
+from operator import itemgetter
 
 MASK = "***"
 
@@ -39,7 +40,7 @@ SHORTEST_COMMON = 8
 _LONGEST_LABEL = 200
 
 _known: tuple[str, ...] = ()
-_MOST_KNOWN = 64
+_MOST_KNOWN = 256
 _signed: tuple[str, ...] = ()
 _MOST_SIGNED = 400
 _lock = threading.Lock()
@@ -47,7 +48,7 @@ _lock = threading.Lock()
 
 def remember(*secrets: str) -> None:
     """
-    Mask secrets in all text of this process from now on. The last 64 are remembered.
+    Mask secrets in all text of this process from now on, also within a text in base64. The last few are remembered.
 
     :param secrets: API keys, and passwords of proxies. Those with less than eight characters are ignored: they may be
         words.
@@ -56,7 +57,16 @@ def remember(*secrets: str) -> None:
     new = [secret for secret in secrets if len(secret) >= SHORTEST_COMMON and secret not in _known]
     if new:
         with _lock:
-            _known = (*_known, *new)[-_MOST_KNOWN:]
+            _known = tuple(dict.fromkeys((*_known, *(form for each in new for form in (*_in_base64(each), each)))))
+            _known = _known[-_MOST_KNOWN:]
+
+
+def _in_base64(secret: str) -> Iterator[str]:
+    """Yield what base64 makes of a secret after any other text, without the characters that depend on that text."""
+    content = secret.encode("utf-8", "replace")
+    for before, start in enumerate((0, 2, 3)):
+        code = base64.b64encode(bytes(before) + content)[start : (before + len(content)) * 8 // 6].decode()
+        yield from (code, code.replace("+", "-").replace("/", "_"))
 
 
 def remember_signed(secrets: Iterable[str]) -> None:
@@ -83,8 +93,8 @@ def redact(text: str, secrets: Iterable[str] = (), *, longest: int | None = None
     :param secrets: Exact values to mask, besides those that are remembered or recognized by their shape.
     :param longest: Characters of the result. The rest of a long text is not read.
     """
-    text = _mask_values(text, (*secrets, *_known), None if longest is None else longest * _READ_AHEAD)
-    text = _TOKENS.sub(MASK, _mask_signed(text))
+    text = _mask_values(text, (*secrets, *_known, *_signed), None if longest is None else longest * _READ_AHEAD)
+    text = _TOKENS.sub(MASK, text)
     text = visible(_mask_links(text))
     return text if longest is None or len(text) <= longest else text[:longest] + "…"
 
@@ -104,12 +114,12 @@ def label(text: str) -> str:
 
 def holds_known_secret(text: str) -> bool:
     """Return whether a text contains a remembered secret."""
-    return any(secret in text for secret in _known)
+    return bool(_find(text, _known))
 
 
 def masked(text: str) -> str:
     """Mask the remembered secrets in a message that was composed of redacted texts, and escape control characters."""
-    return visible(_mask_values(_mask_signed(text), _known, None))
+    return visible(_mask_values(text, (*_known, *_signed), None))
 
 
 def values(texts: Iterable[str]) -> tuple[str, ...]:
@@ -121,19 +131,21 @@ def values(texts: Iterable[str]) -> tuple[str, ...]:
 # Values
 
 
+#: Characters of an encoded character: ``&#x2F;``, ``\\u002f``.
+_LONGEST_ENCODED = 6
+
+
 def _mask_values(text: str, secrets: tuple[str, ...], most: int | None) -> str:
     """Mask the secrets in a text, or in about the first ``most`` characters of a longer one."""
-    pattern = _pattern(secrets)
     if most is None or len(text) <= most:
-        return pattern.sub(MASK, text) if pattern else text
-    # The cut may leave a part of a secret at the end, which the pattern does not find. Drop as many characters from the
-    # end as an encoded secret can have.
-    longest = max(map(len, secrets), default=0) * 3
-    text = text[: most + longest]
-    if pattern:
-        text = pattern.sub(MASK, text)
-        text = text[: max(0, len(text) - longest)]
-    return _without_last_word(text)
+        return _mask_found(text, secrets)
+    longest = max(map(len, secrets), default=0) * _LONGEST_ENCODED
+    if len(text) <= most + longest:
+        return _mask_found(text, secrets)
+    # The cut may leave a part of a secret at the end, which is not found. Drop as many characters from the end as an
+    # encoded secret can have.
+    text = _mask_found(text[: most + longest], secrets)
+    return _without_last_word(text[: max(0, len(text) - longest)] if longest else text)
 
 
 def _without_last_word(text: str) -> str:
@@ -142,43 +154,103 @@ def _without_last_word(text: str) -> str:
     return text[:end] if end > 0 else text
 
 
-def _mask_signed(text: str) -> str:
-    for secret in _signed:
-        if secret in text:
-            text = text.replace(secret, MASK)
-    return text
+def _mask_found(text: str, secrets: tuple[str, ...]) -> str:
+    parts: list[str] = []
+    done = 0
+    for start, end in _find(text, secrets):
+        parts += (text[done:start], MASK)
+        done = end
+    return "".join((*parts, text[done:]))
+
+
+def _find(text: str, secrets: tuple[str, ...]) -> list[tuple[int, int]]:
+    """Return where a text contains secrets: starts and ends that do not overlap."""
+    decoded, origins = _decode(text)
+    contained = [secret for secret in _decode_all(secrets) if secret in decoded]
+    if not contained:
+        return []
+    starts = itemgetter(0)
+    found: list[tuple[int, int]] = []
+    for start, end in sorted(span for secret in contained for span in _occurrences(decoded, secret)):
+        if found and start < found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        else:
+            found.append((start, end))
+    spans = []
+    for start, end in found:
+        _, after, first, last = origins[bisect_right(origins, start, key=starts) - 1]
+        begin = first if start < after else last + start - after
+        _, after, _, last = origins[bisect_right(origins, end - 1, key=starts) - 1]
+        spans.append((begin, last + max(0, end - after)))
+    return spans
+
+
+def _occurrences(text: str, secret: str) -> Iterator[tuple[int, int]]:
+    start = text.find(secret)
+    while start >= 0:
+        yield start, start + len(secret)
+        start = text.find(secret, start + len(secret))
 
 
 @lru_cache(maxsize=16)
-def _pattern(secrets: tuple[str, ...]) -> re.Pattern[str] | None:
-    spellings = {spelling for secret in secrets if secret for spelling in _spellings(secret)}
-    # The longest first: one may be a prefix of another.
-    alternatives = "|".join(map(re.escape, sorted(spellings, key=len, reverse=True)))
-    return re.compile(alternatives, re.IGNORECASE) if spellings else None
+def _decode_all(secrets: tuple[str, ...]) -> frozenset[str]:
+    """Return the secrets decoded, and keys also without their prefix."""
+    # A short key without its prefix may be a word.
+    keys = (re.sub(r"\A(?:mk|whsk)_", "", secret) for secret in secrets)
+    texts = (*secrets, *(key for key in keys if len(key) >= SHORTEST_COMMON))
+    decoded = ((len(text), _decode(text.strip())[0]) for text in texts)
+    return frozenset(each for length, each in decoded if each and len(each) >= min(length, _SHORTEST_VALUE))
 
 
-def _spellings(secret: str) -> set[str]:
-    """Return the spellings in which servers repeat a value: encoded, decoded, in HTML, in JSON, as a ``repr``."""
-    encoded = quote(secret, safe="", errors="replace")
-    in_json = json.dumps(secret)[1:-1]
-    spellings = {
-        encoded,
-        quote(encoded, safe=""),
-        quote(secret, errors="replace"),
-        unquote(secret),
-        unquote_plus(secret),
-        html.escape(secret),
-        in_json,
-        in_json.replace("/", "\\/"),
-        repr(secret)[1:-1],
-        " ".join(secret.split()),
-    }
-    # Shorter ones may be words.
-    spellings = {each for each in spellings if len(each) >= _SHORTEST_VALUE}
-    without_prefix = re.sub(r"\A(?:mk|whsk)_", "", secret)
-    if len(without_prefix) >= SHORTEST_COMMON:
-        spellings.add(without_prefix)
-    return {secret, *spellings}
+# A character as servers repeat it: percent-encoded, in HTML, or with backslashes as in JSON or a repr, also several
+# times over. A plus sign may be a space.
+_ENCODED = re.compile(
+    r"(?P<spaces>(?:[\s+]|%(?:25)*20){2,})|%(?:25)*(?P<byte>[0-9a-f]{2})|&(?:amp;)*(?P<entity>#?[0-9a-z]{2,8});"
+    r"|\\+(?:u(?P<unit>[0-9a-f]{4})|x(?P<code>[0-9a-f]{2}))?|[^\S ]|\+|[^\x00-\x7f]",
+    re.IGNORECASE | re.ASCII,
+)
+#: Anything but printable ASCII without % & + and backslash. Most texts have none of them.
+_UNUSUAL = re.compile(r"[^ !-$'-*,-\[\]-~]")
+_SPACES = " +\t\n\r\f\v"
+
+
+def _decode(text: str) -> tuple[str, list[tuple[int, int, int, int]]]:
+    """
+    Decode a text to compare it with other spellings: in lower case, as bytes of UTF-8, with one space for several.
+
+    :returns: Beside the text, the parts that were decoded: start and end in the result, start and end in the original.
+    """
+    parts: list[str] = []
+    origins = [(0, 0, 0, 0)]
+    done = length = 0
+    if not _UNUSUAL.search(text) and "  " not in text:
+        return text.lower(), origins
+    for found in _ENCODED.finditer(text):
+        char = _decoded_char(found)
+        start = length + found.start() - done
+        length = start + len(char)
+        origins.append((start, length, found.start(), found.end()))
+        parts += (text[done : found.start()], char)
+        done = found.end()
+    return "".join((*parts, text[done:])).lower(), origins
+
+
+def _decoded_char(found: re.Match[str]) -> str:
+    if found["spaces"]:
+        return " "
+    if byte := found["byte"]:
+        char = chr(int(byte, 16))
+    elif entity := found["entity"]:
+        char = html.unescape(f"&{entity};")
+    elif code := found["unit"] or found["code"]:
+        char = chr(int(code, 16))
+    else:
+        char = found[0]
+    # A backslash escapes the next character, or is escaped itself.
+    char = char.replace("\\", "")
+    if char and not char.strip(_SPACES):
+        return " "
+    return char if byte else char.lower().encode("utf-8", "surrogatepass").decode("latin-1")
 
 
 # Links

@@ -209,7 +209,7 @@ def _signs_of_effect(call: Call[Any], data: Any) -> tuple[tuple[str, ...], tuple
     """Return the names of the fields that suggest an effect, and the new ids in these fields."""
     signs: dict[str, None] = {}
     ids: dict[str, None] = {}
-    sent = frozenset((*call.ids.values(), *_texts_in(call.body)))
+    sent = frozenset((*call.ids.values(), *texts_in(call.body)))
     for field, value, is_in_error in _fields_in(data):
         name = _normalize(field)
         if call.makes and _may_be_new_id(call, name) and not (is_in_error and name == "id"):
@@ -229,13 +229,13 @@ def _may_be_new_id(call: Call[Any], name: str) -> bool:
     return name == _normalize(call.makes) or (name.endswith(("id", "ids")) and name not in _OLD_IDS)
 
 
-def _texts_in(value: Any) -> Iterator[str]:
+def texts_in(value: Any) -> Iterator[str]:
     """Yield the texts in the body of a request, at any depth."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, (Mapping, list, tuple)):
         for inner in value.values() if isinstance(value, Mapping) else value:
-            yield from _texts_in(inner)
+            yield from texts_in(inner)
 
 
 def _fields_in(value: Any, *, is_in_error: bool = False, depth: int = _MAX_DEPTH) -> Iterator[tuple[str, Any, bool]]:

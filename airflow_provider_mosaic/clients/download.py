@@ -33,6 +33,7 @@ from airflow_provider_mosaic.clients.signed_urls import (
     open_storage_session,
     open_url,
     origin,
+    response_secrets,
     transfer_error,
 )
 from airflow_provider_mosaic.clients.storage_responses import (
@@ -371,8 +372,9 @@ class SignedUrlReader:
             # Not read1: over TLS it returns records of 16 KiB, each at the cost of a block.
             block: bytes = response.raw.read(size, decode_content=False)
         except TRANSFER_ERRORS as error:
+            secrets = response_secrets(response)
             raise Interrupted(
-                transfer_error(error, action=self.action, method="GET", url=self._url or ""),
+                transfer_error(error, action=self.action, method="GET", url=self._url or "", secrets=secrets),
                 # urllib3 wraps the error.
                 too_slow=isinstance(error.__context__, ResponseTooSlow),
             ) from None

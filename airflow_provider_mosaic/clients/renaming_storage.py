@@ -16,7 +16,7 @@ from fsspec import AbstractFileSystem
 from fsspec.asyn import sync
 
 from airflow_provider_mosaic.api.errors import MosaicTransportError, MosaicValidationError
-from airflow_provider_mosaic.api.redaction import redact
+from airflow_provider_mosaic.api.redaction import one_line, redact
 from airflow_provider_mosaic.clients.destinations import Destination, PartialFile, temporary_name
 from airflow_provider_mosaic.clients.storage_errors import is_missing
 
@@ -122,7 +122,10 @@ class _TemporaryFile(PartialFile):
             self._directory.remove(aside)
         except Exception as error:
             log.warning(
-                "%s was replaced, but the old file could not be deleted (%s). Delete %s.", self._shown, error, aside
+                "%s was replaced, but the old file could not be deleted (%s). Delete %s.",
+                self._shown,
+                one_line(str(error), longest=300),
+                aside,
             )
 
     def _restore(self, aside: str, old_size: int, error: BaseException) -> None:

@@ -24,7 +24,7 @@ from urllib3.util import parse_url
 from airflow_provider_mosaic.api.access import USER_AGENT
 from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicTransportError
 from airflow_provider_mosaic.api.file_links import LinkPolicy, link_secrets
-from airflow_provider_mosaic.api.redaction import one_line, redact, remember_signed
+from airflow_provider_mosaic.api.redaction import one_line, remember_signed
 from airflow_provider_mosaic.clients.environment import proxy_secrets
 from airflow_provider_mosaic.clients.library_logs import masking
 from airflow_provider_mosaic.clients.stall_timeout import StallTimeoutAdapter, check_head
@@ -87,11 +87,12 @@ def transfer_errors(*, action: str, method: str, url: str, secrets: Iterable[str
     try:
         yield
     except _ForbiddenLink as error:
+        reason = one_line(str(error), secrets, longest=300)
         raise MosaicResponseError(
-            f"Could not {action}: its link leads to an address that links may not lead to: {redact(str(error))[:300]}. "
+            f"Could not {action}: its link leads to an address that links may not lead to: {reason}. "
             "Nothing was sent there. If this is your own storage, set allow_private_storage in the connection's extra.",
             method=method,
-            path=origin(url),
+            path=origin(url, secrets),
             effect_unknown=False,
         ) from None
     except TRANSFER_ERRORS as error:

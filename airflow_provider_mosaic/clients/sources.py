@@ -29,7 +29,13 @@ from airflow_provider_mosaic.api.redaction import MASK, looks_random, one_line, 
 from airflow_provider_mosaic.api.responses import Response
 from airflow_provider_mosaic.clients.destinations import SPACE_CHECK_INTERVAL, check_free_space
 from airflow_provider_mosaic.clients.progress import format_size
-from airflow_provider_mosaic.clients.signed_urls import open_storage_session, open_url, origin, transfer_errors
+from airflow_provider_mosaic.clients.signed_urls import (
+    open_storage_session,
+    open_url,
+    origin,
+    response_secrets,
+    transfer_errors,
+)
 from airflow_provider_mosaic.clients.storage_errors import raise_unreadable
 from airflow_provider_mosaic.clients.storage_responses import ErrorResponse, FileInfo, file_info, file_name_of
 
@@ -307,7 +313,8 @@ class _ResponseStream(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        with transfer_errors(action=f"read source={self._shown!r}", method="GET", url=self._url):
+        secrets = response_secrets(self._response)
+        with transfer_errors(action=f"read source={self._shown!r}", method="GET", url=self._url, secrets=secrets):
             data: bytes = self._response.raw.read(min(len(buffer), _RESPONSE_BLOCK_SIZE), decode_content=False)
         buffer[: len(data)] = data
         return len(data)

@@ -69,7 +69,8 @@ def file_info(response: requests.Response) -> FileInfo:
     headers = response.headers
     disposition = Message()
     disposition["content-disposition"] = headers.get("content-disposition", "")[:_MAX_DISPOSITION]
-    media_type = _media_type(headers)
+    secrets = response_secrets(response)
+    media_type = one_line(_media_type(headers), secrets)
     etag = headers.get("etag", "").strip()
     is_chunked = "chunked" in headers.get("transfer-encoding", "").lower()
     length = headers.get("content-length", "").strip()
@@ -85,7 +86,7 @@ def file_info(response: requests.Response) -> FileInfo:
     except ValueError:
         # Its character set is one that Python knows and that cannot decode it.
         given_name = ""
-    file_name = _base_name(one_line(given_name, response_secrets(response)))
+    file_name = _base_name(one_line(given_name, secrets))
     first = response.history[0] if response.history else response
     possible_names = (file_name_of(first.url or ""), file_name, file_name_of(response.url or ""))
     names = tuple(dict.fromkeys(name for name in possible_names if name))

@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import replace
 from http.client import HTTPException
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar
 
 import requests
@@ -72,6 +73,8 @@ class SyncClient:
         self._session = open_session()
         # urllib3 before version 2 leaves the connections of a client that is not closed to the garbage collector.
         weakref.finalize(self, self._session.close)
+        # The other transport sends no cookies back either.
+        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         #: Seconds by which this machine's clock is ahead of the server's, by the last response with a date.
         self.clock_ahead = 0.0
 

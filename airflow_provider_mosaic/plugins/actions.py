@@ -24,6 +24,7 @@ from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.runs import Run, RunStatus, cancel_run, get_run, resume_run
 from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, MosaicConflictError, MosaicError
 from airflow_provider_mosaic.api.outcomes import run_outcome
+from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.page_address import task_path
 from airflow_provider_mosaic.plugins.access import Viewer
 from airflow_provider_mosaic.plugins.items import TaskRecord, find_task, log_action
@@ -175,4 +176,5 @@ def release(key: str) -> None:
         with create_session(scoped=False) as session:
             session.execute(delete(_TABLE).where(_TABLE.c.key == key))
     except SQLAlchemyError as error:
-        log.warning("Variable %s was not deleted: %s. Actions on its run are rejected for %s.", key, error, _LIFETIME)
+        why = one_line(str(error), longest=300)
+        log.warning("Variable %s was not deleted: %s. Actions on its run are rejected for %s.", key, why, _LIFETIME)

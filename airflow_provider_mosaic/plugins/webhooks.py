@@ -24,6 +24,7 @@ from fastapi.routing import APIRoute
 from starlette.types import Receive, Scope, Send
 
 from airflow_provider_mosaic.api.errors import MosaicResponseError
+from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.api.webhooks import read_event, signature_fits
 from airflow_provider_mosaic.triggers.webhook_hints import hint_variable, write_hint
 from airflow_provider_mosaic.webhook_address import is_receivable, path_token, webhooks_are_on
@@ -173,7 +174,8 @@ class WebhookReceiver:
         try:
             await self._hints.write(conn_id)
         except Exception as error:
-            self._log("The hint of a webhook was not written to Variable %s: %s", hint_variable(conn_id), error)
+            why = one_line(str(error), longest=300)
+            self._log("The hint of a webhook was not written to Variable %s: %s", hint_variable(conn_id), why)
             raise HTTPException(503) from None
         return "accepted"
 

@@ -22,6 +22,7 @@ from weakref import WeakKeyDictionary
 import anyio
 
 from airflow_provider_mosaic.airflow_compat import aread_variable, awrite_variable
+from airflow_provider_mosaic.api.redaction import one_line
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ class _HintReader:
                     log.warning(
                         "Variable %s could not be read. Until it can be, webhooks make no poll earlier. %s",
                         self._key,
-                        error,
+                        one_line(str(error), longest=300),
                     )
                 failed = True
             else:

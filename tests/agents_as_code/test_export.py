@@ -40,6 +40,14 @@ def test_an_export_with_node_ids_fits_only_its_agent(hook: MosaicHook) -> None:
         hook.apply_agent(exported, agent_id=DEFAULT_AGENT_ID)
 
 
+def test_an_export_has_no_invisible_characters() -> None:
+    odd = "a\u202eb\u2066\x1b[31m\x9b\xad\u200b\x85\U000e0041"
+    definition = {"name": odd, "nodes": {odd: {"tile": "T", "params": {odd: f"{odd}\n{odd} {'long ' * 40}"}}}}
+    text = definition_yaml(definition)
+    assert text.replace("\n", "").isprintable()
+    assert read_definition_text(text, name="export.yaml") == {**definition, "connections": []}
+
+
 TILES = sorted(NODE_TYPES)
 
 

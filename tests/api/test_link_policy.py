@@ -72,7 +72,18 @@ def test_private_addresses_need_allow_private_storage() -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["localhost", "LOCALHOST.", "x.localhost", "metadata", "metadata.google.internal", "nas.local", "r.home.arpa"],
+    [
+        "localhost",
+        "LOCALHOST.",
+        "x.localhost",
+        "metadata",
+        "metadata.google.internal",
+        "nas.local",
+        "r.home.arpa",
+        "kubernetes.default.svc",
+        "10.0.0.1.",
+        "10.0.0.0x1",
+    ],
 )
 def test_local_host_names_are_rejected_behind_a_proxy(host: str) -> None:
     assert PUBLIC.refusal(host, None, secure=True) == f"{host} is not a public address"

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import base64
 import html
 import json
 import traceback
 from typing import Any
-from urllib.parse import quote, unquote, unquote_plus
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 import pytest
 from hypothesis import given, settings
@@ -82,7 +83,18 @@ def test_given_secrets_are_masked_anywhere() -> None:
 
 @pytest.mark.parametrize(
     "secret",
-    ["a+b/c==", "with space&<x>", 'a"quote', "ü-umlaut-ü/", "mk_live_hush", "100%25", "two  spaces+%2B", "a\\b'\"\tc"],
+    [
+        "a+b/c==",
+        "with space&<x>",
+        'a"quote',
+        "it's\\so",
+        "ü-umlaut-à",
+        "mk_live_hush",
+        "100%25",
+        "%C3%BC+%2Fx",
+        "two  spaces+%2B",
+        "a\\b'\"c",
+    ],
 )
 def test_given_secrets_are_masked_in_every_spelling(secret: str) -> None:
     for spelled in (
@@ -99,15 +111,47 @@ def test_given_secrets_are_masked_in_every_spelling(secret: str) -> None:
         repr(secret)[1:-1],
         " ".join(secret.split()),
         secret.removeprefix("mk_"),
+        quote_plus(secret),
+        quote(quote(quote(secret, safe=""), safe=""), safe="").lower(),
+        html.escape(html.escape(secret)),
+        json.dumps(json.dumps(secret))[3:-3],
+        repr(secret)[1:-1],
+        secret.replace("/", "\\/"),
+        "".join(f"%{byte:02x}" for byte in unquote_plus(secret).encode()),
+        "".join(f"&#x{ord(char):X};" for char in unquote_plus(secret)),
+        "".join(f"&#{ord(char):03};" for char in unquote_plus(secret)),
+        "".join(f"\\u{ord(char):04x}" for char in unquote_plus(secret)),
+        "".join(f"\\\\x{byte:02x}" for byte in unquote_plus(secret).encode("latin-1")),
+        secret.replace(" ", "\t  "),
     ):
         assert redact(f"who sent <{spelled}>?", (secret,)) == "who sent <***>?"
 
 
 def test_short_spellings_of_a_secret_are_words() -> None:
-    assert redact("abc %61%62%63", ("%61%62%63",)) == "abc ***"
     assert redact("short mk_short", ("mk_short",)) == "short ***"
     # The caller decides that a short value is a secret.
     assert redact("an abc", ("abc",)) == "an ***"
+
+
+@pytest.mark.parametrize("before", ["", "b", "Bearer ", "user:"])
+def test_known_secrets_are_masked_in_base64(before: str) -> None:
+    key = "plain-key?>77c1e0"
+    Access(api_key=key)
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        code = encode(f"{before}{key} and more".encode()).decode()
+        shown = redact(f"token {code}")
+        assert "***" in shown
+        assert not any(code[at : at + 8] in shown for at in range(len(before) * 8 // 6 + 4, len(key)))
+
+
+@settings(max_examples=300)
+@given(
+    before=st.text("ab%25&#x;\\u0041+ amp", max_size=30),
+    after=st.text("ab%25&#x;\\u0041+ amp", max_size=30),
+    spelled=st.sampled_from(["hush/x+y", "hush%2Fx%2By", "hush%2fx+y", "hush&#x2F;x y", "HUSH\\/x\\u002by"]),
+)
+def test_only_the_secret_is_masked(before: str, after: str, spelled: str) -> None:
+    assert redact(f"{before}<{spelled}>{after}", ("hush%2Fx%2By",)) == redact(f"{before}<***>{after}")
 
 
 def test_longer_of_two_secrets_is_masked_first() -> None:
@@ -124,6 +168,8 @@ def test_values_of_a_link_are_secrets() -> None:
 def test_link_with_many_values_is_read_in_time() -> None:
     assert len(link_secrets("https://a.example/?" + "&".join(f"a=value{n}" for n in range(100_000)))) == 500
     assert link_secrets("https://a.example/?a=" + "https://a.example/?a=" * 10_000)
+    # Seconds at most; a regular expression of all values would take minutes.
+    redact("gone", link_secrets("https://a.example/?" + "&".join(f"a={n}{'-_~.!$*x' * 200}" for n in range(500))))
 
 
 def test_label_is_short_and_visible() -> None:
@@ -136,6 +182,8 @@ def test_label_is_short_and_visible() -> None:
 def test_cut_text_shows_no_part_of_a_secret() -> None:
     assert redact("x" * 10_000, longest=100) == "x" * 100 + "…"
     assert redact("short", longest=100) == "short"
+    # The policy of a form is longer than most messages.
+    assert redact("word " * 1_000, ("a1" * 1_000,), longest=500) == "word " * 100 + "…"
     for before in range(740, 830):
         # Masking makes the text shorter, so the end of the cut text becomes part of the result.
         text = f"https://a.example/?{'q' * before} https://someone:hush@a.example/ a-plain-key! {'z ' * 100}"
@@ -147,20 +195,23 @@ def test_cut_text_shows_no_part_of_a_secret() -> None:
 @pytest.mark.parametrize(
     "part",
     [
-        "a",
-        "a.",
-        "%3A%2F%2F",
-        "%25",
-        "://",
-        "://a@",
-        "?",
-        "?a=",
-        "%3F",
-        "%3A%2F%2Fx%40",
-        "mk_",
-        "#",
-        "%3A%2F%2F%3F",
-        "eyJ-",
+        *(
+            "a",
+            "a.",
+            "%3A%2F%2F",
+            "%25",
+            "://",
+            "://a@",
+            "?",
+            "?a=",
+            "%3F",
+            "%3A%2F%2Fx%40",
+            "mk_",
+            "#",
+            "%3A%2F%2F%3F",
+            "eyJ-",
+        ),
+        *("%2525", "&amp;", "&", "&amp;#x", "\\", "\\u", "+", "\t "),
     ],
 )
 def test_redact_takes_linear_time(part: str) -> None:

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 from airflow_provider_mosaic.api.errors import MosaicError
 
@@ -38,9 +38,28 @@ OF_FORM = (*FIELDS.values(), "formquery74ba")
 OF_LINK = (*QUERY.values(), FOLDER, PARAMETER)
 
 
+def _escaped(secret: str, form: str) -> str:
+    return "".join(char if char.isalnum() else form.format(ord(char)) for char in secret)
+
+
+def spellings(secret: str) -> tuple[str, ...]:
+    """Return a secret in the encodings of URLs, HTML and JSON."""
+    return (
+        secret,
+        quote(secret, ""),
+        quote_plus(secret).lower(),
+        quote(quote(quote(secret, ""), ""), ""),
+        json.dumps(secret)[1:-1],
+        _escaped(secret, "&#x{:X};"),
+        _escaped(secret, "&#{};"),
+        _escaped(secret, "\\u{:04x}"),
+        _escaped(secret, "\\\\x{:02x}"),
+    )
+
+
 def echo_of(*secrets: str) -> str:
-    """Return secrets, plain and percent-encoded."""
-    return " ".join([*secrets, *(quote(secret, "") for secret in secrets)])
+    """Return secrets in all spellings."""
+    return " ".join(dict.fromkeys(spelled for secret in secrets for spelled in spellings(secret)))
 
 
 #: All secrets, for parts that are never shown: headers and reason phrases.
@@ -183,7 +202,7 @@ def leaks(*texts: Any) -> dict[str, str]:
     """Return the secrets that texts contain in any encoding, each with its context."""
     found = {}
     for secret in SECRETS:
-        for spelled in (secret, quote(secret, ""), json.dumps(secret)[1:-1]):
+        for spelled in spellings(secret):
             for text in map(str, texts):
                 at = text.find(spelled)
                 if at >= 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from airflow_provider_mosaic.api.retries import ONCE
 from airflow_provider_mosaic.clients.signed_urls import open_url
 from airflow_provider_mosaic.clients.sync_client import open_session
 
+from .authorities import Authority
 from .servers import ForwardProxy, HostileServer, Reply, answer
 from .transports import KEY, Transport, access_to, paid_call
 
@@ -177,6 +179,21 @@ def test_http_to_https_redirect_error_names_the_fix(transport: Transport, status
 
 
 @pytest.mark.parametrize("call", [whoami(), cancel_run("run-1")], ids=["GET", "POST"])
+def test_https_to_http_redirect_error(
+    transport: Transport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call[object]
+) -> None:
+    authority = Authority(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    with HostileServer(
+        answer(307, Location="http://127.0.0.1/whoami/?token=hush"), tls=authority.server_context("127.0.0.1")
+    ) as server:
+        with pytest.raises(MosaicResponseError, match=r"redirects to http, .*unencrypted.*redirect to https") as caught:
+            transport.send(access_to(f"https://127.0.0.1:{server.port}"), call)
+        assert server.count == 1
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("call", [whoami(), cancel_run("run-1")], ids=["GET", "POST"])
 def test_endless_redirects_error(transport: Transport, call: Call[object]) -> None:
     with HostileServer(answer(307, Location="/whoami")) as server:
         with pytest.raises(MosaicResponseError, match=f"redirected {MOST_REDIRECTS} times on the same host"):
@@ -295,7 +312,32 @@ def test_invalid_workspace_ids_are_rejected(workspace: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["a/b", "a\\b", "a?b", "a#b", "a%2Fb", "../whoami", "a\x00b", "\ud800", "\udcffx", "x" * 100_000]
+    "value",
+    [
+        "a/b",
+        "a\\b",
+        "a?b",
+        "a#b",
+        "a%2Fb",
+        "../whoami",
+        "..",
+        ".",
+        " ",
+        "\u3000",
+        "a\x00b",
+        "\ud800",
+        "\udcffx",
+        # Full-width and small forms of the characters above.
+        "a\uff0fb",
+        "a\uff3cb",
+        "a\uff1fb",
+        "a\uff03b",
+        "a\uff052Fb",
+        "a\u2100b",
+        "\uff0e\uff0e",
+        "\u2025",
+        "x" * 100_000,
+    ],
 )
 def test_invalid_ids_are_rejected_before_sending(transport: Transport, value: str) -> None:
     with HostileServer(answer(200, {"status": "running"})) as server:

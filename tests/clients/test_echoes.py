@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.api.reports import run_failure
 from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
 from airflow_provider_mosaic.clients.destinations import local_destination
-from airflow_provider_mosaic.clients.sources import local_source
+from airflow_provider_mosaic.clients.sources import local_source, read_blocks
 from airflow_provider_mosaic.clients.sync_client import SyncClient
 from airflow_provider_mosaic.clients.upload import store
 
@@ -29,13 +30,17 @@ from .echoes import (
     ECHO_OF_FORM,
     ECHO_OF_LINK,
     FIELDS,
+    FOLDER,
     FORM_TARGET,
     KEY,
     LINK_TARGET,
+    PARAMETER,
     PROXY_PASSWORD,
+    QUERY,
     Answer,
     EchoingServer,
     broken,
+    echo_of,
     every_line,
     http,
     leaks,
@@ -99,10 +104,11 @@ def test_response_headers_are_not_logged(transport: Transport, shape: str) -> No
 
 
 def test_models_do_not_show_the_key(transport: Transport) -> None:
+    echo = json.dumps(ECHO)[1:-1]
     body = (
-        f'{{"status": "{KEY}", "status_message": "{KEY}", "agent_id": "{KEY}", "odd": "{ECHO}", "outputs": '
-        f'[{{"id": "{KEY}", "video_url": "https://cdn.test{LINK_TARGET}", "sources": [{{"odd": "{ECHO}"}}]}}], '
-        f'"errors": [{{"original_node_id": "{KEY}", "messages": ["{KEY}"]}}], "triggered_by": {{"odd": "{ECHO}"}}}}'
+        f'{{"status": "{KEY}", "status_message": "{KEY}", "agent_id": "{KEY}", "odd": "{echo}", "outputs": '
+        f'[{{"id": "{KEY}", "video_url": "https://cdn.test{LINK_TARGET}", "sources": [{{"odd": "{echo}"}}]}}], '
+        f'"errors": [{{"original_node_id": "{KEY}", "messages": ["{KEY}"]}}], "triggered_by": {{"odd": "{echo}"}}}}'
     ).encode()
     with EchoingServer(json_of(body)) as server, every_line() as lines:
         access = Access(api_key=KEY, base_url=server.url)
@@ -111,6 +117,36 @@ def test_models_do_not_show_the_key(transport: Transport) -> None:
         assert not leaks(texts_of(run_failure(run)), *lines)
     assert run.outputs[0].video_url == f"https://cdn.test{LINK_TARGET}"
     assert run.model_extra == {"odd": ECHO}
+
+
+SIGNATURES = echo_of(QUERY["X-Goog-Signature"], QUERY["X-Goog-Credential"])
+
+
+@pytest.mark.parametrize("name", {**refusals(403, "a"), **broken("a")})
+def test_signatures_of_sent_links_stay_hidden(transport: Transport, name: str) -> None:
+    link = f"https://cdn.test{LINK_TARGET}"
+    entry = {"agent_node_id": "node-1", "video_urls": [link]}
+    with EchoingServer({**refusals(403, SIGNATURES), **broken(SIGNATURES)}[name]) as server, every_line() as lines:
+        access = Access(api_key=KEY, base_url=server.url, timeout=5, connect_timeout=5)
+        for call in (
+            start_run("agent-1", video_inputs=[entry]),
+            create_post("Text", platforms=["x"], media_urls=[link]),
+        ):
+            with pytest.raises(MosaicError) as caught:
+                transport.send(access, call, retries=ONCE)
+            assert not leaks(texts_of(caught.value))
+    assert not leaks(*lines)
+
+
+@pytest.mark.parametrize(
+    "body", [{"success": False, "error": SIGNATURES}, {SIGNATURES: 1, "run_id": {SIGNATURES: SIGNATURES}}]
+)
+def test_signatures_of_sent_links_stay_hidden_in_a_2xx(transport: Transport, body: dict[str, object]) -> None:
+    with EchoingServer(json_of(json.dumps(body).encode())) as server:
+        call = start_run("agent-1", video_urls=[f"https://cdn.test{LINK_TARGET}"])
+        with pytest.raises(MosaicError) as caught:
+            transport.send(Access(api_key=KEY, base_url=server.url), call, retries=ONCE)
+        assert not leaks(texts_of(caught.value))
 
 
 def test_unknown_field_names_stay_hidden(transport: Transport) -> None:
@@ -177,6 +213,42 @@ def test_secrets_of_a_url_stay_hidden(plain_environment: None, tmp_path: Path, n
         ):
             assert not leaks(outcome(action))
     assert not leaks(*lines)
+
+
+@pytest.mark.parametrize("name", {**refusals(403, "a"), **broken("a")})
+def test_secrets_of_a_redirect_stay_hidden(plain_environment: None, tmp_path: Path, name: str) -> None:
+    landing_answer = {**refusals(403, ECHO_OF_LINK), **broken(ECHO_OF_LINK)}[name]
+    with EchoingServer(landing_answer) as landing, every_line() as lines:
+        hop = http("302 Found", b"", f"Location: {landing.url}{LINK_TARGET}")
+        with EchoingServer(lambda _: hop) as host:
+            for action in (
+                lambda: fetch(lambda: host.url, local_destination(tmp_path / "out.mp4"), retries=ONCE, timeout=5),
+                lambda: read_file_info(lambda: host.url, retries=ONCE, timeout=5),
+                lambda: list(read_blocks(url_source(host.url, timeout=5))),
+            ):
+                assert not leaks(outcome(action))
+    assert not leaks(*lines)
+
+
+def test_forbidden_host_of_a_redirect_shows_no_secrets(
+    plain_environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    for secret in (FOLDER, PARAMETER, QUERY["t"]):
+        hop = http("302 Found", b"", f"Location: https://{secret}.internal/film.mp4")
+        with EchoingServer(lambda _, hop=hop: hop) as host, pytest.raises(MosaicError, match="not a public") as caught:
+            fetch(lambda: host.url + LINK_TARGET, local_destination(tmp_path / "out.mp4"), retries=ONCE)
+        assert not leaks(texts_of(caught.value))
+
+
+def test_content_type_is_short_and_shows_no_secrets(plain_environment: None) -> None:
+    for content_type in (f"video/{FOLDER}; a=b", f"\x9b31m\xad/{PARAMETER} {'x' * 50_000}"):
+        good = http("200 OK", b"film", f"Content-Type: {content_type}")
+        with EchoingServer(lambda _, good=good: good) as host:
+            info = read_file_info(lambda: host.url + LINK_TARGET)
+        assert not leaks(info.media_type)
+        assert len(info.media_type) < 300
+        assert info.media_type.isprintable()
 
 
 def test_successful_download_logs_no_secrets(plain_environment: None, tmp_path: Path) -> None:

@@ -233,6 +233,14 @@ def test_netrc_never_replaces_the_key(transport: Transport, netrc: None) -> None
         assert [seen.headers["authorization"] for seen in server.seen] == [f"Bearer {KEY}"] * 2
 
 
+def test_cookies_are_not_sent_back(transport: Transport) -> None:
+    with HostileServer(
+        answer(307, Location="/a", Set_Cookie="a=b"), answer(200, {}, Set_Cookie="c=d; Path=/")
+    ) as server:
+        transport.send(access_to(server.url), whoami(), whoami())
+        assert [seen.headers.get("cookie") for seen in server.seen] == [None] * 3
+
+
 def test_user_agent_starts_with_the_provider(transport: Transport) -> None:
     with HostileServer(answer(200, {})) as server:
         transport.send(access_to(server.url), whoami())

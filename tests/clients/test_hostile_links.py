@@ -211,7 +211,21 @@ def test_source_redirects_follow_the_connection_policy() -> None:
 
 @each_transfer
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "2130706433", "0x7f.1", "[fd00:ec2::254]", "localhost", "metadata.google.internal"]
+    "host",
+    [
+        "127.0.0.1",
+        "127.0.0.1.",
+        "127.0.0%2e1",
+        "127.0.0.%31",
+        "2130706433",
+        "0x7f.1",
+        "0x7f.1.",
+        "[fd00:ec2::254]",
+        "localhost",
+        "metadata.google.internal",
+        "metadata.google.%69nternal",
+        "kubernetes.default.svc",
+    ],
 )
 @pytest.mark.parametrize("scheme", ["https", "http"])
 def test_proxy_is_not_asked_for_a_private_host(

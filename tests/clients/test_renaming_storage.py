@@ -185,6 +185,25 @@ def test_file_replaces_the_old_one(kind: Any, old: bytes | None, tmp_path: Path)
     assert [entry.name for entry in path.parent.iterdir()] == ["cut.mp4"]
 
 
+def test_undeleted_old_file_is_logged_on_one_line_without_secrets(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Undeletable(ToFreeNames):
+        cachable = False
+
+        def rm_file(self, path: str) -> None:
+            if path.endswith(".old"):
+                raise OSError("locked\x1b[31m\nforged ftp://someone:hush@host/cut.mp4?sig=hush")
+            super().rm_file(path)
+
+    path = tmp_path / "cut.mp4"
+    path.write_bytes(b"old")
+    fetch_to(Undeletable(), path)
+    [line] = [record.getMessage() for record in caplog.records if "could not be deleted" in record.getMessage()]
+    assert "hush" not in line
+    assert line.isprintable()
+
+
 class Killed(BaseException):
     """The exception of a task that is killed or times out."""
 

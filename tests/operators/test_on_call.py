@@ -17,6 +17,7 @@ from tasks.task_runs import post_task, run_task
 from airflow_provider_mosaic.api.endpoints.social import Post
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicRunFailedError
 from airflow_provider_mosaic.api.public_urls import public_urls
+from airflow_provider_mosaic.api.redaction import remember
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import (
     MosaicApplyAgentOperator,
@@ -350,6 +351,7 @@ def test_post_pushes_its_urls(
         ("https://storage.example.org/a.mp4?X-Goog-Signature=hush", False),
         ("https://cdn.example.org/a.mp4?Expires=1&Signature=hush", False),
         ("https://user:hush@x.example/1", False),
+        ("https://x.example/plain%2fkey77c1e0", False),
         ("javascript:alert(1)", False),
         ("https://x.example/1\n2", False),
         ("https://x.example/" + "1" * 3000, False),
@@ -357,6 +359,7 @@ def test_post_pushes_its_urls(
     ],
 )
 def test_only_public_urls_are_shown(url: str, is_shown: bool) -> None:
+    remember("plain/key77c1e0")
     places = [{"platform": "youtube", "post_url": url}]
     for field in ("destinations", "results", "links"):
         found = public_urls(Post.model_validate({"post_id": "p", field: places}))

@@ -10,6 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from clients.echoes import EchoingServer, http
+from clients.servers import Seen
 from mosaic_emulator import Emulator
 from tasks.fakes import StateStore, TaskRunner
 from tasks.fixtures import AGENT, effects, sent, until
@@ -64,6 +66,25 @@ def test_webhooks_of_the_run_come_to_airflow(received: list[str], caplog: pytest
     # Neither the rendered argument nor a log line shows the token.
     assert PATH.rpartition("/")[2] not in caplog.text
     assert SECRET not in caplog.text
+
+
+def test_refusal_that_repeats_the_address_shows_no_token(received: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(seen: Seen) -> bytes:
+        found = {"runs": []} if seen.method == "GET" else {"detail": [{"msg": f"not a URL: {seen.body.decode()}"}]}
+        return http("200 OK" if seen.method == "GET" else "422 No", json.dumps(found).encode())
+
+    with EchoingServer(refuse) as server:
+        connection = {
+            "conn_type": "mosaic",
+            "host": server.url,
+            "password": "mk_x",
+            "extra": {"webhook_secret": SECRET},
+        }
+        monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
+        text = fails_with(run_task(callback_url="airflow").execute, MosaicValidationError)
+        assert PATH.encode() in server.seen[-1].body
+    assert "not a URL" in text
+    assert PATH.rpartition("/")[2] not in text
 
 
 def test_new_secret_is_the_same_request(mosaic: Emulator, received: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

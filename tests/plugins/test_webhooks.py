@@ -47,7 +47,7 @@ class Receiver:
 
     def write_hint(self, conn_id: str, now: datetime) -> None:
         if self.broken:
-            raise RuntimeError("the database is locked")
+            raise RuntimeError("the database is locked\nforged")
         self.hints.append(conn_id)
 
     def address(self, conn_id: str = CONN_ID, token: str | None = None) -> str:
@@ -289,9 +289,12 @@ def test_every_end_is_followed_by_a_write(receiver: Receiver) -> None:
         assert len(receiver.hints) > before
 
 
-def test_webhook_is_sent_again_if_the_hint_cannot_be_written(receiver: Receiver) -> None:
+def test_webhook_is_sent_again_if_the_hint_cannot_be_written(
+    receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
     receiver.broken = True
     assert receiver.deliver().status_code == 503
+    assert "the database is locked forged" in caplog.text
     receiver.broken = False
     assert receiver.deliver().status_code == 200
     assert receiver.hints == [CONN_ID]

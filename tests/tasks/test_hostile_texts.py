@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import re
@@ -26,8 +27,9 @@ from tasks.fixtures import Clock
 
 pytestmark = [pytest.mark.hostile, pytest.mark.usefixtures("supervisor")]
 
-#: A forged log line, terminal escapes, a reversal of text, the API key, and a great length.
-ATTACK = f"odd\n2026-01-01 ERROR forged\x1b[31m\x07\u202egpj.\u2066\x85{KEY} " + "x" * 5_000
+#: A forged log line, terminal escapes, a reversal of text, the API key, also in base64, and a great length.
+KEY_IN_BASE64 = base64.b64encode(f"user:{KEY}".encode()).decode()
+ATTACK = f"odd\n2026-01-01 ERROR forged\x1b[31m\x07\u202egpj.\u2066\x85{KEY} {KEY_IN_BASE64} " + "x" * 5_000
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 RUN = {"run_id": "run-1", "agent_id": ATTACK, "odd": ATTACK}
 
@@ -62,8 +64,9 @@ def lines(caplog: pytest.LogCaptureFixture) -> Iterator[list[str]]:
 def check(text: str) -> None:
     """Check that a text is printable, short, without the API key, and without forged lines."""
     assert not CONTROLS.search(text)
-    assert len(text) < 10_000
+    assert len(text) < 20_000
     assert KEY not in text
+    assert KEY_IN_BASE64[8:16] not in text
     assert "\n2026" not in text
 
 
