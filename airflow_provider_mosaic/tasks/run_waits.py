@@ -55,19 +55,22 @@ class RunCancels:
     :param enabled: The operator's ``cancel_on_kill``: otherwise the run keeps running.
     """
 
-    def __init__(
-        self, hook: MosaicHook, context: Mapping[str, Any], permission: ResumePermission, *, enabled: bool
-    ) -> None:
+    def __init__(self, hook: MosaicHook, context: Mapping[str, Any], *, enabled: bool, durable: bool) -> None:
         self._hook = hook
         self._context = context
-        self._permission = permission
         self._enabled = enabled
+        self._durable = durable
         #: Whether the task was killed.
         self.is_killed = False
         # Whether Airflow ended the task because its API server is away. The run must keep running then.
         self._in_outage = False
         # What became of the run at the kill; None if its id was unknown then.
         self._result_of_kill: CancelResult | None = None
+
+    @property
+    def permission(self) -> ResumePermission:
+        """The task's permission to resume a cancelled run."""
+        return ResumePermission(self._context, durable=self._durable)
 
     def kill(self, run_id: str | None) -> CancelResult | None:
         """Cancel the run of a task that is killed. None if its id is unknown."""
@@ -112,7 +115,7 @@ class RunCancels:
     def _save(self, run_id: str, result: CancelResult) -> None:
         """Let a retry resume the run that this task cancelled."""
         if result.is_accepted:
-            self._permission.grant(run_id)
+            self.permission.grant(run_id)
 
 
 class RunWait(CompletionWaiter[Run]):
@@ -143,9 +146,7 @@ class RunWait(CompletionWaiter[Run]):
         super().__init__(options, hook, context)
         self._advise = advise
         self._inputs = inputs
-        #: The task's permission to resume a cancelled run.
-        self.permission = ResumePermission(context, durable=durable)
-        self._cancels = RunCancels(hook, context, self.permission, enabled=options.cancel_on_kill)
+        self._cancels = RunCancels(hook, context, enabled=options.cancel_on_kill, durable=durable)
         #: The run that a kill cancels at once. The run of an earlier attempt, which ``item_id`` names already, is none
         #: until the wait for it starts: the task may resume or replace it before, and a kill must cancel what comes of
         #: that.
@@ -157,6 +158,11 @@ class RunWait(CompletionWaiter[Run]):
     def cancels(self) -> bool:
         """Whether the trigger cancels the run when a user marks or clears the task."""
         return self._options.wait_for_completion and self._options.cancel_on_kill
+
+    @property
+    def permission(self) -> ResumePermission:
+        """The task's permission to resume a cancelled run."""
+        return self._cancels.permission
 
     def failure(self, run: Run, advice: str) -> MosaicRunFailedError:
         """

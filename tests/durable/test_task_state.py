@@ -36,8 +36,10 @@ def test_a_saved_record_is_loaded(record: StartRecord) -> None:
     assert state(store, try_number=2).load() == record
 
 
-def test_an_empty_store_has_no_record() -> None:
-    assert state(StateStore()).load() is None
+@pytest.mark.parametrize("try_number", [1, 2])
+def test_an_empty_store_has_no_record(try_number: int) -> None:
+    # An attempt that has saved nothing has started nothing, so a retry does not search.
+    assert state(StateStore(), try_number=try_number).load() is None
 
 
 def test_a_clear_discards_the_record_and_logs_it_once(caplog: pytest.LogCaptureFixture) -> None:
