@@ -205,8 +205,8 @@ def _decode_all(secrets: tuple[str, ...]) -> frozenset[str]:
 # A character as servers repeat it: percent-encoded, in HTML, or with backslashes as in JSON or a repr, also several
 # times over. A plus sign may be a space.
 _ENCODED = re.compile(
-    r"(?P<spaces>(?:[\s+]|%(?:25)*20){2,})|%(?:25)*(?P<byte>[0-9a-f]{2})|&(?:amp;)*(?P<entity>#?[0-9a-z]{2,8});"
-    r"|\\+(?:u(?P<unit>[0-9a-f]{4})|x(?P<code>[0-9a-f]{2}))?|[^\S ]|\+|[^\x00-\x7f]",
+    r"%(?:25)*(?P<byte>[0-9a-f]{2})|&(?:amp;)*(?P<entity>#?[0-9a-z]{2,8});"
+    r"|\\+(?:u(?P<unit>[0-9a-f]{4})|x(?P<code>[0-9a-f]{2}))?|[\s+]{2,}|[^\S ]|\+|[^\x00-\x7f]",
     re.IGNORECASE | re.ASCII,
 )
 #: Anything but printable ASCII without % & + and backslash. Most texts have none of them.
@@ -236,8 +236,6 @@ def _decode(text: str) -> tuple[str, list[tuple[int, int, int, int]]]:
 
 
 def _decoded_char(found: re.Match[str]) -> str:
-    if found["spaces"]:
-        return " "
     if byte := found["byte"]:
         char = chr(int(byte, 16))
     elif entity := found["entity"]:
