@@ -46,12 +46,12 @@ SECOND_AIRFLOW = frozenset({"test_dag_run_ends.py", "test_exits.py", "test_finis
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Assign the groups of `make e2e`: tests that share one of two Airflows, and tests that start their own."""
+    """Assign the groups of `make e2e`: tests that share one of two Airflows, and by file those that start their own."""
     for item in items:
         if item.get_closest_marker("airflow"):
             shared = "airflow" in getattr(item, "fixturenames", ())
             name = "second Airflow" if item.path.name in SECOND_AIRFLOW else "first Airflow"
-            item.add_marker(pytest.mark.xdist_group(name if shared else "own Airflow"))
+            item.add_marker(pytest.mark.xdist_group(name if shared else f"own Airflow of {item.path.name}"))
 
 
 _EVIDENCE = pytest.StashKey[Counter[str]]()
