@@ -13,6 +13,7 @@ import io
 import select
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -218,14 +219,19 @@ class _BoundedConnection:
     _dns_host: str
 
     def resolve(self, name: str) -> list[str]:
-        """Return the addresses of a host."""
+        """Return the addresses of a host, of IPv4 and IPv6 in turn: one of them may lead nowhere."""
         try:
             entries = socket.getaddrinfo(name.strip("[]"), self.port, allowed_gai_family(), socket.SOCK_STREAM)
         except UnicodeError:
             raise LocationParseError(name) from None
         except OSError as error:
             raise NewConnectionError(cast("Any", self), f"Failed to resolve {name!r} ({error})") from error
-        return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
+        places: dict[str, int] = {}
+        counts: Counter[int] = Counter()
+        for family, *_, address in entries:
+            places.setdefault(str(address[0]), counts[family])
+            counts[family] += 1
+        return sorted(places, key=places.__getitem__)
 
     def _new_conn(self) -> Any:
         """Connect to an address of the host. urllib3 gives each of them the whole timeout, however many there are."""

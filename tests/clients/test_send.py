@@ -239,6 +239,27 @@ def test_host_with_many_addresses_times_out(
     assert time.monotonic() - started < 5
 
 
+def test_host_whose_ipv6_addresses_lead_nowhere_is_reached(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = socket.getaddrinfo
+    with HostileServer(answer(200, {"run_id": "run-1"})) as server:
+
+        def look_up(host: Any, *args: Any, **kwargs: Any) -> Any:
+            if host not in ("both.test", b"both.test"):
+                return real(host, *args, **kwargs)
+            # Of the prefix that routers discard (https://www.rfc-editor.org/rfc/rfc6666).
+            discarded = [(f"100::{number}", server.port, 0, 0) for number in range(1, 9)]
+            return [
+                *((socket.AF_INET6, socket.SOCK_STREAM, 6, "", address) for address in discarded),
+                (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port)),
+            ]
+
+        monkeypatch.setattr(socket, "getaddrinfo", look_up)
+        access = access_to(f"http://both.test:{server.port}", connect_timeout=SHORT, allow_http=True)
+        assert transport.send(access, paid_call(), retries=ONCE) == ["run-1"]
+
+
 @pytest.mark.parametrize("fault", [*REJECTED, *TRANSIENT])
 def test_safe_calls_are_retried(transport: Transport, fault: str) -> None:
     reply = {**REJECTED, **TRANSIENT}[fault]
