@@ -62,8 +62,8 @@ ALL_PAIRS = [
 ]
 
 UNIT = "not airflow and not alone and not exhaustive and not browser"
-# Tests wait for most of their time: four processes keep two cores busy.
-PARALLEL = ("-n", "4", "--dist", "worksteal")
+# Tests wait for more than half of their time: five processes keep two cores busy.
+PARALLEL = ("-n", "5", "--dist", "worksteal")
 # Each process has an Airflow of its own.
 PARALLEL_AIRFLOWS = ("-n", "2", "--dist", "loadgroup", "-m", "airflow and not bursts")
 #: Tests of what touches Airflow.
