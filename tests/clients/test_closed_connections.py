@@ -1,4 +1,4 @@
-"""Connections that a server closes without saying so, and those of a client that nobody closes."""
+"""Connections that a server closes without saying so, and those of a client that is not closed."""
 
 from __future__ import annotations
 
