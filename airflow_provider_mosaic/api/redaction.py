@@ -18,10 +18,9 @@ import base64
 import html
 import re
 import threading
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from operator import itemgetter
 
 MASK = "***"
 
@@ -164,25 +163,16 @@ def _mask_found(text: str, secrets: tuple[str, ...]) -> str:
 
 
 def _find(text: str, secrets: tuple[str, ...]) -> list[tuple[int, int]]:
-    """Return where a text contains secrets: starts and ends that do not overlap."""
-    decoded, origins = _decode(text)
+    """Return where a text contains secrets and the backslashes after them: starts and ends that do not overlap."""
+    decoded, positions = _decode(text)
     contained = [secret for secret in _decode_all(secrets) if secret in decoded]
-    if not contained:
-        return []
-    starts = itemgetter(0)
     found: list[tuple[int, int]] = []
     for start, end in sorted(span for secret in contained for span in _occurrences(decoded, secret)):
         if found and start < found[-1][1]:
             found[-1] = (found[-1][0], max(end, found[-1][1]))
         else:
             found.append((start, end))
-    spans = []
-    for start, end in found:
-        _, after, first, last = origins[bisect_right(origins, start, key=starts) - 1]
-        begin = first if start < after else last + start - after
-        _, after, _, last = origins[bisect_right(origins, end - 1, key=starts) - 1]
-        spans.append((begin, last + max(0, end - after)))
-    return spans
+    return [(positions[start], positions[end]) for start, end in found]
 
 
 def _occurrences(text: str, secret: str) -> Iterator[tuple[int, int]]:
@@ -214,25 +204,26 @@ _UNUSUAL = re.compile(r"[^ !-$'-*,-\[\]-~]")
 _SPACES = " +\t\n\r\f\v"
 
 
-def _decode(text: str) -> tuple[str, list[tuple[int, int, int, int]]]:
+def _decode(text: str) -> tuple[str, Sequence[int]]:
     """
     Decode a text to compare it with other spellings: in lower case, as bytes of UTF-8, with one space for several.
 
-    :returns: Beside the text, the parts that were decoded: start and end in the result, start and end in the original.
+    :returns: Beside the text, where each of its characters begins in the original, and the original's length.
     """
-    parts: list[str] = []
-    origins = [(0, 0, 0, 0)]
-    done = length = 0
     if not _UNUSUAL.search(text) and "  " not in text:
-        return text.lower(), origins
+        return text.lower(), range(len(text) + 1)
+    parts: list[str] = []
+    positions = array("q")
+    done = 0
     for found in _ENCODED.finditer(text):
+        start, end = found.span()
         char = _decoded_char(found)
-        start = length + found.start() - done
-        length = start + len(char)
-        origins.append((start, length, found.start(), found.end()))
-        parts += (text[done : found.start()], char)
-        done = found.end()
-    return "".join((*parts, text[done:])).lower(), origins
+        parts += (text[done:start], char)
+        positions.extend(range(done, start))
+        positions.extend([start] * len(char))
+        done = end
+    positions.extend(range(done, len(text) + 1))
+    return "".join((*parts, text[done:])).lower(), positions
 
 
 def _decoded_char(found: re.Match[str]) -> str:
