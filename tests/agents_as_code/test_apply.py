@@ -233,7 +233,7 @@ def test_an_update_without_effect_is_repeated_after_two_minutes(
     hook.apply_agent(changed(music={"tile": "AI Music"}))
     assert operations(mosaic_emulator)[5:] == ["create_node"] * 2
     assert len(hook.get_agent(made.agent_id).agent_nodes) == 4
-    assert sum(clock.pauses) >= 119
+    assert clock.elapsed >= 119
 
 
 def test_an_update_that_fails_twice_can_be_retried(mosaic_emulator: Emulator, hook: MosaicHook, clock: Clock) -> None:

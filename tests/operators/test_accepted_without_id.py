@@ -79,7 +79,7 @@ def test_accepted_request_is_not_sent_again(
         TaskRunner(make, store=StateStore()).execute()
     assert type(failure.value.error) is MosaicAmbiguousOutcomeError
     assert len(accepting.done) == 1
-    assert sum(clock.pauses) >= 119
+    assert clock.elapsed >= 119
 
 
 @pytest.mark.parametrize("make", [run, post])

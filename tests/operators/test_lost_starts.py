@@ -56,7 +56,7 @@ def test_start_without_effect_is_sent_again_after_two_minutes(
     run_id = run_task(StateStore()).run_to_end()
     assert [run["run_id"] for run in mosaic.runs()] == [run_id]
     assert sent(mosaic, "POST " + START) == 2
-    assert sum(clock.pauses) >= 119
+    assert clock.elapsed >= 119
 
 
 def test_two_starts_without_effect_can_be_retried(mosaic: Emulator, clock: Clock) -> None:
@@ -138,7 +138,7 @@ def test_several_candidates_need_manual_review(mosaic: Emulator, clock: Clock, h
         assert run["run_id"] in message
     assert others[0] in message
     assert "clear this task" in message
-    assert sum(clock.pauses) >= 119
+    assert clock.elapsed >= 119
 
 
 def test_next_attempt_searches_again_and_starts_nothing(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
@@ -272,4 +272,4 @@ def test_on_ambiguous_fail_sends_a_start_without_effect_again(mosaic: Emulator, 
     mosaic.inject("server_error", method="POST", path=START, status=502)
     run_task(StateStore(), on_ambiguous="fail").run_to_end()
     assert effects(mosaic) == {"runs_started": 1}
-    assert sum(clock.pauses) >= 119
+    assert clock.elapsed >= 119

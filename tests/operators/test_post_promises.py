@@ -48,7 +48,7 @@ def test_post_without_effect_is_sent_again_after_two_minutes(mosaic: Emulator, c
     mosaic.inject("server_error", method="POST", path=POST, status=502)
     post_task(StateStore()).execute()
     assert effects(mosaic) == {"posts_made": 1}
-    assert sum(clock.pauses) >= 119
+    assert clock.elapsed >= 119
 
 
 def test_delayed_list_is_read_until_it_shows_the_post(mosaic: Emulator, clock: Clock) -> None:
@@ -170,7 +170,7 @@ def test_attempt_killed_before_its_request_is_followed_by_a_search_and_a_post(mo
         task.execute()
     task.execute()
     assert effects(mosaic) == {"posts_made": 1}
-    assert sum(clock.pauses) >= 119
+    assert clock.elapsed >= 119
 
 
 def test_attempt_killed_during_its_request_is_followed_by_an_adoption(

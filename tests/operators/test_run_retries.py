@@ -68,7 +68,7 @@ def test_attempt_killed_before_its_request_is_followed_by_a_search_and_a_start(m
     task.run_to_end()
     assert effects(mosaic) == {"runs_started": 1}
     # The attempt may have been killed a moment ago, during its request.
-    assert sum(clock.pauses) >= 119
+    assert clock.elapsed >= 119
 
 
 def test_attempt_killed_during_its_request_is_followed_by_an_adoption(
@@ -166,7 +166,7 @@ def test_missing_run_is_started_again_after_the_grace_period(mosaic: Emulator, c
     mosaic.forget_run(run_id)
     assert task.run_to_end() != run_id
     assert effects(mosaic) == {"runs_started": 2}
-    assert sum(clock.pauses) > 60
+    assert clock.elapsed > 60
 
 
 def test_run_that_is_not_found_for_a_moment_is_not_started_again(mosaic: Emulator, clock: Clock) -> None:

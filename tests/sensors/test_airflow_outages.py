@@ -99,7 +99,7 @@ def test_poking_sensor_tolerates_failed_lookups_for_minutes(
     with pytest.raises(MosaicConnectionError):
         operator.poke(context)
     # As long as a refusal is tolerated.
-    assert sum(clock.pauses) >= 300
+    assert clock.elapsed >= 300
 
 
 @KINDS

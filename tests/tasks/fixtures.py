@@ -41,8 +41,14 @@ class Clock:
 
     def __init__(self) -> None:
         self._ahead = 0.0
+        self._made_at = time.time()
         #: The requested sleeps.
         self.pauses: list[float] = []
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of sleeps and of work. On a busy machine the code works longer, and sleeps less before a deadline."""
+        return self.time() - self._made_at
 
     def time(self) -> float:
         return time.time() + self._ahead
