@@ -204,5 +204,15 @@ def test_the_quick_start_is_the_example_that_runs_on_a_real_airflow() -> None:
     assert code == without_docstring.replace("    doc_md=__doc__,\n", "").lstrip("\n")
 
 
+def test_the_design_names_every_module() -> None:
+    modules = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("[!_]*.py")} | {"__main__.py"}
+    named = set(re.findall(r"`((?:\w+/)*\w+\.py)`", TEXTS[ROOT / "docs" / "design.md"]))
+    # One row for all modules of the folder.
+    nouns = ("agents_as_code/", "api/endpoints/", "operators/", "sensors/", "tasks/", "triggers/")
+    assert {name for name in modules - named if not name.startswith(nouns)} == set()
+    known = {name.removeprefix(folder) for name in modules for folder in ("", *nouns)}
+    assert named - known == {"tests/test_architecture.py"}
+
+
 def test_the_reference_is_up_to_date() -> None:
     assert reference.page() == reference.PAGE.read_text(encoding="utf-8"), "run make reference"
