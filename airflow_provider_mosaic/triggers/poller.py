@@ -162,8 +162,8 @@ class Poller:
         if isinstance(wait, BatchedRunWait):
             self._runs.setdefault(wait.subject_id, []).append(wait)
         self._client.request_refresh()
-        count = len(self._waits)
-        spread = 0.0 if count == 1 else random.uniform(0.0, min(_MAX_SPREAD, _SPREAD_PER_WAIT * count))
+        longest = min(_MAX_SPREAD, _SPREAD_PER_WAIT * len(self._waits))
+        spread = random.uniform(0.0, longest) if len(self._waits) > 1 else 0.0
         self._set_due(wait, self._loop.time() + spread)
 
     def remove(self, wait: Wait[Any]) -> None:
@@ -235,7 +235,7 @@ class Poller:
             for wait in due
             if isinstance(wait, BatchedRunWait) and wait not in self._to_poll_alone and not wait.state.expired
         ]
-        left_to_scans = set(runs).difference(self._runs_to_poll_alone(runs, now))
+        left_to_scans = set(runs).difference(self._leave_to_scans(runs, now))
         alone = [wait for wait in due if wait not in left_to_scans]
         self._lacks_slots = False
         # First the waits at their deadline, then the others in the order of all waits. Each poll moves its wait to the
@@ -246,8 +246,8 @@ class Poller:
                 break
             self._start_poll(wait)
 
-    def _runs_to_poll_alone(self, due: list[BatchedRunWait], now: float) -> list[BatchedRunWait]:
-        """Return the due runs to poll one by one. Leave the others to the running scan, the next one or a new one."""
+    def _leave_to_scans(self, due: list[BatchedRunWait], now: float) -> list[BatchedRunWait]:
+        """Leave due runs to the running scan, the next one, or a new one. Return the others, to poll one by one."""
         if self._scan is not None:
             # Many stay due until it ends, unless it shows them.
             return due if len(due) < MIN_RUNS_FOR_LIST else []
@@ -280,11 +280,12 @@ class Poller:
     # One by one
 
     def _has_slot(self, now: float) -> bool:
-        """Return whether another poll may start. If not, check again when the newest ones are slow."""
+        """Return whether another poll may start. Slow polls do not count. If not, check again when more are slow."""
         if len(self._polls) < _MAX_POLLS:
             return True
-        oldest_of_newest, _ = next(islice(reversed(self._polls.values()), _MAX_POLLS - 1, None))
-        slow_at = oldest_of_newest + (_SLOW if len(self._polls) < _MANY else _SLOW_AMONG_MANY)
+        # If the 32nd newest poll is slow, all older ones are too.
+        started_at, _ = next(islice(reversed(self._polls.values()), _MAX_POLLS - 1, None))
+        slow_at = started_at + (_SLOW if len(self._polls) < _MANY else _SLOW_AMONG_MANY)
         if slow_at <= now:
             return True
         self._timer.wake_by(slow_at)
@@ -352,6 +353,7 @@ class Poller:
         for wait in due:
             if self._is_idle(wait):
                 self._set_due(wait, now)
+                # During a cooldown, it waits for a new scan: see _on_error.
                 if now >= self._rate_limit.cooldown_until:
                     self._to_poll_alone.add(wait)
         if scan.is_complete and scan.found:
@@ -433,7 +435,7 @@ class Poller:
                 return
 
     def _audit_later(self, wait: Wait[Any]) -> None:
-        """Move a wait to the end of the audits, after a proof of life."""
+        """Move a wait to the end of all waits, and thus of the audits, after a proof of life."""
         if wait in self._waits:
             del self._waits[wait]
             self._waits[wait] = None
