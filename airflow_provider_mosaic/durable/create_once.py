@@ -156,6 +156,7 @@ class CreateOnce(ABC):
     def _ensure(self) -> StartRecord:
         record = self.load()
         cleared_id = self.state.cleared_id
+        # A user may have named the item from before the clear: the task continues with it then.
         if cleared_id is not None and (record is None or record.id != cleared_id):
             self.on_cleared(cleared_id)
         if record is None:
@@ -390,10 +391,10 @@ class CreateOnce(ABC):
 
 def _reading_times(line: str) -> Iterator[tuple[bool, bool]]:
     """
-    Yield when to read the lists, for two minutes and then a few times more: whether the two minutes are over, and
-    whether this reading is the last one. Sleep in between.
+    Yield each time that the lists are to be read, for two minutes and then a few times more. Sleep in between.
 
     :param line: Logged in a long search.
+    :returns: Whether the two minutes are over, and whether this reading is the last one.
     """
     end = time.time() + sum(PAUSES)
     pauses, grace_delays = iter(PAUSES), iter(OWNER_GRACE_DELAYS)

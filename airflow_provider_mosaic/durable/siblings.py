@@ -25,7 +25,8 @@ class SiblingTasks:
 
     Each task pushes its id right after the start, and a running task may read the XComs of others. A read costs three
     requests per task, for any number of mapped instances: the states, all ids, and the instances that started nothing.
-    The list of ids does not show who pushed which. Single instances are read only while that matters.
+    The list of ids does not show who pushed which. A single instance is read only if it may have created an item, and
+    may have pushed one of the ids.
 
     :param kind: The kind of item, as ``_creates`` of their operators names it.
     :param key: XCom key of the ids.
@@ -89,6 +90,7 @@ class _SiblingTask:
         states = self._read_states()
         pushed = Counter(self._read_all(self._key))
         self._drop_outdated(pushed)
+        # Ids of which it is unknown who pushed them. If there are none, an instance without a known id pushed none.
         unassigned = pushed.total() - len(self._ids)
         for index, state in states.items():
             if index in self._ids or state not in (_CAN_START | _WAITING if include_waiting else _CAN_START):

@@ -246,9 +246,10 @@ class TaskState:
 
     def publish_not_started(self) -> None:
         """
-        Tell the searches of other tasks that no attempt of this task started anything.
+        Push the XCom by which the searches of other tasks know that no attempt of this task started anything.
 
-        Publish nothing if an earlier attempt may have, also one before a clear. The caller knows this attempt.
+        Push nothing if an earlier attempt may have started something, also one before a clear. The caller knows that
+        this attempt did not.
         """
         try:
             if not self._nothing_before():

@@ -105,17 +105,17 @@ def _check_complete(run: Run) -> None:
 
     :raises MosaicRunFailedError: The run has not ended, or it did not complete.
     """
-    end = run_outcome(run)
-    if not end.ended:
+    outcome = run_outcome(run)
+    if not outcome.ended:
         raise still_running_error(run, before="its outputs are posted, or set output_ids")
-    if end.outcome is Outcome.PARTIAL:
+    if outcome.outcome is Outcome.PARTIAL:
         raise MosaicRunPartialError(
             f"Run {run.run_id!r} ended partly, with {len(run.outputs)} output(s).",
             means="Nothing was posted.",
             to_do="To post only the outputs that exist, name them in output_ids.",
             run_id=run.run_id,
         )
-    if end.outcome is Outcome.FAILED:
+    if outcome.outcome is Outcome.FAILED:
         raise MosaicRunFailedError(
             f"Run {run.run_id!r} is {run.status}. Its outputs are posted only if output_ids names them.",
             to_do="Resume it, or post another run.",

@@ -74,7 +74,8 @@ class RunCancels:
 
     def kill(self, run_id: str | None) -> CancelResult | None:
         """Cancel the run of a task that is killed. None if its id is unknown."""
-        # A user's mark or clear reaches the task through the API server. During an outage, a lost heartbeat ends it.
+        # A user's mark or clear reaches the task through the API server. If that does not respond, Airflow ended the
+        # task because its heartbeats were lost.
         self._in_outage = self._enabled and api_server_is_unreachable(_OUTAGE_CHECK_TIMEOUT)
         self.is_killed = True
         if run_id is not None:
@@ -147,9 +148,9 @@ class RunWait(CompletionWaiter[Run]):
         self._advise = advise
         self._inputs = inputs
         self._cancels = RunCancels(hook, context, enabled=options.cancel_on_kill, durable=durable)
-        #: The run that a kill cancels at once. The run of an earlier attempt, which ``item_id`` names already, is none
-        #: until the wait for it starts: the task may resume or replace it before, and a kill must cancel what comes of
-        #: that.
+        #: The run that a kill cancels at once. None for the run of an earlier attempt, although ``item_id`` names it,
+        #: until the wait for it starts: before that, the task may resume or replace it, and a kill must cancel the run
+        #: that results.
         self.run_to_cancel: str | None = None
         # Whether the wait is over because Airflow raised a BaseException in it.
         self._is_interrupted = False

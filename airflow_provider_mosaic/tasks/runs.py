@@ -216,7 +216,7 @@ class ResumeTask:
         record = state.load()
         run = self._hook.get_run(run_id)
         is_retry = record is not None and record.is_saved
-        if record is None or not record.is_saved:
+        if record is None or not is_retry:
             # Without a saved record this counts as the first attempt, which also resumes a cancelled run.
             if run.status == RunStatus.CANCELLED:
                 # The user who set run_id decided to resume it. A retry may do so if this attempt dies before.

@@ -84,6 +84,7 @@ class YouTubeTask:
         missing = self._missing(before)
         now = before
         if missing or self._callback_differs(before):
+            # Only an add changes the callback. A channel that the trigger has already can be sent again.
             self._add(missing or desired.channels[:1])
             now = self._read_until(
                 lambda triggers: not self._missing(triggers) and not self._callback_differs(triggers)
