@@ -227,6 +227,7 @@ def _decode(text: str) -> tuple[str, Sequence[int]]:
 
 
 def _decoded_char(found: re.Match[str]) -> str:
+    """Return what a match of :data:`_ENCODED` stands for, with one character for each byte of UTF-8."""
     if byte := found["byte"]:
         char = chr(int(byte, 16))
     elif entity := found["entity"]:

@@ -132,8 +132,10 @@ def find_refusal(call: Call[Any], data: Any) -> Refusal | None:
         evidence = f"'status' is {code}"
     elif has_error:
         evidence = "'error' is set"
+    elif has_bad_status:
+        evidence = f"'status' is '{status}'"
     else:
-        evidence = f"'status' is '{status}'" if has_bad_status else "'errors' is not empty"
+        evidence = "'errors' is not empty"
     reasons = (body.get(name) for name in _REASON_FIELDS)
     reason = next((each for each in reasons if each is not True and _is_filled(each)), None)
     return Refusal(evidence=evidence, reason=reason, code=code, signs=signs, ids=ids)

@@ -17,7 +17,8 @@ def use_linear_patterns() -> None:
     """Replace the patterns of h11 in this process. A pattern that another version writes differently stays."""
     with suppress(AttributeError):
         spaces, extension = _abnf.OWS, f"(?P<chunk_ext>{_abnf.chunk_ext})"
-        # What a lookahead has found is final: the spaces before a value are not tried again as those behind it.
+        # What a lookahead has found is final: the spaces before a value are not tried again as those behind it. Python
+        # 3.11 has atomic groups for this, but 3.10 does not.
         header = _abnf.header_field.replace(f":{spaces}", f":(?=(?P<spaces>{spaces}))(?P=spaces)")
         # An extension ends with the spaces behind it.
         chunk = _abnf.chunk_header.replace(f"{extension}?{spaces}", f"(?:{extension}|{spaces})")

@@ -83,7 +83,7 @@ def transfer_error(
 
 @contextmanager
 def transfer_errors(*, action: str, method: str, url: str, secrets: Iterable[str] = ()) -> Iterator[None]:
-    """Raise what the HTTP library raises as errors of ours; see :func:`transfer_error`."""
+    """Convert the errors of the HTTP library in the block to errors of ours: see :func:`transfer_error`."""
     try:
         yield
     except _ForbiddenLink as error:

@@ -34,7 +34,7 @@ _MAX_ADDRESSES = 4
 _MAX_HEAD = 100 * 1024
 #: Bytes a second that a body must bring.
 MIN_RECEIVE_RATE = 1024
-#: Bytes around each byte of a body, at most. Chunks of one byte have five.
+#: Bytes around each byte of a body, at most. A chunk of one byte has five around it.
 _MAX_FRAMING = 16
 #: Further bytes for each block: chunk extensions and trailers.
 _FRAMING_RESERVE = 256 * 1024
@@ -113,7 +113,7 @@ class _BoundedReader(io.RawIOBase):
         self._timeout = sock.gettimeout() or float("inf")
         self._in_head = True
         self._head_deadline = time.monotonic() + self._timeout
-        self._bytes_left: float = _MAX_HEAD
+        self._bytes_left = _MAX_HEAD
         #: Since the rate was last checked.
         self._seconds, self._received = 0.0, 0
         #: Whether the connection ended before the head was complete.
@@ -226,15 +226,20 @@ class _BoundedConnection:
             raise LocationParseError(name) from None
         except OSError as error:
             raise NewConnectionError(cast("Any", self), f"Failed to resolve {name!r} ({error})") from error
-        places: dict[str, int] = {}
+        # The position of each address among those of its family. Sorting keeps the order of equal ones.
+        positions: dict[str, int] = {}
         counts: Counter[int] = Counter()
         for family, *_, address in entries:
-            places.setdefault(str(address[0]), counts[family])
+            positions.setdefault(str(address[0]), counts[family])
             counts[family] += 1
-        return sorted(places, key=places.__getitem__)
+        return sorted(positions, key=positions.__getitem__)
 
     def _new_conn(self) -> Any:
-        """Connect to an address of the host. urllib3 gives each of them the whole timeout, however many there are."""
+        """
+        Connect to one of the first addresses of the host, within the time limit.
+
+        urllib3 would try them all, and give each the whole timeout.
+        """
         name, timeout = self._dns_host, self.timeout
         addresses = self.resolve(name)[:_MAX_ADDRESSES]
         try:
