@@ -101,7 +101,7 @@ async def _check_and_send(
     except MosaicConflictError as error:
         return _not_done(f"Mosaic did not {name} the run, because its state has changed. {error}")
     except MosaicAmbiguousOutcomeError as error:
-        return _not_done(f"Mosaic may have done it: look at the run's status before you try again. {error}")
+        return _not_done(f"Mosaic may have done it: check the run's status before you try again. {error}")
     except MosaicError as error:
         return _not_done(str(error))
     finally:

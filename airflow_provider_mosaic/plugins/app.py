@@ -121,8 +121,8 @@ async def get_media(
 ) -> Response:
     """Redirect to a file of the task's item. ``renew`` requests new links if the last ones do not work."""
     max_age = _RENEWED_MAX_AGE if renew else _LINKS_MAX_AGE
-    links = (await _links(reads, task.item, max_age=max_age) if task.item else {}).get(media_id)
-    link = links.of(variant) if links else None
+    links = await _links(reads, task.item, max_age=max_age) if task.item else {}
+    link = links[media_id].of(variant) if media_id in links else None
     if task.item is None or link is None:
         raise HTTPException(404, "The task has no such file.")
     if not is_safe_link(link, await reads.access(task.item.conn_id)):
@@ -131,14 +131,15 @@ async def get_media(
 
 
 async def _links(reads: MosaicReads, item: TaskItem, *, max_age: float) -> dict[str, MediaLinks]:
+    """Return the links to the files of an item, by media id. A post has none."""
     error: MosaicError | None = None
     links: dict[str, MediaLinks] = {}
     if item.kind == "run":
         run = await read_run(reads, item, max_age=max_age)
-        error, links = run.error, run_links(run.value) if run.value else {}
+        error, links = run.error, (run_links(run.value) if run.value else {})
     elif item.kind == "asset":
         asset = await read_asset(reads, item, max_age=max_age)
-        error, links = asset.error, asset_links(item, asset.value) if asset.value else {}
+        error, links = asset.error, (asset_links(item, asset.value) if asset.value else {})
     if error is not None and not links and not isinstance(error, MosaicNotFoundError):
         raise HTTPException(503, "Mosaic could not be read.", headers={"Retry-After": "15"})
     return links
@@ -169,7 +170,7 @@ def get_last_night(
 
 @router.get("/api/agent-names", dependencies=MAY_READ)
 async def get_agent_names(reads: Reads, readable_dags: ReadableDags) -> AgentNames:
-    """Return the names of the agents on the page. Mosaic is asked once for many viewers."""
+    """Return the names of the agents on the page. Many viewers share the requests to Mosaic."""
     return AgentNames(names=await agent_names(reads, await run_sync(lambda: used_agents(readable_dags))))
 
 
@@ -177,7 +178,7 @@ async def get_agent_names(reads: Reads, readable_dags: ReadableDags) -> AgentNam
 
 
 class _RevalidatedFiles(StaticFiles):
-    """Files that a browser keeps, and asks about each time: it uses the scripts of a new version at once."""
+    """Files that a browser caches and revalidates at each use: it uses the scripts of a new version at once."""
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         """Return a file."""
