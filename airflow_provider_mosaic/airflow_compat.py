@@ -181,10 +181,16 @@ def read_variable(name: str) -> str | None:
     comms = supervisor_comms()
     if text is not None or comms is None:
         return text
-    from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
-    from airflow.sdk.execution_time.comms import ErrorResponse, GetVariable
+    from airflow.sdk.execution_time.comms import GetVariable
 
-    response = comms.send(GetVariable(key=name))
+    return _variable_in(comms.send(GetVariable(key=name)))
+
+
+def _variable_in(response: Any) -> str | None:
+    """Return the Variable in a response of the supervisor; None if it does not exist. Raise if it was not read."""
+    from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+    from airflow.sdk.execution_time.comms import ErrorResponse
+
     if not isinstance(response, ErrorResponse):
         return getattr(response, "value", None)
     if response.error != ErrorType.VARIABLE_NOT_FOUND:
@@ -196,8 +202,8 @@ def has_lineage_readers() -> bool:
     """
     Return whether a plugin, such as that of OpenLineage, reads hook lineage.
 
-    Airflow's collector for the case that none does imports the hooks of all storage providers. A task has loaded the
-    plugins already, for their listeners.
+    Check it before Airflow's collector is used: without such a plugin, that imports the hooks of all storage providers
+    for nothing. The check is cheap, since a task has loaded the plugins already, for their listeners.
     """
     try:
         from airflow.sdk.plugins_manager import get_hook_lineage_readers_plugins
@@ -216,17 +222,11 @@ async def aread_variable(name: str) -> str | None:
 
     :raises Exception: It could not be read.
     """
-    from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
     from airflow.sdk.execution_time import task_runner
-    from airflow.sdk.execution_time.comms import ErrorResponse, GetVariable
+    from airflow.sdk.execution_time.comms import GetVariable
 
     # Set in a triggerer only.
-    response = await task_runner.SUPERVISOR_COMMS.asend(GetVariable(key=name))
-    if not isinstance(response, ErrorResponse):
-        return getattr(response, "value", None)
-    if response.error != ErrorType.VARIABLE_NOT_FOUND:
-        raise AirflowRuntimeError(response)
-    return None
+    return _variable_in(await task_runner.SUPERVISOR_COMMS.asend(GetVariable(key=name)))
 
 
 async def awrite_variable(name: str, value: str, description: str) -> None:

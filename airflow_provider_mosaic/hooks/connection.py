@@ -99,6 +99,7 @@ def _base_url(connection: Connection) -> Any:
     if "://" not in host and connection.schema in ("http", "https"):
         host = f"{connection.schema}://{host}"
     scheme, separator, authority = host.rpartition("://")
+    # An IPv6 address without brackets would look like a host with a port.
     with contextlib.suppress(ValueError):
         authority = f"[{IPv6Address(authority)}]"
     has_port = ":" in authority.rpartition("]")[2]
