@@ -115,7 +115,11 @@ class RunCompletionTracker:
         new = running - self._running
         room = max(0, _MAX_RUNNING - len(self._running))
         if len(new) > room:
-            log.warning("Agent %r has more than %d running runs. The others are ignored.", self._agent_id, _MAX_RUNNING)
+            log.warning(
+                "Agent %r has more than %d running runs. The end of the others may not be reported.",
+                self._agent_id,
+                _MAX_RUNNING,
+            )
         self._running.update(islice(new, room))
 
     def _reported_status(self, run_id: str) -> str | None:

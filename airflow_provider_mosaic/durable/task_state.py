@@ -287,7 +287,11 @@ class TaskState:
         except Exception as error:
             if self._possible_start is None:
                 # The first attempt, also after a clear, continues nothing.
-                log.warning("Airflow's task state store could not be read: %s", one_line(str(error)))
+                log.warning(
+                    "Airflow's task state store could not be read. The task starts from the beginning, as its first "
+                    "attempt and a cleared one do. %s",
+                    one_line(str(error)),
+                )
                 return _ABSENT
             event, more = "Airflow's task state store could not be read", f"It may contain a {self._noun} to continue."
             raise nothing_sent_error(event, error, more) from error

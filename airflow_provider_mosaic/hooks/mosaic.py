@@ -113,7 +113,11 @@ class MosaicHook(EndpointMethods, BaseHook):
         try:
             access = self._look_up()
         except MosaicError as error:
-            self.log.warning("Connection %r could not be looked up again: %s", self.mosaic_conn_id, error)
+            self.log.warning(
+                "Connection %r could not be looked up again. The key that was read before stays in use. %s",
+                self.mosaic_conn_id,
+                error,
+            )
             return
         if access != self._access:
             self.close()

@@ -144,7 +144,7 @@ class DownloadTask:
                     links.add(link)
                     files.append(_File(output=output, index=index, part=part, field=field))
                 elif part == "video":
-                    log.warning("Output %r has no file.", output.output_id)
+                    log.warning("Output %r has no media file, so none is downloaded.", output.output_id)
         return files
 
     def _download(self, run: Run, file: _File, names: Mapping[_File, str]) -> str:

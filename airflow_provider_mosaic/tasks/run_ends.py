@@ -36,7 +36,7 @@ def with_outputs(hook: MosaicHook, run: Run) -> Run:
         try:
             run = hook.get_run(run.run_id)
         except MosaicError as error:
-            log.info("The outputs of run %r could not be read again: %s", run.run_id, error)
+            log.info("The outputs of run %r could not be read again. Late ones may be missing. %s", run.run_id, error)
         return run
 
     return read_until(read, _is_complete, first=run)
