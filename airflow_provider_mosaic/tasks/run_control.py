@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mosaic.airflow_compat import TaskStateStore, task_state_store, triggers_receive_kills
+from airflow_provider_mosaic.airflow_compat import task_state_store, triggers_receive_kills
 from airflow_provider_mosaic.api.endpoints.runs import Run, RunStatus
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
@@ -56,11 +56,13 @@ class ResumePermission:
 
     def grant(self, run_id: str) -> None:
         """Let a retry resume the run. If that can't be saved, log it: the retry fails for manual review then."""
-        self._save(
-            lambda store: store.set(_KEY, {"version": _VERSION, "run_id": run_id}),
-            what=f"in the task state store that run {run_id!r} may be resumed",
-            consequence="If it is cancelled, no retry resumes it: the task fails and names it.",
-        )
+        if self._store is not None:
+            store = self._store
+            save_best_effort(
+                lambda: store.set(_KEY, {"version": _VERSION, "run_id": run_id}),
+                what=f"in the task state store that run {run_id!r} may be resumed",
+                consequence="If it is cancelled, no retry resumes it: the task fails and names it.",
+            )
 
     def is_granted(self, run_id: str) -> bool:
         """
@@ -77,16 +79,13 @@ class ResumePermission:
 
     def revoke(self) -> None:
         """Revoke the permission, because the run was resumed: the next cancel is a user's."""
-        self._save(
-            lambda store: store.delete(_KEY),
-            what="in the task state store that the run was resumed",
-            consequence="If a user cancels it in Mosaic now, a retry would resume it.",
-        )
-
-    def _save(self, save: Callable[[TaskStateStore], None], *, what: str, consequence: str) -> None:
-        store = self._store
-        if store is not None:
-            save_best_effort(lambda: save(store), what=what, consequence=consequence)
+        if self._store is not None:
+            store = self._store
+            save_best_effort(
+                lambda: store.delete(_KEY),
+                what="in the task state store that the run was resumed",
+                consequence="If a user cancels it in Mosaic now, a retry would resume it.",
+            )
 
 
 @dataclass(frozen=True)

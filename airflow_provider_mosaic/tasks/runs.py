@@ -120,9 +120,15 @@ class RunTask:
 
     def non_retryable(self) -> tuple[type[MosaicError], ...]:
         """Return the errors of a run that a retry would meet again."""
-        # A run that ended partly can't be resumed. A new run would need credits that only a user can buy.
-        by_retry = {"fail": MosaicRunFailedError, "new": MosaicNeedsCreditsError, "resume": MosaicRunPartialError}
+        by_retry = {
+            "fail": MosaicRunFailedError,
+            # A new run would need credits too, which only a user can buy.
+            "new": MosaicNeedsCreditsError,
+            # Mosaic does not resume a run that ended partly.
+            "resume": MosaicRunPartialError,
+        }
         failed = by_retry[self.options.on_retry]
+        # A retry that does not know the run can neither resume it nor continue the wait for it.
         return (failed,) if self._is_saved else (failed, MosaicNeedsCreditsError, *NON_RETRYABLE_ERRORS)
 
     def consequences(self, error: MosaicError) -> Consequences:
