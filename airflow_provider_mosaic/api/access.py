@@ -169,7 +169,7 @@ def _with_scheme(text: str) -> str:
 
 # Redirects
 
-#: Requests of one call.
+#: Redirects of one call on the same host. The last one is not followed.
 MOST_REDIRECTS = 5
 _THAT_KEEP_THE_REQUEST = frozenset({307, 308})
 _REDIRECTS = frozenset({301, 302, 303, *_THAT_KEEP_THE_REQUEST})
