@@ -90,18 +90,8 @@ class _SiblingTask:
         states = self._read_states()
         pushed = Counter(self._read_all(self._key))
         self._drop_outdated(pushed)
-        # Ids of which it is unknown who pushed them. If there are none, an instance without a known id pushed none.
-        unassigned = pushed.total() - len(self._ids)
-        for index, state in states.items():
-            if index in self._ids or state not in (_CAN_START | _WAITING if include_waiting else _CAN_START):
-                continue
-            if unassigned > 0 and self._without_id.get(index) != state:
-                id = self._read_one(index)
-                if id is None:
-                    self._without_id[index] = state
-                else:
-                    self._ids[index] = id
-                    unassigned -= 1
+        may_own = _CAN_START | _WAITING if include_waiting else _CAN_START
+        self._read_single({index: state for index, state in states.items() if state in may_own}, pushed.total())
         without_id = {index: state for index, state in states.items() if index not in self._ids}
         possible_owners = {index for index, state in without_id.items() if state in _CAN_START}
         waiting = {index for index, state in without_id.items() if state in _WAITING}
@@ -115,6 +105,26 @@ class _SiblingTask:
             possible_owners=self._names(possible_owners),
             waiting=self._names(waiting),
         )
+
+    def _read_single(self, states: Mapping[int, str], pushed: int) -> None:
+        """
+        Read the ids of single instances, as long as it is unknown who pushed some of the ids.
+
+        :param states: The instances that may own an item.
+        :param pushed: How many ids all instances pushed.
+        """
+        unassigned = pushed - len(self._ids)
+        for index, state in states.items():
+            if unassigned <= 0:
+                return
+            if index in self._ids or self._without_id.get(index) == state:
+                continue
+            id = self._read_one(index)
+            if id is None:
+                self._without_id[index] = state
+            else:
+                self._ids[index] = id
+                unassigned -= 1
 
     def _drop_outdated(self, pushed: Counter[str]) -> None:
         """Drop what single reads found and what the ids of all instances have made doubtful since."""
