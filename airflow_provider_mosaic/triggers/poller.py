@@ -235,7 +235,8 @@ class Poller:
             for wait in due
             if isinstance(wait, BatchedRunWait) and wait not in self._to_poll_alone and not wait.state.expired
         ]
-        left_to_scans = set(runs).difference(self._leave_to_scans(runs, now))
+        polled_alone = self._leave_to_scans(runs, now)
+        left_to_scans = set(runs).difference(polled_alone)
         alone = [wait for wait in due if wait not in left_to_scans]
         self._lacks_slots = False
         # First the waits at their deadline, then the others in the order of all waits. Each poll moves its wait to the
