@@ -82,7 +82,7 @@ unit: $(NOX)               ## run all tests that need no running Airflow, with t
 	$(NOX) -s unit
 
 e2e: environment           ## run the tests with a real scheduler, DAG processor, triggerer and API server
-	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder --durations=20 -m "airflow and not bursts"
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder --durations=20 -m "airflow and not bursts" tests/airflow tests/faults tests/plugins
 
 test-bursts: environment   ## end 50 runs together, while DAGs are paused, webhooks are lost and a triggerer is killed; DATABASE=postgresql
 	$(BIN)/python -m pytest -m bursts

@@ -187,8 +187,9 @@ def browser(session: nox.Session, airflow: str) -> None:
 def unit(session: nox.Session) -> None:
     """Run everything that needs no running Airflow, real sockets included, on the newest Airflow."""
     install_wheels(session, constraint=f"airflow-{NEWEST}")
-    pytest(session, *PARALLEL, "--durations=20", "-m", UNIT)
+    # First, since it caches the compiled test modules for the parallel processes.
     pytest(session, "--durations=5", "-m", "alone")
+    pytest(session, *PARALLEL, "--durations=20", "-m", UNIT)
     pytest(session, "-c", "emulator/pyproject.toml", *PARALLEL, "--durations=5", "emulator/tests")
 
 

@@ -42,6 +42,8 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 #: Files whose tests share a second Airflow. They take about as long as the files that share the first one.
 SECOND_AIRFLOW = frozenset({"test_dag_run_ends.py", "test_exits.py", "test_finished_runs.py", "test_webhooks.py"})
+#: The folders that `make e2e` collects.
+AIRFLOW_FOLDERS = frozenset({"airflow", "faults", "plugins"})
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
@@ -49,6 +51,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Assign the groups of `make e2e`: tests that share one of two Airflows, and by file those that start their own."""
     for item in items:
         if item.get_closest_marker("airflow"):
+            if item.path.parent.name not in AIRFLOW_FOLDERS:
+                raise pytest.UsageError(f"{item.nodeid} needs a running Airflow. Move it to tests/airflow.")
             shared = "airflow" in getattr(item, "fixturenames", ())
             name = "second Airflow" if item.path.name in SECOND_AIRFLOW else "first Airflow"
             item.add_marker(pytest.mark.xdist_group(name if shared else f"own Airflow of {item.path.name}"))
