@@ -162,7 +162,8 @@ def parse_time(value: object) -> datetime | None:
     if isinstance(value, str) and 0 < len(value) <= _LONGEST_TIME:
         try:
             parsed = pendulum.parse(value, strict=False)
-        except (ValueError, TypeError, OverflowError):
+        except Exception:
+            # Its errors are of many classes: an AttributeError for "P1D/P1D".
             return None
         value = parsed
     if not isinstance(value, datetime):

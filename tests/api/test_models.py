@@ -60,6 +60,7 @@ def test_time_formats(text: Any) -> None:
         "0001-01-01T00:00:00+14:00",
         "P1D",
         "2026-07-01/P1D",
+        "P1D/P1D",
     ],
 )
 def test_invalid_time_is_none(value: Any) -> None:

@@ -83,6 +83,7 @@ VALUES = {
     "an offset of 99 hours": b'"2026-07-01T10:00:00+99:99"',
     "the first day": b'"0001-01-01T00:00:00+14:00"',
     "the last day": b'"9999-12-31T23:59:59-14:00"',
+    "a pair of durations": b'"P1D/P1D"',
     "a list of 90 levels": b"[" * 90 + b"]" * 90,
 }
 FIELDS = {
