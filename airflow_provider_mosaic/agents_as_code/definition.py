@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_mosaic.api.arguments import validate_mapping
+from airflow_provider_mosaic.api.arguments import raise_invalid, validate_mapping
+from airflow_provider_mosaic.api.endpoints.agents import MOST_CONNECTIONS, MOST_NODES
 from airflow_provider_mosaic.api.error_collector import ErrorCollector
 from airflow_provider_mosaic.api.responses import is_fit
 
 #: The JSON Schema of a definition, for editors and other tools.
 SCHEMA_PATH = Path(__file__).with_name("agent_definition.schema.json")
 
+#: Cycles that an error lists. The time to find one grows with the number of connections.
+MOST_CYCLES = 100
 _TYPE_NAMES = {"string": "text", "object": "an object", "array": "a list"}
 
 
@@ -75,8 +78,11 @@ def validate_definition(value: object, *, name: str = "definition") -> AgentDefi
     """
     raw = validate_mapping(name, value)
     errors = ErrorCollector()
-    for path, item, why in _unserializable(raw):
-        errors.add(path or name, item, why)
+    try:
+        for path, item, why in _unserializable(raw):
+            errors.add(path or name, item, why)
+    except RecursionError:
+        raise_invalid(name, type(value).__name__, "it is nested too deeply.")
     errors.raise_any(name)
     # The schema knows lists. A DAG file may have tuples.
     document = json.loads(json.dumps(raw))
@@ -88,10 +94,13 @@ def validate_definition(value: object, *, name: str = "definition") -> AgentDefi
         for key, node in document["nodes"].items()
     )
     chains = document.get("connections", [])
-    _check_nodes(errors, nodes)
-    _check_chains(errors, chains, [node.key for node in nodes])
     connections = tuple(dict.fromkeys(pair for chain in chains for pair in pairwise(chain)))
-    for cycle in find_cycles(connections):
+    for what, found, most in (("nodes", nodes, MOST_NODES), ("connections", connections, MOST_CONNECTIONS)):
+        if len(found) > most:
+            errors.add(what, len(found), f"an agent has at most {most:,}.")
+    _check_nodes(errors, nodes)
+    _check_chains(errors, chains, document["nodes"])
+    for cycle in islice(find_cycles(connections), MOST_CYCLES):
         errors.add("connections", " -> ".join(cycle), "this is a cycle. An agent has none.")
     errors.raise_any(name)
     metadata = {field: document.get(field) for field in ("name", "description", "visibility")}
@@ -143,7 +152,7 @@ def _check_nodes(errors: ErrorCollector, nodes: Iterable[DefinedNode]) -> None:
                 errors.add(f"nodes.{node.key}.node_id", node.node_id, f"nodes.{key} has the same node_id.")
 
 
-def _check_chains(errors: ErrorCollector, chains: list[list[str]], keys: list[str]) -> None:
+def _check_chains(errors: ErrorCollector, chains: list[list[str]], keys: Collection[str]) -> None:
     seen: dict[tuple[str, str], str] = {}
     for i, chain in enumerate(chains):
         path = f"connections[{i}]"

@@ -81,12 +81,16 @@ def _sort_nodes(graph: AgentGraph) -> list[AgentNode]:
 def _name_keys(nodes: Iterable[AgentNode]) -> dict[str, str]:
     """Return a key for each node id, such as ``captions`` and ``captions_2``."""
     keys: dict[str, str] = {}
+    used: set[str] = set()
+    numbers: dict[str, int] = {}
     for node in nodes:
         name = re.sub(r"[^a-z0-9]+", "_", (node.node_type.node_type_name or "tile").lower()).strip("_") or "tile"
-        key, number = name, 1
-        while key in keys.values():
+        key, number = name, numbers.get(name, 1)
+        while key in used:
             number += 1
             key = f"{name}_{number}"
+        used.add(key)
+        numbers[name] = number
         keys[node.agent_node_id] = key
     return keys
 

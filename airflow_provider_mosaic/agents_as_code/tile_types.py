@@ -15,6 +15,13 @@ class NodeTypes:
 
     def __init__(self, types: Iterable[NodeType]) -> None:
         self._by_id = {each.node_type_id.lower(): each for each in types if each.node_type_id}
+        # Ids by exact name, and by a name without differences of spelling.
+        self._ids: dict[str, list[str]] = {}
+        self._similar_ids: dict[str, list[str]] = {}
+        for each in self._by_id.values():
+            name = each.node_type_name or ""
+            for key, ids in ((name, self._ids), (normalize_name(name), self._similar_ids)):
+                ids.setdefault(key, []).append(each.node_type_id or "")
 
     def name_of(self, type_id: str | None) -> str | None:
         """Return the name of a node type, or None if the name does not identify it."""
@@ -63,7 +70,5 @@ class NodeTypes:
 
     def _find(self, name: str) -> list[str]:
         """Return the ids of the node types with exactly this name, or else with one that is spelled alike."""
-        names = {each.node_type_id or "": each.node_type_name or "" for each in self._by_id.values()}
-        exact = [type_id for type_id, each in names.items() if each == name]
         plain = normalize_name(name)
-        return exact or [type_id for type_id, each in names.items() if plain and normalize_name(each) == plain]
+        return self._ids.get(name) or (self._similar_ids.get(plain, []) if plain else [])

@@ -18,7 +18,7 @@ from airflow_provider_mosaic.api.arguments import (
     validate_mapping,
     validate_text,
 )
-from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, RetrySafety
+from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, InvalidResponse, RetrySafety
 from airflow_provider_mosaic.api.error_collector import ErrorCollector, normalize_name, one_a_line
 from airflow_provider_mosaic.api.models import (
     Count,
@@ -35,6 +35,10 @@ from airflow_provider_mosaic.api.models import (
 )
 from airflow_provider_mosaic.api.paging import Listing, paged, read_page
 from airflow_provider_mosaic.api.run_inputs import is_id
+
+#: Most nodes of an agent, connections, and node types. Agents in Mosaic have some tens. The time to compare an agent
+#: with its definition grows with the square.
+MOST_NODES, MOST_CONNECTIONS, _MOST_NODE_TYPES = 2_000, 10_000, 2_000
 
 
 class Agent(Model):
@@ -75,8 +79,10 @@ class AgentGraph(Model):
     """An agent with its nodes and the connections between them."""
 
     agent: Agent
-    agent_nodes: Many[AgentNode] = Field(default=(), validation_alias=AliasChoices("agent_nodes", "nodes"))
-    connections: Many[Connection] = ()
+    agent_nodes: Many[AgentNode] = Field(
+        default=(), validation_alias=AliasChoices("agent_nodes", "nodes"), max_length=MOST_NODES
+    )
+    connections: Many[Connection] = Field(default=(), max_length=MOST_CONNECTIONS)
 
     @property
     def shows_connections(self) -> bool:
@@ -279,10 +285,17 @@ def list_node_types() -> Call[tuple[NodeType, ...]]:
 
     API page: https://docs.mosaic.so/api/agent-nodes/get-agent-nodes
     """
+
+    def read(data: Any) -> tuple[NodeType, ...]:
+        types = read_list("node_types", NodeType)(data)
+        if len(types) > _MOST_NODE_TYPES:
+            raise InvalidResponse(f"it has more than {_MOST_NODE_TYPES} node types")
+        return types
+
     return Call(
         description="list the node types",
         path="/node_types",
-        read=read_list("node_types", NodeType),
+        read=read,
         max_bytes=MAX_BYTES_OF_MANY,
     )
 
