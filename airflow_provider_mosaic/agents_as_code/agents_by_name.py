@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 from airflow_provider_mosaic.api.arguments import raise_invalid
 from airflow_provider_mosaic.api.endpoints.agents import Agent, delete_agent, get_agent, list_agents
 from airflow_provider_mosaic.api.errors import MosaicConflictError, MosaicError
+from airflow_provider_mosaic.api.redaction import listed
 
 if TYPE_CHECKING:
     from airflow_provider_mosaic.api.paging import ApiClient
@@ -75,7 +76,7 @@ class AgentsByName:
         except MosaicError as error:
             log.info("Agent %r was created. Whether another agent has its name is unknown: %s", agent_id, error)
             return
-        ids = ", ".join(agent.agent_id for agent in others)
+        ids = listed([agent.agent_id for agent in others])
         # None: a creation time is missing. Nothing is deleted then.
         if oldest([created.agent, *others]) in (None, created.agent):
             log.warning(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicResponseError,
 )
 from airflow_provider_mosaic.api.options import APPLY_AGENT, validate_agent_is_named
+from airflow_provider_mosaic.api.redaction import listed
 from airflow_provider_mosaic.api.search import PAUSES, ProgressLog
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Characters of a list of changes in the log, and in an error.
+_LONGEST_LIST = 9_000
 #: Seconds between reads of the agent after a change that Mosaic accepted.
 _EFFECT_PAUSES = (1.0, 2.0, 4.0, 8.0)
 
@@ -184,12 +187,12 @@ class AgentApply:
     def _log_plan(self, agent_id: str | None, plan: AgentPlan) -> None:
         agent = f"Agent {agent_id!r}" if agent_id else f"New agent {self._options.definition.name!r}"
         if plan.unknown and not self._options.remove_unknown:
-            log.info("%s keeps nodes that are not in the definition: %s.", agent, ", ".join(plan.unknown))
+            log.info("%s keeps nodes that are not in the definition: %s.", agent, listed(plan.unknown))
         if plan.is_empty:
             log.info("%s matches its definition. No operation is sent.", agent)
             return
         dry_run = " (dry run: none is sent)" if self._options.dry_run else ""
-        log.info("%s, operations: %d%s.\n  %s", agent, len(plan.operations), dry_run, "\n  ".join(plan.changes))
+        log.info("%s, operations: %d%s.\n  %s", agent, len(plan.operations), dry_run, _lines(plan.changes))
 
     def _update(self, agent_id: str, plan: AgentPlan) -> AgentPlan:
         """Send the operations, and read the agent until it shows them. Return the plan after that."""
@@ -252,10 +255,22 @@ def _effect(plan: AgentPlan, left: AgentPlan) -> str:
     """Return which changes of a plan took effect."""
     if left.changes == plan.changes:
         return "Nothing of the update took effect."
-    done = [line for line in plan.changes if line not in left.changes]
-    took_effect = "\n  ".join(done or ["(none)"])
-    did_not = "\n  ".join(left.changes or ["(none)"])
-    return f"These changes took effect:\n  {took_effect}\nThese did not:\n  {did_not}"
+    not_done = frozenset(left.changes)
+    done = [line for line in plan.changes if line not in not_done]
+    return f"These changes took effect:\n  {_lines(done)}\nThese did not:\n  {_lines(left.changes)}"
+
+
+def _lines(changes: Sequence[str]) -> str:
+    """Return changes, one a line: of many, the first ones and the number of the others."""
+    shown: list[str] = []
+    room = _LONGEST_LIST
+    for line in changes:
+        room -= len(line)
+        if room < 0:
+            shown.append(f"... and {len(changes) - len(shown)} more")
+            break
+        shown.append(line)
+    return "\n  ".join(shown or ["(none)"])
 
 
 def _unfinished(agent_id: str, plan: AgentPlan, left: AgentPlan, why: str) -> MosaicError:

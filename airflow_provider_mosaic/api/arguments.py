@@ -43,12 +43,13 @@ def raise_invalid(
     :param why: Sentences that follow the value: what is wrong, and what to do.
     """
     from airflow_provider_mosaic.api.errors import MosaicValidationError
-    from airflow_provider_mosaic.api.redaction import redact
+    from airflow_provider_mosaic.api.redaction import MOST_LISTED, more_than_listed, redact
 
     shown = redact(representation(value), longest=200)
+    lines = list(items)
     raise MosaicValidationError(
         redact(f"{name}={shown}: {why}"),
-        items=[redact(f"  {item}") for item in items],
+        items=[redact(f"  {line}") for line in (*lines[:MOST_LISTED], *more_than_listed(len(lines)))],
         to_do=to_do,
     )
 

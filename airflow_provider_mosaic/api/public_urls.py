@@ -43,7 +43,7 @@ def public_urls(post: Post) -> tuple[PublicUrl, ...]:
     found: dict[str, PublicUrl] = {}
     for destination in (*post.destinations, *post.results, *post.links):
         url = destination.post_url
-        if url and url not in found and len(found) < _MOST and _is_public(url):
+        if url and url not in found and len(found) < _MOST and is_public(url):
             account = destination.account_username or destination.account_name
             found[url] = PublicUrl(platform=_label(destination.platform), account=_label(account), url=url)
     return tuple(found.values())
@@ -53,7 +53,8 @@ def _label(text: str | None) -> str | None:
     return label(text) if text else None
 
 
-def _is_public(url: str) -> bool:
+def is_public(url: str) -> bool:
+    """Return whether an address may be shown and stored: of the web, short, and without a signature."""
     if len(url) > _LONGEST or not url.isprintable() or " " in url or "\\" in url or masked(url) != url:
         return False
     try:

@@ -37,6 +37,8 @@ _SHORTEST_VALUE = 4
 #: The same for numbers, API keys, and folders in the path of a link.
 SHORTEST_COMMON = 8
 _LONGEST_LABEL = 200
+#: Most names, ids or nodes that a message lists.
+MOST_LISTED = 50
 
 _known: tuple[str, ...] = ()
 _MOST_KNOWN = 256
@@ -109,6 +111,16 @@ def label(text: str) -> str:
     if not text.isprintable():
         text = re.sub(r"[\t\n]+", " ", visible(text))
     return text if len(text) <= _LONGEST_LABEL else text[:_LONGEST_LABEL] + "…"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first fifty names, separated by commas, and the number of the others."""
+    return ", ".join([*names[:MOST_LISTED], *more_than_listed(len(names))])
+
+
+def more_than_listed(count: int) -> list[str]:
+    """Return what ends a list of fifty that has more."""
+    return [f"and {count - MOST_LISTED} more"] if count > MOST_LISTED else []
 
 
 def holds_known_secret(text: str) -> bool:

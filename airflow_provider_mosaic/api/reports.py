@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 
 from airflow_provider_mosaic.api.endpoints.avatars import AvatarProfile
 from airflow_provider_mosaic.api.endpoints.runs import Run, RunNode, RunStatus
@@ -15,11 +16,9 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunFailedError,
     MosaicRunPartialError,
 )
-from airflow_provider_mosaic.api.redaction import label, one_line
+from airflow_provider_mosaic.api.redaction import MOST_LISTED, label, listed, more_than_listed, one_line
 
 _MAX_MESSAGE_LENGTH = 300
-#: Most nodes, output ids or destinations that are listed.
-_MAX_LISTED = 50
 _FAILED = "Failed nodes:"
 _UNFINISHED = "Nodes that were cancelled or did not start:"
 #: By the status of a run: the exception, what happened, what to do.
@@ -41,14 +40,18 @@ def node_lines(run: Run, nodes: Sequence[RunNode] = ()) -> tuple[str, ...]:
     :param nodes: Its nodes. Without them, the names and the second table are missing.
     """
     names = {node.original_node_id: node.node_type.node_type_name for node in nodes if node.original_node_id}
-    tables: dict[str, dict[tuple[str, str], list[str]]] = {_FAILED: {}, _UNFINISHED: {}}
+    # The messages are the keys of a dict, which has each once and in order.
+    tables: dict[str, dict[tuple[str, str], dict[str, None]]] = {_FAILED: {}, _UNFINISHED: {}}
+    failed_ids: set[str | None] = set()
 
     def add(table: str, node_id: str | None, status: str, messages: Sequence[str]) -> None:
         key = (node_id or "?", (names.get(node_id) if node_id else None) or "node")
-        shown = tables[table].setdefault(key, [])
-        shown.extend(message for message in messages if message not in shown)
+        shown = tables[table].setdefault(key, {})
+        shown |= dict.fromkeys(messages)
         if not messages and not shown:
-            shown.append(status)
+            shown[status] = None
+        if table == _FAILED:
+            failed_ids.add(key[0])
 
     for entry in run.errors:
         add(_FAILED, entry.original_node_id, "failed", entry.messages)
@@ -60,16 +63,17 @@ def node_lines(run: Run, nodes: Sequence[RunNode] = ()) -> tuple[str, ...]:
         if node.needs_credits and not messages:
             messages = ["short of credits"]
         node_id = node.original_node_id or node.agent_node_id
-        has_failed = any(node_id == failed for failed, _ in tables[_FAILED])
+        has_failed = node_id in failed_ids
         add(_UNFINISHED if is_unfinished and not has_failed else _FAILED, node_id, node.status, messages)
     return tuple(line for heading, rows in tables.items() if rows for line in (heading, *_table(rows)))
 
 
-def _table(rows: Mapping[tuple[str, str], Sequence[str]]) -> list[str]:
-    shown = [(label(name), label(node_id), messages) for (node_id, name), messages in rows.items()][:_MAX_LISTED]
+def _table(rows: Mapping[tuple[str, str], Iterable[str]]) -> list[str]:
+    first = islice(rows.items(), MOST_LISTED)
+    shown = [(label(name), label(node_id), messages) for (node_id, name), messages in first]
     width = max(len(name) for name, _, _ in shown)
     lines = [f"  {name:<{width}}  {node_id}  {_short('; '.join(messages))}" for name, node_id, messages in shown]
-    return [*lines, *(f"  {more}" for more in _more(len(rows)))]
+    return [*lines, *(f"  {more}" for more in more_than_listed(len(rows)))]
 
 
 def run_failure(run: Run, nodes: Sequence[RunNode] = (), *, advice: str = "") -> MosaicRunFailedError:
@@ -96,7 +100,7 @@ def kept_outputs(run: Run) -> str:
     """Return a sentence on the outputs that a run has rendered."""
     if not run.outputs:
         return "Nothing was rendered."
-    return f"{len(run.outputs)} output(s) were rendered and can be fetched: {_listed(run.output_ids)}."
+    return f"{len(run.outputs)} output(s) were rendered and can be fetched: {listed(run.output_ids)}."
 
 
 def still_running_error(run: Run, *, before: str) -> MosaicRunFailedError:
@@ -120,13 +124,13 @@ def post_failure(post: Post) -> MosaicPostFailedError:
     if post.status == PostStatus.REJECTED:
         means.append("It was refused in approval, or deleted.")
     elif published:
-        means.append(f"It was published on {_listed(published)}.")
+        means.append(f"It was published on {listed(published)}.")
     elif post.is_published_nowhere:
         means.append("Nothing was published.")
     if post.status in UNCLEAR_ENDS or not (means or post.status == PostStatus.PARTIAL_FAILURE):
         means.append("It may be published on some accounts, so it is not sent again. Check the accounts.")
     if failed and post.status != PostStatus.REJECTED:
-        means.append(f"It failed on {'; '.join([*failed[:_MAX_LISTED], *_more(len(failed))])}.")
+        means.append(f"It failed on {'; '.join([*failed[:MOST_LISTED], *more_than_listed(len(failed))])}.")
     is_partial = post.status == PostStatus.PARTIAL_FAILURE
     return MosaicPostFailedError(
         f"Post {post.post_id!r} ended as {post.status}{_reported(post.reported_status)}{_status_message(post.error)}.",
@@ -156,11 +160,3 @@ def _status_message(message: str | None) -> str:
 
 def _short(text: str) -> str:
     return one_line(" ".join(text.split()), longest=_MAX_MESSAGE_LENGTH).rstrip(".")
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join([*names[:_MAX_LISTED], *_more(len(names))])
-
-
-def _more(count: int) -> list[str]:
-    return [f"and {count - _MAX_LISTED} more"] if count > _MAX_LISTED else []

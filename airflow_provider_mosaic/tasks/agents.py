@@ -11,6 +11,7 @@ from airflow_provider_mosaic.agents_as_code.apply import AgentApply, ApplyOption
 from airflow_provider_mosaic.api.arguments import validate_flag
 from airflow_provider_mosaic.api.endpoints.agents import get_agent
 from airflow_provider_mosaic.api.errors import MosaicNotFoundError
+from airflow_provider_mosaic.api.redaction import listed
 from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.durable.create_once import CreateOnce
 from airflow_provider_mosaic.durable.reads import read_started
@@ -121,7 +122,7 @@ class CreateAgent(CreateOnce):
             "Several agents have the name %r: %s. The task continues with %r, which is its own. Delete the others, or "
             "set agent_id.",
             self._name,
-            ", ".join(ids),
+            listed(ids),
             record.id,
         )
         return record.id

@@ -17,6 +17,7 @@ from airflow_provider_mosaic.api.metrics import POSTS_ENDED, count
 from airflow_provider_mosaic.api.outcomes import Outcome, post_outcome
 from airflow_provider_mosaic.api.poll_state import PollState, post_poll_state
 from airflow_provider_mosaic.api.public_urls import public_urls
+from airflow_provider_mosaic.api.redaction import listed
 from airflow_provider_mosaic.api.reports import post_failure
 from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter, WaitOptions
 from airflow_provider_mosaic.durable.failures import fail_exception, log_lines
@@ -105,9 +106,7 @@ def raise_unless_posted(post: Post, *, on_partial: str) -> None:
             log.info("  %s: %s", place.name, place.url)
         failed = [place.name for place in post.outcomes if not place.may_be_published and place.status]
         if failed:
-            log.warning(
-                "Post %r is %s, but failed on: %s. Check it there.", post.post_id, post.status, ", ".join(failed)
-            )
+            log.warning("Post %r is %s, but failed on: %s. Check it there.", post.post_id, post.status, listed(failed))
         return
     failure = post_failure(post)
     if outcome is Outcome.FAILED or on_partial == "fail":

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from airflow_provider_mosaic.api.endpoints.triggers import UNCHANGED, YouTubeTrigger, validate_filter
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.options import KEEP_CALLBACK, YOUTUBE_TRIGGER
+from airflow_provider_mosaic.api.redaction import MOST_LISTED, listed
 from airflow_provider_mosaic.durable.reads import read_until
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
@@ -92,7 +93,7 @@ class YouTubeTask:
         extra = self._extra(now, before)
         if extra:
             self._hook.remove_youtube_channels(desired.agent_id, extra)
-            log.info("Removed from the triggers of agent %r: %s.", desired.agent_id, ", ".join(extra))
+            log.info("Removed from the triggers of agent %r: %s.", desired.agent_id, listed(extra))
             now = self._read_until(lambda triggers: not self._extra(triggers, before))
         elif now is before:
             log.info("The trigger of agent %r already matches. Nothing was sent.", desired.agent_id)
@@ -143,11 +144,12 @@ class YouTubeTask:
         unknown = [channel for channel, channel_id in ids.items() if not channel_id]
         if unknown:
             # Channels that appeared since the add may be the unknown ones.
-            extra = [channel for channel in extra if channel in _channels(before)]
+            old = _channels(before)
+            extra = [channel for channel in extra if channel in old]
         if unknown and extra:
             raise MosaicError(
-                f"Mosaic does not return the ids of these channels: {', '.join(unknown)}. They may be among "
-                f"{', '.join(extra)}.",
+                f"Mosaic does not return the ids of these channels: {listed(unknown)}. They may be among "
+                f"{listed(extra)}.",
                 means="Nothing was removed.",
                 to_do="Set the channels by their ids (UC...).",
             )
@@ -165,7 +167,7 @@ class YouTubeTask:
         )
         ids = {str(entry.get("input")): str(entry.get("channel_id") or "") for entry in added.channels}
         self._resolved.update({channel: ids.get(channel, "") for channel in channels})
-        log.info("Sent to the trigger of agent %r: %s.", desired.agent_id, ", ".join(channels))
+        log.info("Sent to the trigger of agent %r: %s.", desired.agent_id, listed(channels))
 
     def _read_until(self, is_shown: Callable[[tuple[YouTubeTrigger, ...]], bool]) -> tuple[YouTubeTrigger, ...]:
         """Read the triggers until they show a change."""
@@ -176,10 +178,11 @@ class YouTubeTask:
         triggers = read_until(self._read, is_current)
         if is_current(triggers):
             return triggers
-        current = "; ".join(f"{trigger.id} has {', '.join(trigger.youtube_channels)}" for trigger in triggers)
+        shown = triggers[:MOST_LISTED]
+        current = "; ".join(f"{trigger.id} has {listed(trigger.youtube_channels)}" for trigger in shown)
         raise MosaicError(
             f"The triggers of agent {self._desired.agent_id!r} do not show the change. Requested: "
-            f"{', '.join(self._desired.channels)}. Current: {current or 'none'}.",
+            f"{listed(self._desired.channels)}. Current: {current or 'none'}.",
             transient=True,
         )
 

@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.account import whoami
+from airflow_provider_mosaic.api.endpoints.agents import get_agent, list_node_types
+from airflow_provider_mosaic.api.endpoints.engagement import get_post_analytics
 from airflow_provider_mosaic.api.endpoints.runs import get_run, list_runs
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
@@ -313,3 +316,22 @@ def test_content_length_of_any_size_raises_our_error(transport: Transport, digit
     # Python rejects numbers of more than 4,300 digits. One transport ignores such a length.
     with HostileServer(raw(head + b"\r\n\r\n{}")) as server, contextlib.suppress(MosaicError):
         transport.send(access_to(server.url), whoami(), retries=ONCE)
+
+
+def test_metrics_that_make_too_many_rows_are_rejected(transport: Transport) -> None:
+    # 100 KB, which would make 25 million values.
+    body = {"totals": {f"m{number}": 1 for number in range(5_000)}, "platforms": [{}] * 5_000}
+    with (
+        HostileServer(answer(200, body)) as server,
+        pytest.raises(MosaicResponseError, match="more than 200,000 metrics"),
+    ):
+        transport.send(access_to(server.url), get_post_analytics("p"), retries=ONCE)
+
+
+@pytest.mark.parametrize("name", ["agent_nodes", "connections", "node_types"])
+def test_agents_with_too_many_nodes_are_rejected(transport: Transport, name: str) -> None:
+    item = {"agent_node_id": "n", "source_agent_node_id": "n", "target_agent_node_id": "n", "node_type_id": "t"}
+    body = {"agent": {"id": "a"}, "agent_nodes": [], "connections": [], name: [item] * 10_001}
+    call: Call[Any] = list_node_types() if name == "node_types" else get_agent("a")
+    with HostileServer(answer(200, body)) as server, pytest.raises(MosaicResponseError, match=r"2000|10000"):
+        transport.send(access_to(server.url), call, retries=ONCE)

@@ -6,6 +6,7 @@ import base64
 import json
 import logging
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,12 @@ from clients.servers import Seen
 from airflow_provider_mosaic.api.endpoints.runs import Run
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import (
+    MosaicApplyAgentOperator,
     MosaicDownloadOutputsOperator,
+    MosaicPostAnalyticsOperator,
     MosaicRunAgentOperator,
     MosaicSocialPostOperator,
+    MosaicYouTubeTriggerOperator,
 )
 from airflow_provider_mosaic.triggers import MosaicRunTrigger, MosaicSocialPostTrigger
 from tasks.fakes import StateStore, TaskRunner, event_of
@@ -113,6 +117,26 @@ def test_a_failed_run_with_hostile_messages(monkeypatch: pytest.MonkeyPatch, lin
     assert KEY not in json.dumps([*task.dag_run.xcoms.values()])
 
 
+def test_a_failed_run_with_a_hundred_thousand_messages(monkeypatch: pytest.MonkeyPatch, lines: list[str]) -> None:
+    many = [f"error {number}" for number in range(90_000)]
+    errors = [{"original_node_id": f"node-{number}", "messages": ["no"]} for number in range(10_000)]
+    nodes = [{"original_node_id": f"other-{number}", "status": "failed"} for number in range(10_000)]
+    answers: dict[str, Any] = {
+        "POST /agent/agent-1/run": [{"run_id": "run-1"}],
+        "GET /agent/agent-1/runs": [{"runs": []}],
+        "GET /agent_run/run-1": [
+            {**RUN, "status": "failed", "errors": [*errors, {"original_node_id": "n", "messages": many}]}
+        ],
+        "GET /agent_run/run-1/nodes": [{"nodes": nodes}],
+    }
+    with served(monkeypatch, answers):
+        task = TaskRunner(lambda: MosaicRunAgentOperator(task_id="run", agent_id="agent-1"), store=StateStore())
+        started = time.monotonic()
+        with pytest.raises(Exception, match="and 19951 more"):
+            task.run_to_end()
+    assert time.monotonic() - started < 15
+
+
 def test_a_started_run_with_a_hostile_id(monkeypatch: pytest.MonkeyPatch, lines: list[str], clock: Clock) -> None:
     answers = {"POST /agent/agent-1/run": [{"run_id": ATTACK}], "GET /agent/agent-1/runs": [{"runs": []}]}
     with served(monkeypatch, answers):
@@ -167,6 +191,81 @@ def test_a_failed_post_with_hostile_names(monkeypatch: pytest.MonkeyPatch, lines
     assert not CONTROLS.search(str(caught.value))
     assert len(str(caught.value)) < 40_000
     assert KEY not in texts_of(caught.value)
+
+
+def test_metrics_with_hostile_names_and_links(monkeypatch: pytest.MonkeyPatch, lines: list[str]) -> None:
+    signed = "https://storage.example.org/film.mp4?X-Goog-Signature=0a1b2c3d4e5f6a7b"
+    numbers = {ATTACK: 1, "likes": -1, "views": 10**300, "shares": 2**60}
+    platforms = [
+        {"platform": ATTACK, "platform_post_id": ATTACK, "post_url": url, "metrics": numbers}
+        for url in (signed, "javascript:alert(1)", ATTACK, "https://x.com/i/status/1")
+    ]
+    answers = {"GET /social/post/post-1/analytics": [{"totals": numbers, "platforms": platforms}]}
+    with served(monkeypatch, answers):
+        task = TaskRunner(lambda: MosaicPostAnalyticsOperator(task_id="metrics", post_id="post-1"), store=StateStore())
+        rows = task.run_to_end()
+    assert [row["post_url"] for row in rows] == [None, None, None, "https://x.com/i/status/1"]
+    # A column of integers in a warehouse has 64 bits.
+    assert [(row["likes"], row["views"], row["shares"]) for row in rows] == [(-1, None, 2**60)] * 4
+    check(json.dumps(rows, ensure_ascii=False))
+    check(json.dumps(task.xcom("totals"), ensure_ascii=False))
+
+
+def test_triggers_with_hostile_channels(monkeypatch: pytest.MonkeyPatch, lines: list[str]) -> None:
+    channel = f"UC{'a' * 22}"
+    trigger = {"id": "trigger-1", "youtube_channels": [channel, f"x{KEY}", *(f"UC{n:022}" for n in range(3_000))]}
+    answers: dict[str, Any] = {
+        "GET /agent/agent-1/triggers": [[trigger], [{"id": "trigger-1", "youtube_channels": [channel]}]],
+        "POST /agent/agent-1/triggers/remove_youtube_channels": [{}],
+    }
+    with served(monkeypatch, answers):
+        task = TaskRunner(
+            lambda: MosaicYouTubeTriggerOperator(task_id="watch", agent_id="agent-1", youtube_channels=[channel]),
+            store=StateStore(),
+        )
+        assert task.run_to_end() == ["trigger-1"]
+
+
+def test_many_agents_of_one_name(monkeypatch: pytest.MonkeyPatch, lines: list[str]) -> None:
+    agents = [{"id": f"agent-{number}", "name": "Mine"} for number in range(3_000)]
+    with served(monkeypatch, {"GET /agents": [{"agents": agents}]}):
+        task = TaskRunner(
+            lambda: MosaicApplyAgentOperator(task_id="apply", definition={"name": "Mine", "nodes": {}}),
+            store=StateStore(),
+        )
+        with pytest.raises(Exception, match="several agents have this name") as caught:
+            task.run_to_end()
+    check(str(caught.value))
+    assert len(lines) < 200
+
+
+def test_an_agent_with_hostile_nodes(monkeypatch: pytest.MonkeyPatch, lines: list[str]) -> None:
+    monkeypatch.setattr("airflow_provider_mosaic.agents_as_code.apply._EFFECT_PAUSES", ())
+    nodes = [
+        {
+            "agent_node_id": f"node-{number}",
+            "node_type": {"node_type_id": ATTACK, "node_type_name": ATTACK},
+            "params_used": {ATTACK: ATTACK},
+        }
+        for number in range(500)
+    ]
+    agent = {"agent": {"id": "agent-1", "name": ATTACK}, "agent_nodes": nodes, "connections": []}
+    answers: dict[str, Any] = {
+        "GET /agent/agent-1": [agent],
+        "GET /node_types": [{"node_types": []}],
+        "POST /agent/agent-1/update": [{"agent_id": "agent-1"}],
+    }
+    with served(monkeypatch, answers):
+        task = TaskRunner(
+            lambda: MosaicApplyAgentOperator(
+                task_id="apply", agent_id="agent-1", definition={"name": "Mine", "nodes": {}}, unknown_nodes="remove"
+            ),
+            store=StateStore(),
+        )
+        with pytest.raises(Exception, match="does not match its definition") as caught:
+            task.run_to_end()
+    check(str(caught.value))
+    assert sum(map(len, lines)) < 200_000
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, model_validator
+from typing_extensions import Self
 
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call
 from airflow_provider_mosaic.api.models import Id, Many, Model, Time, Words, read_object
 from airflow_provider_mosaic.api.paging import Listing, Page, filters, read_page
+from airflow_provider_mosaic.api.public_urls import is_public
+from airflow_provider_mosaic.api.redaction import label
+from airflow_provider_mosaic.api.responses import MAX_VALUES
 
 #: The beginning of the documented list of metrics; the rest of the page could not be read.
 _METRICS = ("likes", "comments", "shares", "impressions", "views", "video_views")
@@ -17,11 +21,14 @@ _METRICS = ("likes", "comments", "shares", "impressions", "views", "video_views"
 def _number(value: Any) -> int | float | None:
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 19:
         return int(value)
-    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    # Databases store integers in 64 bits.
+    return value if isinstance(value, float) or abs(value) < 2**63 else None
 
 
 def _numbers(value: Any) -> dict[str, int | float | None]:
-    return {name: _number(each) for name, each in value.items()} if isinstance(value, dict) else {}
+    return {label(name): _number(each) for name, each in value.items()} if isinstance(value, dict) else {}
 
 
 #: Metrics by name. Values that are not numbers are None.
@@ -48,26 +55,42 @@ class PostAnalytics(Model):
     totals: Metrics = {}
     platforms: Many[PlatformAnalytics] = ()
 
+    @model_validator(mode="after")
+    def _limit_rows(self) -> Self:
+        # A response of 1 MiB could make rows with a billion values.
+        if len(self.platforms) * len(self._metric_names) > MAX_VALUES:
+            raise ValueError(f"it has more than {MAX_VALUES:,} metrics")
+        return self
+
+    @property
+    def _metric_names(self) -> dict[str, None]:
+        names = (*_METRICS, *self.totals, *(name for entry in self.platforms for name in entry.metrics))
+        return dict.fromkeys(names)
+
     def as_rows(self) -> list[dict[str, Any]]:
         """
         Return one row a platform, for a warehouse.
 
         All rows have the same columns: ``post_id``, ``platform``, ``platform_post_id``, ``post_url``, then the metrics,
         at least the documented ones. A metric that is not reported is None. A metric with the name of one of the first
-        four columns is left out.
+        four columns is left out. An address that is signed or invalid is None.
         """
-        names = [*_METRICS, *self.totals, *(name for entry in self.platforms for name in entry.metrics)]
+        names = self._metric_names
         return [
             {
                 **dict.fromkeys(("post_id", "platform", "platform_post_id", "post_url")),
                 **{name: entry.metrics.get(name) for name in names},
                 "post_id": self.post_id,
-                "platform": entry.platform,
-                "platform_post_id": entry.platform_post_id,
-                "post_url": entry.post_url,
+                "platform": _label(entry.platform),
+                "platform_post_id": _label(entry.platform_post_id),
+                "post_url": entry.post_url if entry.post_url and is_public(entry.post_url) else None,
             }
             for entry in self.platforms
         ]
+
+
+def _label(text: str | None) -> str | None:
+    return None if text is None else label(text)
 
 
 class Comment(Model):

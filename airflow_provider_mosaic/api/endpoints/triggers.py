@@ -14,7 +14,7 @@ from pydantic import field_validator
 
 from airflow_provider_mosaic.api.arguments import raise_invalid, validate_integer, validate_mapping, validate_url
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, InvalidResponse
-from airflow_provider_mosaic.api.models import Id, Many, Model, Words, object_in
+from airflow_provider_mosaic.api.models import Id, Label, Many, Model, Words, object_in
 from airflow_provider_mosaic.api.options import validate_channels
 
 
@@ -41,7 +41,7 @@ class YouTubeTrigger(Model):
 
     id: Id
     type: Words = None
-    youtube_channels: Many[str] = ()
+    youtube_channels: Many[Label] = ()
     youtube_channel_details: Many[ChannelDetails] = ()
     callback_url: Words = None
     filter_options: dict[str, Any] = {}
