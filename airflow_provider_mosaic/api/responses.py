@@ -78,7 +78,12 @@ def decode_json(content: bytes | str) -> Any:
 
 def has_more_values(content: bytes, most: int) -> bool:
     """Return whether JSON may have more values, without decoding it."""
-    return len(content) > most and sum(map(content.count, (b",", b"[", b"{"))) > most
+    return len(content) > most and count_values(content) > most
+
+
+def count_values(content: bytes) -> int:
+    """Return the most values that JSON may have, without decoding it."""
+    return sum(map(content.count, (b",", b"[", b"{")))
 
 
 def is_fit(text: str) -> bool:

@@ -97,7 +97,6 @@ async def _read_nodes(reads: MosaicReads, item: TaskItem, run: Run) -> tuple[Run
         item.conn_id,
         get_run_nodes(item.id),
         max_age=_NODES_MAX_AGE,
-        weigh=lambda nodes: 1 + len(nodes),
         variant=f"{run.status} {counts.completed} {counts.in_progress} {counts.failed} {run.needs_credits}",
     )
     return nodes.value or ()
@@ -152,7 +151,7 @@ async def _names(reads: MosaicReads, conn_id: str, agent_ids: Collection[str]) -
         if len(names) == len(agent_ids):
             break
         call = list_agents().page(cursor)
-        page = (await reads.read(conn_id, call, max_age=_NAMES_MAX_AGE, weigh=lambda page: 1 + len(page.items))).value
+        page = (await reads.read(conn_id, call, max_age=_NAMES_MAX_AGE)).value
         if page is None:
             break
         names |= {each.agent_id: label(each.name) for each in page.items if each.agent_id in agent_ids and each.name}

@@ -12,7 +12,7 @@ import asyncio
 import contextvars
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -29,6 +29,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRateLimitError,
     MosaicTransportError,
 )
+from airflow_provider_mosaic.api.responses import count_values
 from airflow_provider_mosaic.api.retries import bounded_cooldown
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.triggers.shared_client import SharedClient
@@ -45,9 +46,11 @@ _MOST_REQUESTS = 6
 _FIRST_PAUSE = 5.0
 _LONGEST_PAUSE = 120.0
 
-#: Readings that are kept, and the sum of their weights: a run with thousands of outputs weighs more.
+#: Responses that are kept, and the sum of their weights, which are about the kilobytes that they take.
 _MOST_KEPT = 1_000
-_MOST_WEIGHT = 50_000
+_MOST_WEIGHT = 100_000
+#: What a value of JSON takes once it is validated, beside its text.
+_BYTES_PER_VALUE = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,7 +206,6 @@ class MosaicReads:
         call: Call[T],
         *,
         max_age: float,
-        weigh: Callable[[T], int] = lambda _: 1,
         variant: str = "",
     ) -> Reading[T]:
         """
@@ -212,7 +214,6 @@ class MosaicReads:
         An error is part of the result, beside the last response.
 
         :param call: A request without effects.
-        :param weigh: Returns how much of the memory for responses a response takes.
         :param variant: What else distinguishes the response.
         """
         key = (conn_id, call.method, call.target, repr(call.body), variant)
@@ -225,7 +226,7 @@ class MosaicReads:
         task = self._running.get(key)
         if task is None:
             # An empty context: the request belongs to no single viewer.
-            task = contextvars.Context().run(asyncio.ensure_future, self._fetch(key, connection, call, weigh))
+            task = contextvars.Context().run(asyncio.ensure_future, self._fetch(key, connection, call))
             self._running[key] = task
             task.add_done_callback(lambda done: self._on_done(key, done))
         return cast("Reading[T]", await asyncio.shield(task))
@@ -250,7 +251,7 @@ class MosaicReads:
         for key in [key for key in self._running if key[0] == conn_id]:
             del self._running[key]
 
-    async def _fetch(self, key: Key, connection: _Connection, call: Call[T], weigh: Callable[[T], int]) -> Reading[T]:
+    async def _fetch(self, key: Key, connection: _Connection, call: Call[T]) -> Reading[T]:
         """Wait for a free slot of the connection, and send a request."""
         try:
             with _deadline(READ_TIMEOUT, "Other requests to Mosaic with this connection take too long."):
@@ -262,16 +263,22 @@ class MosaicReads:
             if pause := connection.pause():
                 # Another request failed while this one waited for its slot.
                 return self._stale(key, *pause)
-            return await self._send(key, connection, call, weigh)
+            return await self._send(key, connection, call)
         finally:
             connection.slots.release()
 
-    async def _send(self, key: Key, connection: _Connection, call: Call[T], weigh: Callable[[T], int]) -> Reading[T]:
+    async def _send(self, key: Key, connection: _Connection, call: Call[T]) -> Reading[T]:
         """Send a request and keep its response. An error pauses the connection, or is kept for this item alone."""
-        started = time.monotonic()
+        started, weight = time.monotonic(), 1
+
+        def decode(content: bytes) -> Any:
+            nonlocal weight
+            weight = 1 + (len(content) + _BYTES_PER_VALUE * count_values(content)) // 1024
+            return call.decode(content)
+
         try:
             with _deadline(READ_TIMEOUT, f"Mosaic did not respond within {READ_TIMEOUT:g} seconds."):
-                value = await connection.client.send(call)
+                value = await connection.client.send(replace(call, decode=decode))
         except MosaicError as error:
             if _concerns_connection(error):
                 return self._stale(key, error, connection.record_error(error))
@@ -280,7 +287,7 @@ class MosaicReads:
             return self._keep_error(key, error)
         connection.record_success()
         fresh = Reading(value=value, read_at=datetime.now(timezone.utc), seconds=time.monotonic() - started)
-        self._keep(key, fresh, weigh(value))
+        self._keep(key, fresh, weight)
         return fresh
 
     def _stale(self, key: Key, error: MosaicError, pause: float) -> Reading[Any]:

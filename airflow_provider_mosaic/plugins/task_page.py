@@ -60,18 +60,13 @@ async def task_page(reads: MosaicReads, task: TaskRecord, *, csrf_token: str | N
 
 async def read_run(reads: MosaicReads, item: TaskItem, *, max_age: float = SHARED) -> Reading[Run]:
     """Read a run."""
-    return await reads.read(item.conn_id, get_run(item.id), max_age=max_age, weigh=_weight)
+    return await reads.read(item.conn_id, get_run(item.id), max_age=max_age)
 
 
 async def read_asset(reads: MosaicReads, item: TaskItem, *, max_age: float = SHARED) -> Reading[ViewLink]:
     """Read the links of an asset."""
     call = get_view_url(item.asset_type or AssetType.VIDEO, item.id)
     return await reads.read(item.conn_id, call, max_age=max_age)
-
-
-def _weight(run: Run) -> int:
-    """Return how much memory a run takes, in units of about a kilobyte."""
-    return 1 + len(run.outputs) + len(run.inputs) + len(run.errors)
 
 
 # The parts of a page, as fields of TaskPage

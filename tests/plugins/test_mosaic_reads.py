@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import pytest
+from clients.servers import HostileServer, answer
 from mosaic_emulator import Emulator
 
 from airflow_provider_mosaic.api.endpoints.runs import Run, cancel_run, get_run, resume_run
@@ -229,13 +231,36 @@ def test_memory_is_bounded(client: SyncClient, monkeypatch: pytest.MonkeyPatch) 
             await reads.read(CONN, get_run(f"missing-{number}"), max_age=0)
         assert len(reads._cache) == 10
         run_id = start(client)
-        await reads.read(CONN, get_run(run_id), max_age=0, weigh=lambda _: 45)
+        monkeypatch.setattr(mosaic_reads, "count_values", lambda content: 45)
+        monkeypatch.setattr(mosaic_reads, "_BYTES_PER_VALUE", 1_000)
+        await reads.read(CONN, get_run(run_id), max_age=0)
         assert len(reads._cache) <= 6
         assert reads._cache.weight == sum(kept.weight for kept in reads._cache._kept.values()) <= 50
         reads.forget(CONN)
         assert (len(reads._cache), reads._cache.weight) == (0, 0)
 
     run(steps)
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize(
+    "long",
+    [{"status_message": "x" * 1_000_000}, {"inputs": [{}] * 4_000}, {"odd": {"x": [0] * 4_000}}],
+    ids=["text", "models", "values"],
+)
+def test_memory_is_bounded_by_the_size_of_responses(long: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mosaic_reads, "_MOST_WEIGHT", 5_000)
+
+    async def steps(reads: MosaicReads) -> None:
+        for number in range(20):
+            reading = await reads.read(CONN, get_run(f"run-{number}"), max_age=60)
+            assert reading.value is not None
+        assert len(reads._cache) <= 5
+
+    with HostileServer(answer(200, {"status": "running", **long})) as server:
+        connection = {"conn_type": "mosaic", "host": server.url, "password": "mk_hostile"}
+        monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
+        run(steps)
 
 
 def test_what_was_read_before_an_action_is_not_used_after_it(mosaic: Emulator, client: SyncClient) -> None:
