@@ -16,7 +16,7 @@ from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_mosaic.api.arguments import raise_invalid, validate_mapping
+from airflow_provider_mosaic.api.arguments import validate_mapping
 from airflow_provider_mosaic.api.endpoints.agents import MOST_CONNECTIONS, MOST_NODES
 from airflow_provider_mosaic.api.error_collector import ErrorCollector
 from airflow_provider_mosaic.api.responses import is_fit
@@ -78,11 +78,8 @@ def validate_definition(value: object, *, name: str = "definition") -> AgentDefi
     """
     raw = validate_mapping(name, value)
     errors = ErrorCollector()
-    try:
-        for path, item, why in _unserializable(raw):
-            errors.add(path or name, item, why)
-    except RecursionError:
-        raise_invalid(name, type(value).__name__, "it is nested too deeply.")
+    for path, item, why in _unserializable(raw):
+        errors.add(path or name, item, why)
     errors.raise_any(name)
     # The schema knows lists. A DAG file may have tuples.
     document = json.loads(json.dumps(raw))

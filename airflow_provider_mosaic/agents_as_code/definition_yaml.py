@@ -119,6 +119,9 @@ def read_definition_text(text: str, *, name: str) -> Any:
                 loader.dispose()
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise_invalid("definition", name, f"it cannot be read: {' '.join(str(error).split())}")
+    except Exception as error:
+        # PyYAML's own, for a value that does not fit its tag: KeyError, IndexError and others.
+        raise_invalid("definition", name, f"it cannot be read: a value does not fit its type ({type(error).__name__}).")
     errors = ErrorCollector()
     for key, line in duplicates:
         errors.add("key", key, f"it occurs twice in the same object{f' (line {line})' if line else ''}.")

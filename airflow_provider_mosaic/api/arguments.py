@@ -243,9 +243,9 @@ def validate_mapping(name: str, value: object) -> dict[str, Any]:
             raise_invalid(name, value, f"its key {key!r} must be text.")
     try:
         json.dumps(dict(value), allow_nan=False, default=_as_list)
+        return {key: _with_lists(item) for key, item in value.items()}
     except (TypeError, ValueError, RecursionError) as error:
         raise_invalid(name, value, f"it can't be written as JSON ({error}).")
-    return {key: _with_lists(item) for key, item in value.items()}
 
 
 def _with_lists(value: Any) -> Any:

@@ -196,8 +196,25 @@ def test_json_is_accepted() -> None:
         ("{nodes", ["cannot be read"]),
         ("a: 1\n---\nb: 2\n", ["cannot be read"]),
         ("nodes: !!python/object/apply:os.system [ls]", ["cannot be read"]),
+        ("nodes: !!bool maybe", ["cannot be read", "KeyError"]),
+        ("nodes: !!int ''", ["cannot be read", "IndexError"]),
+        ("nodes: !!float _", ["cannot be read", "IndexError"]),
+        ("nodes: !!timestamp soon", ["cannot be read", "AttributeError"]),
+        (f"nodes: 1{':30' * 400}.0", ["cannot be read", "OverflowError"]),
     ],
-    ids=["keys twice", "keys twice in JSON", "cut YAML", "cut JSON", "two documents", "code"],
+    ids=[
+        "keys twice",
+        "keys twice in JSON",
+        "cut YAML",
+        "cut JSON",
+        "two documents",
+        "code",
+        "odd boolean",
+        "odd integer",
+        "odd float",
+        "odd time",
+        "long float",
+    ],
 )
 def test_an_error_of_the_text_names_the_file(text: str, parts: list[str]) -> None:
     with pytest.raises(MosaicValidationError, match=r"agent\.yaml") as error:
@@ -209,6 +226,11 @@ def test_an_error_of_the_text_names_the_file(text: str, parts: list[str]) -> Non
 def test_a_key_may_override_a_merged_key() -> None:
     text = "nodes:\n  a: &a {tile: Captions, params: {p: 1}}\n  b: {<<: *a, params: {p: 2}}\n"
     assert read_definition_text(text, name="agent.yaml")["nodes"]["b"] == {"tile": "Captions", "params": {"p": 2}}
+
+
+def test_deep_json_is_rejected() -> None:
+    data = read_definition_text('{"nodes": ' + "[" * 900 + "]" * 900 + "}", name="agent.yaml")
+    assert "can't be written as JSON" in validation_error(data)
 
 
 def test_an_alias_of_an_enclosing_node_is_rejected() -> None:
