@@ -19,8 +19,10 @@ import time
 from datetime import datetime, timezone
 from typing import Annotated
 
+import anyio
 from fastapi import APIRouter, Header, HTTPException, Request
 from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from airflow_provider_mosaic.api.errors import MosaicResponseError
@@ -33,6 +35,8 @@ log = logging.getLogger(__name__)
 
 #: Bytes of the longest body. The event of a run with thousands of outputs may be longer: the next poll finds that run.
 _MAX_BODY = 1 << 20
+#: Seconds for the whole body.
+_BODY_TIMEOUT = 30.0
 #: Seconds for which the secret of a connection is kept, and for which an unknown connection is not looked up again.
 _SECRET_LIFETIME = 30.0
 #: Lookups of all unknown connections: how many at once, and how many a second.
@@ -155,8 +159,8 @@ class WebhookReceiver:
         Receive a webhook.
 
         Responses: 200 also for events that are ignored; 404 while webhooks are switched off; 401 for an unknown
-        connection, a wrong token or a wrong signature; 429 for too many webhooks; 413 and 400 for a body that is too
-        long or no event; 503 if the hint cannot be written.
+        connection, a wrong token or a wrong signature; 429 for too many webhooks; 408, 413 and 400 for a body that is
+        too slow, too long or no event; 503 if the hint cannot be written.
         """
         if not webhooks_are_on():
             raise HTTPException(404, headers={"Connection": "close"})
@@ -199,11 +203,18 @@ class WebhookReceiver:
 
 async def _read_body(request: Request) -> bytes:
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _MAX_BODY:
-            # Closing the connection stops the server from reading the rest.
-            raise HTTPException(413, headers={"Connection": "close"})
+    try:
+        with anyio.fail_after(_BODY_TIMEOUT):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > _MAX_BODY:
+                    # Closing the connection stops the server from reading the rest.
+                    raise HTTPException(413, headers={"Connection": "close"})
+    except TimeoutError:
+        raise HTTPException(408, headers={"Connection": "close"}) from None
+    except ClientDisconnect:
+        # The server would log a traceback. Nobody reads this response.
+        raise HTTPException(400) from None
     return bytes(body)
 
 

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
@@ -183,21 +183,55 @@ def test_nothing_is_served_while_switched_off(
 
 @pytest.mark.parametrize("forged", [{"signature": "whsk_other"}, {"conn_id": "unknown"}, {"token": "0"}], ids=str)
 def test_stranger_is_rejected_before_the_body_is_read(receiver: Receiver, forged: dict[str, Any]) -> None:
+    with head_sent(receiver, **forged) as connection:
+        # No byte of the body is sent. The response comes nevertheless, and the connection ends.
+        response = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert response.startswith(b"HTTP/1.1 401 ")
+
+
+@contextmanager
+def head_sent(receiver: Receiver, *, signature: str = SECRET, **address: Any) -> Iterator[socket.socket]:
+    """Connect to the receiver, and send the header of a webhook with a body of 1,000 bytes."""
     host, port = receiver.url.removeprefix("http://").split(":")
-    path = receiver.address(forged.get("conn_id", CONN_ID), forged.get("token")).removeprefix(receiver.url)
+    path = receiver.address(**address).removeprefix(receiver.url)
     with socket.create_connection((host, int(port)), timeout=30) as connection:
         head = [
             f"POST {path} HTTP/1.1",
             f"Host: {host}",
-            f"X-Mosaic-Signature: {forged.get('signature', SECRET)}",
+            f"X-Mosaic-Signature: {signature}",
             "Content-Length: 1000",
             "",
             "",
         ]
         connection.sendall("\r\n".join(head).encode())
-        # No byte of the body is sent. The response comes nevertheless, and the connection ends.
+        yield connection
+
+
+def test_slow_body_is_rejected(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhooks, "_BODY_TIMEOUT", 0.5, raising=False)
+    with head_sent(receiver) as connection:
+        connection.settimeout(5)
+        for _ in range(5):
+            connection.sendall(b"[")
+            time.sleep(0.05)
         response = b"".join(iter(lambda: connection.recv(4096), b""))
-    assert response.startswith(b"HTTP/1.1 401 ")
+    assert response.startswith(b"HTTP/1.1 408 ")
+    assert receiver.hints == []
+
+
+def test_body_that_ends_early_makes_no_error(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    server_log = logging.getLogger("uvicorn.error")
+    server_log.addHandler(caplog.handler)
+    try:
+        with head_sent(receiver) as connection:
+            connection.sendall(b"{")
+            time.sleep(0.2)
+        assert receiver.deliver().status_code == 200
+        time.sleep(0.2)
+    finally:
+        server_log.removeHandler(caplog.handler)
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert len(receiver.hints) == 1
 
 
 BODIES = {
