@@ -16,7 +16,7 @@ from airflow_provider_mosaic.agents_as_code.definition import MOST_CYCLES, Agent
 from airflow_provider_mosaic.agents_as_code.matching import Graph, match
 from airflow_provider_mosaic.api.endpoints.agents import AgentGraph, AgentNode
 from airflow_provider_mosaic.api.error_collector import ErrorCollector
-from airflow_provider_mosaic.api.redaction import one_line
+from airflow_provider_mosaic.api.redaction import label, one_line
 
 _MISSING = object()
 
@@ -231,7 +231,7 @@ def _compare_metadata(definition: AgentDefinition, graph: AgentGraph | None) -> 
 
 
 def _label(node: AgentNode) -> str:
-    return f"{node.node_type.node_type_name or 'tile'} {node.agent_node_id}"
+    return f"{label(node.node_type.node_type_name or 'tile')} {node.agent_node_id}"
 
 
 def _text(value: Any) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from airflow_provider_mosaic.api.arguments import representation
 from airflow_provider_mosaic.api.errors import MosaicValidationError
-from airflow_provider_mosaic.api.redaction import redact
+from airflow_provider_mosaic.api.redaction import one_line, redact
 
 #: Characters of a name that are compared. The time grows with the square of the length.
 _COMPARED = 100
@@ -31,7 +31,7 @@ def suggest(unknown: object, known: Iterable[str], *, similarity: float = 0.6) -
         return ""
     by_plain = {normalize_name(each)[:_COMPARED]: each for each in sorted(known)[:_MOST_COMPARED]}
     similar = difflib.get_close_matches(normalize_name(unknown[:_COMPARED]), list(by_plain), cutoff=similarity)
-    return f" Did you mean {', '.join(by_plain[each] for each in similar)}?" if similar else ""
+    return f" Did you mean {', '.join(one_line(by_plain[each]) for each in similar)}?" if similar else ""
 
 
 def suggest_or_list(unknown: str, known: Iterable[str]) -> str:
@@ -45,7 +45,7 @@ def suggest_or_list(unknown: str, known: Iterable[str]) -> str:
 
 def one_a_line(choices: Iterable[str]) -> str:
     """Return choices as indented lines, for the end of an error."""
-    return "".join(f"\n    {choice}" for choice in choices)
+    return "".join(f"\n    {one_line(choice)}" for choice in choices)
 
 
 #: Errors that a message lists. A definition of a wrong type can have tens of thousands.

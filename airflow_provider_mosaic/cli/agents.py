@@ -8,6 +8,7 @@ from contextlib import closing
 
 from airflow_provider_mosaic.agents_as_code.apply import AppliedAgent
 from airflow_provider_mosaic.agents_as_code.definition_yaml import definition_yaml
+from airflow_provider_mosaic.api.redaction import masked
 from airflow_provider_mosaic.cli.command import CommandHook, changing_command, command, confirm, print_line, print_rows
 
 #: Exit status of ``agents diff`` if an apply would change something.
@@ -29,7 +30,8 @@ def agents_list(args: Namespace) -> None:
 def agents_export(args: Namespace) -> None:
     """Print the definition of an agent as YAML."""
     with closing(CommandHook(args.conn_id)) as hook:
-        sys.stdout.write(definition_yaml(hook.export_agent(args.agent_id, node_ids=args.node_ids)))
+        # A definition is committed and shared. Mosaic knows the API key and could repeat it.
+        sys.stdout.write(masked(definition_yaml(hook.export_agent(args.agent_id, node_ids=args.node_ids))))
 
 
 @command

@@ -82,7 +82,7 @@ def test_the_largest_agent_is_compared_in_time(shape: Callable[[], list[tuple[st
     assert applied is None or len(applied.node_ids) == 50
 
 
-def _apply(client: SyncClient, options: ApplyOptions) -> AppliedAgent | None:
+def _apply(client: Any, options: ApplyOptions) -> AppliedAgent | None:
     try:
         return AgentApply(client, options, workspace_id=None).apply()
     except MosaicValidationError:
