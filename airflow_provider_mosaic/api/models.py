@@ -58,6 +58,8 @@ class Model(BaseModel):
         frozen=True,
         extra="allow",
         coerce_numbers_to_str=True,
+        # Of texts such as "Infinity". JSON's own constants are None.
+        allow_inf_nan=False,
         hide_input_in_errors=True,
         serialize_by_alias=False,
         defer_build=_BUILDS_WITH_LOCK,

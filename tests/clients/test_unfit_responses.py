@@ -10,7 +10,7 @@ import pytest
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.agents import create_agent
 from airflow_provider_mosaic.api.endpoints.assets import start_upload
-from airflow_provider_mosaic.api.endpoints.billing import get_credits
+from airflow_provider_mosaic.api.endpoints.billing import get_credits, get_credits_usage, list_plans
 from airflow_provider_mosaic.api.endpoints.runs import get_run, list_runs
 from airflow_provider_mosaic.api.endpoints.social import create_post, list_posts
 from airflow_provider_mosaic.api.errors import (
@@ -146,6 +146,22 @@ def test_invalid_balance_is_none(transport: Transport, balance: bytes) -> None:
     with HostileServer(answer(200, b'{"credits":{"balance":' + balance + b'},"balance":' + balance + b"}")) as server:
         [credits] = transport.send(access_to(server.url), get_credits())
     assert credits.balance is None
+
+
+@pytest.mark.parametrize("number", [b'"NaN"', b'"Infinity"', b'"-inf"', b'"1e999"'])
+def test_text_that_is_no_finite_number_fails(transport: Transport, number: bytes) -> None:
+    bodies: list[tuple[Call[Any], bytes]] = [
+        # Infinity would always be enough for a run, and PostgreSQL rejects it in an XCom.
+        (get_credits(), b'{"balance":N}'),
+        (get_credits_usage(), b'{"summary":{"total_credits_used":N}}'),
+        (list_plans(), b'{"plans":[{"id":"p","price_usd":N}]}'),
+    ]
+    for call, body in bodies:
+        with (
+            HostileServer(answer(200, body.replace(b":N", b":" + number))) as server,
+            pytest.raises(MosaicResponseError, match="is wrong: Input should be a"),
+        ):
+            transport.send(access_to(server.url), call, retries=ONCE)
 
 
 def test_unencodable_argument_is_rejected(transport: Transport) -> None:
