@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import PurePosixPath
 from typing import Literal, cast, get_args
 from urllib.parse import quote, unquote, urlsplit
@@ -121,7 +122,12 @@ def asset_media(item: TaskItem, link: ViewLink, key: TaskKey) -> Media:
 
 
 def is_safe_link(link: str, access: Access) -> bool:
-    """Return whether a browser may be redirected to a link: https, or http where the connection allows it."""
+    """
+    Return whether a browser may be redirected to a link.
+
+    It is https, or http where the connection allows it. A host that is written as an address, or whose name only means
+    a host nearby, must be one that workers may connect to. The browser looks up other names.
+    """
     try:
         parts = urlsplit(link)
         host = parts.hostname
@@ -129,9 +135,11 @@ def is_safe_link(link: str, access: Access) -> bool:
         return False
     if not host or "@" in parts.netloc or "\\" in link or not link.isprintable():
         return False
+    policy = access.link_policy
+    if policy.refusal(host, _as_address(host), secure=True) is not None:
+        return False
     if parts.scheme == "https":
         return True
-    policy = access.link_policy
     return parts.scheme == "http" and (policy.private or (policy.loopback and _is_loopback(host)))
 
 
@@ -143,6 +151,13 @@ def media_sources(access: Access) -> tuple[str, ...]:
         # Chromium rejects IPv6 addresses in a Content-Security-Policy.
         return ("https:", "http://127.0.0.1:*", "http://localhost:*")
     return ("https:",)
+
+
+def _as_address(host: str) -> str | None:
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        return None
 
 
 def _is_loopback(host: str) -> bool:
