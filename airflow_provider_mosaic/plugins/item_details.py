@@ -11,6 +11,8 @@ import logging
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
+from anyio.to_thread import run_sync
+
 from airflow_provider_mosaic.api.endpoints.agents import list_agents
 from airflow_provider_mosaic.api.endpoints.engagement import PostAnalytics, get_post_analytics
 from airflow_provider_mosaic.api.endpoints.runs import Run, RunNode, get_run_nodes
@@ -65,6 +67,18 @@ async def run_details(reads: MosaicReads, key: TaskKey, item: TaskItem, run: Run
         _agent_name(reads, item, agent_id),
         _editor_url(reads, item, agent_id),
     )
+    # On a thread: masking the messages of a thousand tiles takes seconds.
+    return await run_sync(lambda: _run_details(key, agent_id, agent_name, editor_url, run, nodes))
+
+
+def _run_details(
+    key: TaskKey,
+    agent_id: str | None,
+    agent_name: str | None,
+    editor_url: str | None,
+    run: Run,
+    nodes: tuple[RunNode, ...],
+) -> RunDetails:
     outcome = run_outcome(run)
     counts = run.node_status_counts
     return RunDetails(
@@ -164,6 +178,10 @@ async def _names(reads: MosaicReads, conn_id: str, agent_ids: Collection[str]) -
 async def post_details(reads: MosaicReads, item: TaskItem, post: Post) -> PostDetails:
     """Return what the page shows of a post."""
     metrics = await _metrics(reads, item, post)
+    return await run_sync(lambda: _post_details(post, metrics))
+
+
+def _post_details(post: Post, metrics: PostAnalytics | None) -> PostDetails:
     public = {place.url for place in public_urls(post)}
     rows = {row.platform: row.metrics for row in metrics.platforms} if metrics else {}
     destinations = [_destination(each, public, rows) for each in post.outcomes]

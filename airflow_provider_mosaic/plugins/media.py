@@ -193,7 +193,8 @@ def _kind_of_link(link: str | None) -> MediaKind | None:
 
 def _suffix(link: str | None) -> str:
     try:
-        return PurePosixPath(unquote(urlsplit(link or "").path)).suffix.lower()
+        # The end is enough: a page has a thousand links, each of which may be long.
+        return PurePosixPath(unquote(urlsplit(link or "").path[-100:])).suffix.lower()
     except ValueError:
         return ""
 

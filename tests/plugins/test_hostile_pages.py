@@ -1,0 +1,98 @@
+"""Pages of runs and posts whose long texts and links would hold the event loop of the API server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import pytest
+from clients.echoes import EchoingServer, http
+from clients.servers import Seen
+
+from airflow_provider_mosaic.api import redaction
+from airflow_provider_mosaic.plugins.items import TaskKey, TaskRecord
+from airflow_provider_mosaic.plugins.media import run_links
+from airflow_provider_mosaic.plugins.mosaic_reads import MosaicReads
+from airflow_provider_mosaic.plugins.pages import TaskPage
+from airflow_provider_mosaic.plugins.task_page import read_run, task_page
+from airflow_provider_mosaic.tasks.reporting import TaskItem
+
+pytestmark = pytest.mark.hostile
+
+KEY = TaskKey(dag_id="d", run_id="r", task_id="t", map_index=-1)
+MESSAGE = "<&#x41;%41\\u0041 https://a.example/x?b=c " * 250
+LINK = f"https://storage.example.org/{'a/' * 4_000}"
+
+
+class Longest:
+    """Measures the longest time for which the event loop did nothing else."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    async def measure(self) -> None:
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.01)
+            self.seconds = max(self.seconds, time.monotonic() - before - 0.01)
+
+
+def page_of(item: TaskItem, answers: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> TaskPage:
+    """Return the page of a task, and check that building it did not hold the event loop."""
+
+    def respond(seen: Seen) -> bytes:
+        return http("200 OK", json.dumps(answers[seen.target.partition("?")[0]]).encode())
+
+    async def steps() -> tuple[TaskPage, float]:
+        reads, longest = MosaicReads(), Longest()
+        measuring = asyncio.ensure_future(longest.measure())
+        task = TaskRecord(key=KEY, state="success", operator="MosaicRunAgentOperator", item=item)
+        page = await task_page(reads, task, csrf_token=None)
+        await asyncio.sleep(0.1)
+        if item.kind == "run":
+            run = (await read_run(reads, item, max_age=60)).value
+            assert run is not None
+            # For each thumbnail.
+            started = time.monotonic()
+            run_links(run)
+            assert time.monotonic() - started < 0.3
+        measuring.cancel()
+        await reads.aclose()
+        return page, longest.seconds
+
+    with EchoingServer(respond) as server:
+        connection = {"conn_type": "mosaic", "host": server.url, "password": "mk_hostile_pages"}
+        monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
+        page, seconds = asyncio.run(steps())
+    assert page.problem is None
+    assert seconds < 1.0
+    return page
+
+
+def test_the_page_of_a_run_with_long_messages_and_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As many parts of signed links as a process remembers.
+    monkeypatch.setattr(redaction, "_signed", tuple(f"0a1b2c3d4e5f{number:020}" for number in range(400)))
+    outputs = [{"id": f"output-{number}", "video_url": f"{LINK}{number}.mp4"} for number in range(1_000)]
+    nodes = [{"original_node_id": f"n{n}", "status": "failed", "errors": [MESSAGE]} for n in range(1_000)]
+    answers = {
+        "/agent_run/run-1": {"status": "failed", "outputs": outputs},
+        "/agent_run/run-1/nodes": {"nodes": nodes},
+    }
+    item = TaskItem(kind="run", id="run-1", conn_id="mosaic_default")
+    page = page_of(item, answers, monkeypatch)
+    assert page.run is not None
+    assert len(page.run.tiles) == len(page.run.outputs) == 1_000
+
+
+def test_the_page_of_a_post_with_odd_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    destinations = [{"platform": "x", "status": "posted", "message": MESSAGE[:1_000]}] * 900
+    metrics = {"views": 10**400, "likes": -5, "shares": 7}
+    answers = {
+        "/social/post/post-1": {"post_id": "post-1", "status": "posted", "destinations": destinations},
+        "/social/post/post-1/analytics": {"post_id": "post-1", "platforms": [{"platform": "x", "metrics": metrics}]},
+    }
+    page = page_of(TaskItem(kind="post", id="post-1", conn_id="mosaic_default"), answers, monkeypatch)
+    assert page.post is not None
+    assert page.post.destinations[0].metrics == {"likes": -5, "shares": 7}
