@@ -43,9 +43,9 @@ def _upload(hook: MosaicHook, context: Mapping[str, Any], file: Source, kind: As
     record = state.load()
     if record is not None and record.id is not None:
         if record.facts.get("finalized"):
-            log.info("An earlier attempt uploaded %s as %s %r.", file.shown, kind.value, record.id)
+            log.info("An earlier attempt uploaded %r as %s %r.", file.shown, kind.value, record.id)
             return record.id
-        log.info("An earlier attempt stored %s. Only the finalizing request is left.", file.shown)
+        log.info("An earlier attempt stored %r. Only the finalizing request is left.", file.shown)
         try:
             return _finalize(hook, state, record, kind)
         except MosaicConnectionError:
