@@ -67,7 +67,7 @@ def page_of(item: TaskItem, answers: dict[str, Any], monkeypatch: pytest.MonkeyP
         monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
         page, seconds = asyncio.run(steps())
     assert page.problem is None
-    assert seconds < 1.0
+    assert seconds < 0.8
     return page
 
 
@@ -75,7 +75,7 @@ def test_the_page_of_a_run_with_long_messages_and_links(monkeypatch: pytest.Monk
     # As many parts of signed links as a process remembers.
     monkeypatch.setattr(redaction, "_signed", tuple(f"0a1b2c3d4e5f{number:020}" for number in range(400)))
     outputs = [{"id": f"output-{number}", "video_url": f"{LINK}{number}.mp4"} for number in range(1_000)]
-    nodes = [{"original_node_id": f"n{n}", "status": "failed", "errors": [MESSAGE]} for n in range(1_000)]
+    nodes = [{"original_node_id": f"n{n}", "status": "failed", "errors": [MESSAGE]} for n in range(500)]
     answers = {
         "/agent_run/run-1": {"status": "failed", "outputs": outputs},
         "/agent_run/run-1/nodes": {"nodes": nodes},
@@ -83,7 +83,7 @@ def test_the_page_of_a_run_with_long_messages_and_links(monkeypatch: pytest.Monk
     item = TaskItem(kind="run", id="run-1", conn_id="mosaic_default")
     page = page_of(item, answers, monkeypatch)
     assert page.run is not None
-    assert len(page.run.tiles) == len(page.run.outputs) == 1_000
+    assert (len(page.run.tiles), len(page.run.outputs)) == (500, 1_000)
 
 
 def test_the_page_of_a_post_with_odd_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
