@@ -76,7 +76,9 @@ class RunCompletionTracker:
             polled_at = float(state["polled_at"])
             running = {str(run_id) for run_id in state["running"]}
             reported = {str(run_id): (str(status), float(when)) for run_id, (status, when) in state["reported"].items()}
-        except (KeyError, TypeError, ValueError, AttributeError):
+            # Raises for a time outside of the calendar.
+            _earliest_creation(polled_at)
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, OSError):
             return
         self._polled_at, self._running, self._reported = polled_at, running, reported
 
@@ -89,7 +91,7 @@ class RunCompletionTracker:
     def since(self) -> datetime:
         """Earliest creation time for the list of recent runs."""
         last = self._started_at if self._polled_at is None else self._polled_at
-        return datetime.fromtimestamp(last, timezone.utc) - OVERLAP
+        return _earliest_creation(last)
 
     def add_listing(self, running: Iterable[Run], recent: Iterable[Run], *, now: float) -> list[str]:
         """
@@ -173,3 +175,7 @@ class RunCompletionTracker:
             "running": sorted(self._running),
             "reported": {run_id: [status, round(when)] for run_id, (status, when) in sorted(self._reported.items())},
         }
+
+
+def _earliest_creation(polled_at: float) -> datetime:
+    return datetime.fromtimestamp(polled_at, timezone.utc) - OVERLAP

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -228,10 +229,16 @@ def test_a_restart_reports_what_has_ended_and_nothing_twice() -> None:
         {"polled_at": "x"},
         {"polled_at": 1, "running": [], "reported": []},
         {"polled_at": 1, "running": [], "reported": {"a": 1}},
+        *(
+            {"polled_at": at, "running": [], "reported": {}}
+            for at in (float("nan"), float("inf"), 1e300, -1e11, 10**400)
+        ),
     ],
 )
 def test_an_invalid_state_is_ignored(state: Any) -> None:
-    assert new_tracker(state=state).is_new
+    tracker = new_tracker(state=state)
+    assert tracker.is_new
+    assert tracker.since < datetime.fromtimestamp(START, timezone.utc)
 
 
 def test_the_state_does_not_grow_forever() -> None:
