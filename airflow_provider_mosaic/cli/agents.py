@@ -53,6 +53,8 @@ def agents_apply(args: Namespace) -> None:
         if args.dry_run or not _differs(plan):
             return
         confirm(args, "All later runs of the agent are made with these changes.")
+        if _apply(hook, args, dry_run=True) != plan:
+            raise SystemExit("The agent or its definition has changed since. Nothing was sent. Run the command again.")
         applied = _apply(hook, args, dry_run=False)
     print_line(f"Agent {applied.agent_id!r} matches its definition.")
 

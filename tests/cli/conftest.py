@@ -23,14 +23,16 @@ class Result:
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Return a function that runs a command in this process. ``answer`` is the user's, or what interrupts it."""
+    """Return a function that runs a command in this process. ``answer`` is the user's, returns it, or interrupts it."""
     # Commands set it. Restore it after the test.
     monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "")
 
-    def call(*arguments: str, answer: str | BaseException | None = None) -> Result:
+    def call(*arguments: str, answer: str | Callable[[], str] | BaseException | None = None) -> Result:
         def reply(prompt: str) -> str:
             if isinstance(answer, str):
                 return answer
+            if callable(answer):
+                return answer()
             raise answer or EOFError()
 
         monkeypatch.setattr("builtins.input", reply)

@@ -64,6 +64,17 @@ def test_diff_and_apply(run: Run, hook: MosaicHook, mosaic_emulator: Emulator, d
     assert hook.get_agent(other).agent.name == "Made by hand"
 
 
+def test_apply_sends_only_what_the_user_confirmed(run: Run, mosaic_emulator: Emulator, definition: Path) -> None:
+    def edit_and_agree() -> str:
+        definition.write_text(definition.read_text().replace("Made by hand", "Made by another hand"))
+        return "y"
+
+    refused = run("agents", "apply", str(definition), answer=edit_and_agree)
+    assert refused.status == 1
+    assert "has changed since. Nothing was sent." in refused.err
+    assert posts(mosaic_emulator) == []
+
+
 def test_cancel_and_resume(run: Run, hook: MosaicHook, mosaic_emulator: Emulator) -> None:
     mosaic_emulator.configure(hold_runs=True)
     run_id = hook.run_agent(AGENT)
