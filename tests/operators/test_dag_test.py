@@ -22,7 +22,7 @@ HOLDS = ("hold_runs", "hold_posts", "hold_avatars")
 
 
 @pytest.fixture(scope="module")
-def dags() -> Iterator[dict[str, Any]]:
+def dags(dag_test_api: None) -> Iterator[dict[str, Any]]:
     """Return the contents of the DAG files, by name."""
     from airflow.utils.db import initdb
 

@@ -19,7 +19,7 @@ START = "/agent/{agent_id}/run"
 
 
 @pytest.fixture(scope="module")
-def dags() -> Iterator[dict[str, DAG]]:
+def dags(dag_test_api: None) -> Iterator[dict[str, DAG]]:
     """Return the DAGs, from a DAG folder and a database of this test session."""
     from airflow.utils.db import initdb
 

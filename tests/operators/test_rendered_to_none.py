@@ -23,7 +23,7 @@ from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 
 @pytest.fixture(scope="module")
-def dags() -> Iterator[dict[str, Any]]:
+def dags(dag_test_api: None) -> Iterator[dict[str, Any]]:
     """Return the contents of the DAG file, by name."""
     from airflow.utils.db import initdb
 
