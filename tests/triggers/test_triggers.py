@@ -356,7 +356,7 @@ def test_enough_credits_end_the_wait(mosaic: Emulator, shape: str, balance: floa
 
 def test_the_deadline_of_a_wait_for_credits(mosaic: Emulator) -> None:
     mosaic.configure(credits=99.5)
-    trigger = MosaicCreditsTrigger(min_credits=100, poll_interval=0.02, deadline=time.time() + 0.2)
+    trigger = MosaicCreditsTrigger(min_credits=100, poll_interval=0.02, deadline=time.time() + 1.0)
     assert event_of(trigger) == {"outcome": "timeout", "id": "credits"}
     assert sent(mosaic, "GET /credits") > 2
     assert {request["method"] for request in mosaic.requests()} == {"GET"}
