@@ -13,7 +13,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import nox
 
@@ -151,9 +153,17 @@ def install_wheels(session: nox.Session, *, constraint: str, group: str = "test"
     session.chdir(copy_checkout(session, *PACKAGES))
 
 
-def pytest(session: nox.Session, *arguments: str) -> None:
-    """Run pytest without the cache, which all sessions would share."""
-    session.run("python", "-m", "pytest", "-p", "no:cacheprovider", *arguments)
+def pytest(session: nox.Session, *arguments: str, silent: bool = False) -> Any:
+    """Run pytest without the cache, which all sessions would share. Return its output if it is silent."""
+    return session.run("python", "-m", "pytest", "-p", "no:cacheprovider", *arguments, silent=silent)
+
+
+def pytest_beside_airflow(session: nox.Session, *arguments: str) -> None:
+    """Run tests in parallel, and beside them those with a running Airflow: both wait for much of their time."""
+    with ThreadPoolExecutor() as pool:
+        with_airflow = pool.submit(pytest, session, *PARALLEL_AIRFLOWS, *REAL_AIRFLOW_TESTS, silent=True)
+        pytest(session, *PARALLEL, "-m", UNIT, *arguments)
+    session.log(with_airflow.result())
 
 
 def install_editable(session: nox.Session, *, airflow: str, group: str) -> None:
@@ -198,9 +208,10 @@ def unit(session: nox.Session) -> None:
 def compatibility(session: nox.Session, airflow: str) -> None:
     """Run what touches Airflow on one Airflow, with a real one too unless `make e2e` has it."""
     install_wheels(session, constraint=f"airflow-{airflow}")
-    pytest(session, *PARALLEL, "-m", UNIT, *COMPATIBILITY_TESTS)
-    if airflow != NEWEST:
-        pytest(session, *PARALLEL_AIRFLOWS, *REAL_AIRFLOW_TESTS)
+    if airflow == NEWEST:
+        pytest(session, *PARALLEL, "-m", UNIT, *COMPATIBILITY_TESTS)
+    else:
+        pytest_beside_airflow(session, *COMPATIBILITY_TESTS)
 
 
 @nox.session(python=PYTHONS[0])
@@ -214,8 +225,7 @@ def floors(session: nox.Session) -> None:
 def next_airflow(session: nox.Session) -> None:
     """Run all tests on the pre-release of Airflow in constraints/next.in."""
     install_wheels(session, constraint="next")
-    pytest(session, *PARALLEL, "-m", UNIT)
-    pytest(session, *PARALLEL_AIRFLOWS, *REAL_AIRFLOW_TESTS)
+    pytest_beside_airflow(session)
 
 
 @nox.session(python=PYTHON)
