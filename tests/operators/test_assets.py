@@ -285,6 +285,8 @@ def test_retry_downloads_no_existing_file(mosaic: Emulator, run_id: str, tmp_pat
     task = downloads(run_id, str(tmp_path), include=["video"])
     [file] = task.execute()
     before = Path(file).stat()
+    # The emulator counts a file after it was sent.
+    until(lambda: mosaic.counts().bytes_served >= before.st_size)
     served = mosaic.counts().bytes_served
     assert task.execute() == [file]
     assert Path(file).stat().st_mtime_ns == before.st_mtime_ns
