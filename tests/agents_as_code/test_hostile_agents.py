@@ -66,6 +66,7 @@ def test_the_largest_agent_is_exported_in_time(shape: Callable[[], list[tuple[st
     assert {"tile", "tile_2", f"tile_{NODES}"} <= definition["nodes"].keys()
 
 
+# Compares 2,000 nodes: two to seven seconds.
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("unknown_nodes", ["keep", "remove"])
 def test_the_largest_agent_is_compared_in_time(shape: Callable[[], list[tuple[str, str]]], unknown_nodes: str) -> None:
