@@ -193,7 +193,7 @@ def _kind_of_link(link: str | None) -> MediaKind | None:
 
 def _suffix(link: str | None) -> str:
     try:
-        # The end is enough: a page has a thousand links, each of which may be long.
+        # The end is enough: a page has a thousand links, and each may be long.
         return PurePosixPath(unquote(urlsplit(link or "").path[-100:])).suffix.lower()
     except ValueError:
         return ""

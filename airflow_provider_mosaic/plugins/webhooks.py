@@ -213,7 +213,7 @@ async def _read_body(request: Request) -> bytes:
     except TimeoutError:
         raise HTTPException(408, headers={"Connection": "close"}) from None
     except ClientDisconnect:
-        # The server would log a traceback. Nobody reads this response.
+        # The sender is gone and reads no response. Without one, the server would log a traceback.
         raise HTTPException(400) from None
     return bytes(body)
 
