@@ -220,7 +220,8 @@ def _decode(text: str) -> tuple[str, Sequence[int]]:
     """
     Decode a text to compare it with other spellings: in lower case, as bytes of UTF-8, with one space for several.
 
-    :returns: The decoded text, and the position in the original of each of its characters. The last is the original's length.
+    :returns: The decoded text, and the position of each of its characters in the original. The original's length is the
+        last position.
     """
     if not _UNUSUAL.search(text) and "  " not in text:
         return text.lower(), range(len(text) + 1)
