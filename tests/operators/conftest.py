@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 import pytest
-from tasks.fixtures import as_production_api, clock, hook, lookups, mosaic, short_pauses, supervisor
+from tasks.fixtures import as_production_api, clock, hook, lookups, mosaic, short_pauses
 
-__all__ = ["as_production_api", "clock", "hook", "lookups", "mosaic", "short_pauses", "supervisor"]
+__all__ = ["as_production_api", "clock", "hook", "lookups", "mosaic", "short_pauses"]
 
 
 @pytest.fixture(scope="session")

@@ -73,7 +73,6 @@ def test_upload(collected: Collected, tmp_path: Path) -> None:
     assert collected.take() == ({film.as_uri()}, collected.uris(f"assets/{asset_id}"))
 
 
-@pytest.mark.usefixtures("supervisor")
 @pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 def test_run(collected: Collected, mosaic: Emulator, deferrable: bool) -> None:
     task = run_task(deferrable=deferrable)
@@ -126,7 +125,10 @@ def test_post(collected: Collected, mosaic: Emulator, hook: MosaicHook, named: b
     task = post_task(
         run_id=run_id, output_ids=shown if named else None, wait_for_completion=wait_for_completion, deferrable=True
     )
-    post_id = task.run_to_end() if wait_for_completion else task.execute()
+    mosaic.configure(hold_posts=True)
+    result = task.execute()
+    mosaic.configure(hold_posts=False)
+    post_id = task.resume(result, result.wait()) if wait_for_completion else result
     inputs = collected.uris(*(f"outputs/{each}" for each in shown))
     assert collected.take() == (inputs, collected.uris(f"posts/{post_id}"))
 

@@ -10,7 +10,6 @@ from importlib import import_module
 from typing import Any, TypeVar
 
 import pytest
-from airflow.sdk.execution_time import task_runner
 from mosaic_emulator import Emulator
 
 from airflow_provider_mosaic.agents_as_code import agents_by_name
@@ -81,12 +80,6 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten pauses, with the same number of reads, and defer for as short as possible."""
     monkeypatch.setattr(reads, "_PAUSES", (0.01,) * len(reads._PAUSES))
     monkeypatch.setattr(polling, "shortest_deferral", lambda: 0.0)
-
-
-@pytest.fixture
-def supervisor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have what a triggerer has. Without it, Airflow 3.1.0 does not look up a connection on an event loop."""
-    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", object(), raising=False)
 
 
 @pytest.fixture

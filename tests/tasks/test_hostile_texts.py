@@ -29,7 +29,7 @@ from airflow_provider_mosaic.triggers import MosaicRunTrigger, MosaicSocialPostT
 from tasks.fakes import StateStore, TaskRunner, event_of
 from tasks.fixtures import Clock
 
-pytestmark = [pytest.mark.hostile, pytest.mark.usefixtures("supervisor")]
+pytestmark = pytest.mark.hostile
 
 #: A forged log line, terminal escapes, a reversal of text, the API key, also in base64, and a great length.
 KEY_IN_BASE64 = base64.b64encode(f"user:{KEY}".encode()).decode()

@@ -18,7 +18,7 @@ from airflow_provider_mosaic.api.paging import MOST_IDLE_PAGES
 from .test_poller import start_waits
 from .watch import Watching, ended
 
-pytestmark = [pytest.mark.hostile, pytest.mark.usefixtures("quick_handover", "supervisor")]
+pytestmark = [pytest.mark.hostile, pytest.mark.usefixtures("quick_handover")]
 
 
 class Endless(OtherMosaic):

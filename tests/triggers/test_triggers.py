@@ -8,9 +8,11 @@ import json
 import time
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk.execution_time import task_runner
 from airflow.triggers.base import BaseTrigger
 from mosaic_emulator import Emulator
 from tasks.fakes import event_of, through_airflow
@@ -234,20 +236,26 @@ def test_a_killed_trigger_retries_the_lookup_of_its_connection(
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
 
 
+@pytest.mark.parametrize("place", ["triggerer", "dag.test()"])
 def test_failed_lookups_of_the_connection_do_not_end_the_wait(
-    mosaic: Emulator, run_id: str, monkeypatch: pytest.MonkeyPatch
+    mosaic: Emulator, run_id: str, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow.providers.common.compat import connection as compat
+    real, lookups = MosaicHook.get_connection, []
 
-    real, lookups = compat.get_async_connection, []
-
-    async def fail_at_first(conn_id: str) -> Any:
+    def fail_at_first(conn_id: str) -> Any:
         lookups.append(conn_id)
         if len(lookups) < 3:
             raise ConnectionError("the API server restarts")
-        return await real(conn_id)
+        return real(conn_id)
 
-    monkeypatch.setattr(compat, "get_async_connection", fail_at_first)
+    async def awaited(conn_id: str) -> Any:
+        return fail_at_first(conn_id)
+
+    if place == "triggerer":
+        monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", SimpleNamespace(asend=None), raising=False)
+        monkeypatch.setattr("airflow.providers.common.compat.connection.get_async_connection", awaited)
+    else:
+        monkeypatch.setattr(MosaicHook, "get_connection", staticmethod(fail_at_first))
     mosaic.finish_run(run_id)
     assert event_of(run_trigger(run_id))["outcome"] == "ended"
     assert len(lookups) == 3
