@@ -26,7 +26,7 @@ class Docstrings(griffe.Extension):  # type: ignore[misc] # `make types` runs wi
             obj.docstring.value = _LITERAL_BLOCK.sub(":", _ROLE.sub(_reference, obj.docstring.value))
 
     def on_package(self, *, pkg: griffe.Module, **kwargs: Any) -> None:
-        """List the fields of models, and turn `get_run = endpoint(runs.get_run)` into a method with arguments."""
+        """List the fields of models, and turn `get_run = endpoint(lambda: endpoints.runs.get_run)` into a method."""
         if not _ENDPOINT_METHODS.startswith(f"{pkg.path}."):
             return
         for cls in _classes(pkg):
@@ -35,7 +35,7 @@ class Docstrings(griffe.Extension):  # type: ignore[misc] # `make types` runs wi
         for name, member in list(methods.members.items()):
             value = getattr(member, "value", None)
             if isinstance(value, griffe.ExprCall):
-                path = f"{pkg.path}.api.endpoints.{value.arguments[0]}"
+                path = f"{pkg.path}.api.{value.arguments[0].body}"
                 methods.set_member(name, _method(name, pkg, path, paginated=str(value.function) == "paginated"))
 
 

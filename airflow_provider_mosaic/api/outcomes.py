@@ -11,11 +11,14 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from airflow_provider_mosaic.api.endpoints.avatars import AvatarProfile, AvatarStatus
-from airflow_provider_mosaic.api.endpoints.billing import Credits
 from airflow_provider_mosaic.api.endpoints.runs import Run, RunStatus
 from airflow_provider_mosaic.api.endpoints.social import UNCLEAR_ENDS, Post, PostStatus
+
+if TYPE_CHECKING:
+    from airflow_provider_mosaic.api.endpoints.billing import Credits
 
 
 class Outcome(str, enum.Enum):

@@ -14,10 +14,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypedDict, TypeVar
 
 from airflow_provider_mosaic.api.arguments import raise_invalid, validate_credits, validate_seconds
-from airflow_provider_mosaic.api.endpoints.avatars import AvatarProfile
-from airflow_provider_mosaic.api.endpoints.billing import Credits, balance_words
-from airflow_provider_mosaic.api.endpoints.runs import Run
-from airflow_provider_mosaic.api.endpoints.social import Post
 from airflow_provider_mosaic.api.errors import (
     MosaicAuthenticationError,
     MosaicConflictError,
@@ -40,6 +36,11 @@ from airflow_provider_mosaic.api.retries import bounded_cooldown
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+    from airflow_provider_mosaic.api.endpoints.avatars import AvatarProfile
+    from airflow_provider_mosaic.api.endpoints.billing import Credits
+    from airflow_provider_mosaic.api.endpoints.runs import Run
+    from airflow_provider_mosaic.api.endpoints.social import Post
 
 S = TypeVar("S")
 log = logging.getLogger(__name__)
@@ -332,6 +333,6 @@ def credits_poll_state(min_credits: float, **options: Unpack[PollOptions]) -> Po
     return PollState(
         name="The balance",
         outcome_of=lambda credits: credits_outcome(credits, min_credits),
-        describe=lambda credits: f"{balance_words(credits)}; {min_credits:g} are required",
+        describe=lambda credits: f"{credits.balance_text}; {min_credits:g} are required",
         **options,
     )

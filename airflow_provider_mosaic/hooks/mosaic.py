@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.sdk import BaseHook
 
 from airflow_provider_mosaic.airflow_compat import lookups_can_be_awaited, stats
-from airflow_provider_mosaic.api import metrics
+from airflow_provider_mosaic.api import endpoints, metrics
 from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.arguments import validate_name
 from airflow_provider_mosaic.api.call import Call
-from airflow_provider_mosaic.api.endpoints import account, assets, runs
+from airflow_provider_mosaic.api.endpoints import runs
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
 from airflow_provider_mosaic.api.options import AssetKind, UnknownNodes
@@ -200,7 +200,7 @@ class MosaicHook(EndpointMethods, BaseHook):
         from airflow_provider_mosaic.clients.sync_client import send_with_deadline
 
         try:
-            owner = send_with_deadline(_TEST_TIMEOUT, self.access, account.whoami())
+            owner = send_with_deadline(_TEST_TIMEOUT, self.access, endpoints.account.whoami())
         except Exception as error:
             return False, f"{type(error).__name__}: {error}"
         scopes = "all scopes" if owner.scopes is None else f"scopes {one_line(', '.join(owner.scopes)) or '(none)'}"
@@ -224,7 +224,7 @@ class MosaicHook(EndpointMethods, BaseHook):
         from airflow_provider_mosaic.hooks.paths import get_source
 
         file = get_source(source, self.access)
-        requested = None if asset_type is None else assets.validate_asset_type(asset_type)
+        requested = None if asset_type is None else endpoints.assets.validate_asset_type(asset_type)
         kind, media_type = media_type_of(file.name, requested)
         return finalize(self.client, kind, store(self.client, file, kind, media_type))
 

@@ -15,7 +15,6 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow_provider_mosaic.api.arguments import raise_invalid, validate_id
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.candidates import SKEW, run_candidates, runs_before
-from airflow_provider_mosaic.api.endpoints.billing import balance_words
 from airflow_provider_mosaic.api.endpoints.runs import Run, RunStatus, get_run, list_runs, start_run
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
@@ -367,7 +366,7 @@ class StartRun(CreateOnce):
 def _require_credits(hook: MosaicHook, min_credits: float, *, on_short: str) -> None:
     """Fail without retries, or skip, if there are too few credits. This reserves none."""
     credits = hook.get_credits()
-    balance = balance_words(credits)
+    balance = credits.balance_text
     if credits_outcome(credits, min_credits).ended:
         log.info("The balance is %s, which is enough.", balance)
         return

@@ -6,7 +6,7 @@ import pytest
 
 from airflow_provider_mosaic.api.arguments import validate_credits
 from airflow_provider_mosaic.api.endpoints.avatars import AvatarProfile, AvatarStatus
-from airflow_provider_mosaic.api.endpoints.billing import Credits, balance_words
+from airflow_provider_mosaic.api.endpoints.billing import Credits
 from airflow_provider_mosaic.api.endpoints.runs import Run, RunStatus
 from airflow_provider_mosaic.api.endpoints.social import Post, PostStatus
 from airflow_provider_mosaic.api.errors import MosaicValidationError
@@ -104,7 +104,7 @@ def test_the_outcome_of_a_balance(credits: Credits, enough: bool, words: str) ->
     found = credits_outcome(credits, 100)
     assert found.outcome is (Outcome.SUCCESS if enough else Outcome.PENDING)
     assert found.known
-    assert balance_words(credits) == words
+    assert credits.balance_text == words
 
 
 @pytest.mark.parametrize(("given", "read"), [(0, 0.0), (12.5, 12.5), ("100", 100.0), (" 7 ", 7.0)])

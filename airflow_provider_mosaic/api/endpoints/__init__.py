@@ -13,3 +13,43 @@ what its docstring names:
 Only :func:`~airflow_provider_mosaic.api.endpoints.runs.start_run` is documented to cost credits. What a resume and an
 avatar profile cost is not documented.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_mosaic.api.endpoints import (
+        account,
+        agents,
+        assets,
+        avatars,
+        billing,
+        engagement,
+        observability,
+        runs,
+        social,
+        storage_watchers,
+        triggers,
+    )
+
+__all__ = [
+    "account",
+    "agents",
+    "assets",
+    "avatars",
+    "billing",
+    "engagement",
+    "observability",
+    "runs",
+    "social",
+    "storage_watchers",
+    "triggers",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -49,12 +49,12 @@ class Credits(Model):
     def _name_of_plan(cls, value: Any) -> Any:
         return value.get("family") or value.get("id") if isinstance(value, dict) else value
 
-
-def balance_words(credits: Credits) -> str:
-    """Return the balance as text for messages."""
-    if credits.unlimited:
-        return "unlimited"
-    return "not reported" if credits.balance is None else f"{credits.balance:g} credits"
+    @property
+    def balance_text(self) -> str:
+        """The balance in words, for messages."""
+        if self.unlimited:
+            return "unlimited"
+        return "not reported" if self.balance is None else f"{self.balance:g} credits"
 
 
 class UsageRow(Model):
