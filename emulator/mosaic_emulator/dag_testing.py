@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -44,7 +45,8 @@ def own_database(directory: Path) -> Iterator[None]:
     try:
         settings = _configured()
         import_module("airflow.utils.db").initdb()
-        yield
+        with kept_api_server():
+            yield
         settings.dispose_orm()
     finally:
         for name, value in before.items():
@@ -53,6 +55,18 @@ def own_database(directory: Path) -> Iterator[None]:
             else:
                 os.environ[name] = value
         _configured()
+
+
+@contextlib.contextmanager
+def kept_api_server() -> Iterator[None]:
+    """Keep the API server of ``dag.test()``, as Airflow 3.3 does. Before, each task builds one in two seconds."""
+    supervisor: Any = import_module("airflow.sdk.execution_time.supervisor")
+    build = supervisor.in_process_api_server
+    supervisor.in_process_api_server = lru_cache(maxsize=1)(build)
+    try:
+        yield
+    finally:
+        supervisor.in_process_api_server = build
 
 
 def _configured() -> Any:
