@@ -42,13 +42,21 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 #: Files whose tests share a second Airflow. They take about as long as the files that share the first one.
 SECOND_AIRFLOW = frozenset({"test_dag_run_ends.py", "test_exits.py", "test_finished_runs.py", "test_webhooks.py"})
+#: Files with tests of half a minute.
+LONG_TESTS = frozenset({"test_pytest_plugin.py", "test_fleet.py", "test_rendered_to_none.py"})
 #: The folders that `make e2e` collects.
 AIRFLOW_FOLDERS = frozenset({"airflow", "faults", "plugins"})
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Assign the groups of `make e2e`: tests that share one of two Airflows, and by file those that start their own."""
+    """
+    Start long tests first, and assign the groups of `make e2e`.
+
+    At the end, a long test would run while the other processes have nothing to do. The groups are tests that share one
+    of two Airflows, and by file those that start their own.
+    """
+    items.sort(key=lambda item: item.path.name not in LONG_TESTS)
     for item in items:
         if item.get_closest_marker("airflow"):
             if item.path.parent.name not in AIRFLOW_FOLDERS:
