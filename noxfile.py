@@ -111,10 +111,12 @@ FLOOR_TESTS = (
 )
 
 
-def install(session: nox.Session, *requirements: str, constraint: str, group: str) -> None:
-    """Install requirements and a dependency group, and compile their bytecode."""
+def install(
+    session: nox.Session, *requirements: str, constraint: str, group: str, compile_bytecode: bool = True
+) -> None:
+    """Install requirements and a dependency group."""
     session.install(
-        "--compile-bytecode",
+        *(["--compile-bytecode"] if compile_bytecode else []),
         *("--constraint", str(ROOT / "constraints" / f"{constraint}.txt")),
         *("--group", f"{ROOT / 'pyproject.toml'}:{group}"),
         *requirements,
@@ -250,7 +252,8 @@ def quick_start(session: nox.Session, airflow: str) -> None:
 def types(session: nox.Session) -> None:
     """Check the DAGs of the docs and the examples with mypy and pyright, against the built wheels."""
     wheels = build_wheels(session)
-    install(session, *wheels, constraint=f"airflow-{NEWEST}", group="types")
+    # The checkers import nothing of it.
+    install(session, *wheels, constraint=f"airflow-{NEWEST}", group="types", compile_bytecode=False)
     session.install("--no-deps", "--reinstall", *wheels)
     session.run("python", "-m", "dev.type_check")
 
