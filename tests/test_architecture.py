@@ -27,6 +27,7 @@ STAGES = {
         "    for name in package.__all__: getattr(package, name)"
     ),
     "the hook": "from airflow_provider_mosaic.hooks import MosaicHook",
+    "a method of the hook": "MosaicHook.get_credits",
     "every trigger": (
         "from airflow_provider_mosaic import triggers\nfor name in triggers.__all__: getattr(triggers, name)"
     ),
@@ -127,6 +128,11 @@ def test_importing_the_hook_loads_no_transport(loaded: dict[str, set[str]]) -> N
     assert "hooks.mosaic" in ours(loaded["the hook"])
     assert layers(loaded["the hook"]).isdisjoint({"clients", "tasks", "triggers"})
     assert "requests" not in loaded["the hook"]
+
+
+def test_a_method_of_the_hook_loads_only_its_endpoint(loaded: dict[str, set[str]]) -> None:
+    assert {name for name in ours(loaded["the hook"]) if "endpoints." in name} == {"api.endpoints.runs"}
+    assert ours(loaded["a method of the hook"]) == {"api.endpoints.billing"}
 
 
 def test_importing_a_trigger_loads_no_tasks(loaded: dict[str, set[str]]) -> None:

@@ -48,9 +48,10 @@ SHAPES: dict[str, Callable[[], list[tuple[str, str]]]] = {
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    started = time.monotonic()
+    """Fail if the block needs more seconds of a core."""
+    started = time.process_time()
     yield
-    assert time.monotonic() - started < seconds
+    assert time.process_time() - started < seconds
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)

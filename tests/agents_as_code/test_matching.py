@@ -171,7 +171,7 @@ def test_hundreds_of_equal_nodes_are_matched_in_seconds(connected: bool) -> None
     count = 399
     defined = [("a", 0)] * count, [(i, i + 1) for i in range(count - 1) if connected and i % 3 != 2]
     existing = shuffle(*defined, random.Random(1))
-    before = time.monotonic()
+    before = time.process_time()
     assert count_operations(*defined, *existing, run_match(*defined, *existing)) == 0
     # In cubic time it takes more than a minute.
-    assert time.monotonic() - before < 20
+    assert time.process_time() - before < 20

@@ -26,17 +26,17 @@ MESSAGE = "<&#x41;%41\\u0041 https://a.example/x?b=c " * 250
 LINK = f"https://storage.example.org/{'a/' * 4_000}"
 
 
-class Longest:
-    """Measures the longest time for which the event loop did nothing else."""
+class LongestTurn:
+    """Measures the most seconds of a core for which the event loop did nothing else. A busy machine changes nothing."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
 
     async def measure(self) -> None:
         while True:
-            before = time.monotonic()
+            before = time.thread_time()
             await asyncio.sleep(0.01)
-            self.seconds = max(self.seconds, time.monotonic() - before - 0.01)
+            self.seconds = max(self.seconds, time.thread_time() - before)
 
 
 def page_of(item: TaskItem, answers: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> TaskPage:
@@ -46,7 +46,7 @@ def page_of(item: TaskItem, answers: dict[str, Any], monkeypatch: pytest.MonkeyP
         return http("200 OK", json.dumps(answers[seen.target.partition("?")[0]]).encode())
 
     async def steps() -> tuple[TaskPage, float]:
-        reads, longest = MosaicReads(), Longest()
+        reads, longest = MosaicReads(), LongestTurn()
         measuring = asyncio.ensure_future(longest.measure())
         task = TaskRecord(key=KEY, state="success", operator="MosaicRunAgentOperator", item=item)
         page = await task_page(reads, task, csrf_token=None)
@@ -55,9 +55,9 @@ def page_of(item: TaskItem, answers: dict[str, Any], monkeypatch: pytest.MonkeyP
             run = (await read_run(reads, item, max_age=60)).value
             assert run is not None
             # For each thumbnail.
-            started = time.monotonic()
+            started = time.thread_time()
             run_links(run)
-            assert time.monotonic() - started < 0.3
+            assert time.thread_time() - started < 0.3
         measuring.cancel()
         await reads.aclose()
         return page, longest.seconds

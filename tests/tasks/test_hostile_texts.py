@@ -131,10 +131,10 @@ def test_a_failed_run_with_a_hundred_thousand_messages(monkeypatch: pytest.Monke
     }
     with served(monkeypatch, answers):
         task = TaskRunner(lambda: MosaicRunAgentOperator(task_id="run", agent_id="agent-1"), store=StateStore())
-        started = time.monotonic()
+        started = time.process_time()
         with pytest.raises(Exception, match="and 19951 more"):
             task.run_to_end()
-    assert time.monotonic() - started < 15
+    assert time.process_time() - started < 15
 
 
 def test_a_started_run_with_a_hostile_id(monkeypatch: pytest.MonkeyPatch, lines: list[str], clock: Clock) -> None:
