@@ -137,6 +137,7 @@ def _validate_base_url(value: object, *, allow_http: bool) -> str:
     try:
         parts = urlsplit(text)
         parts.port  # noqa: B018 - raises ValueError for an invalid port
+        (parts.hostname or "").encode("idna")
     except ValueError:
         raise_invalid("host", value, "it is not an address; write for example https://api.mosaic.so.")
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -148,7 +149,7 @@ def _validate_base_url(value: object, *, allow_http: bool) -> str:
             "it is not an address; write for example https://api.mosaic.so. Write an internationalized name in ASCII "
             "(xn--...).",
         )
-    if parts.path or parts.query or parts.fragment:
+    if parts.path or "?" in text or "#" in text:
         raise_invalid("host", value, f"it has a path; write {parts.scheme}://{parts.netloc} only.")
     if parts.scheme == "http" and not allow_http and not is_loopback(parts.hostname):
         raise_invalid(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -118,7 +119,7 @@ class AsyncClient:
             return await self._request_over(transport, call, url)
 
     async def _request_over(self, transport: httpx.AsyncHTTPTransport, call: Call[Any], url: str) -> Response:
-        status = 0
+        status, handled = 0, sys.exc_info()[1]
         try:
             response = await self._open(transport, call, url)
             status = response.status_code
@@ -132,7 +133,7 @@ class AsyncClient:
             finally:
                 await response.aclose()
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, asyncio.TimeoutError) as error:
-            raise HTTPX_ERRORS.call_error(error, call, self._secrets, status=status) from None
+            raise HTTPX_ERRORS.call_error(error, call, self._secrets, status=status, handled=handled) from None
         return Response(status, response.headers, body.content)
 
     async def _open(self, transport: httpx.AsyncHTTPTransport, call: Call[Any], url: str) -> httpx.Response:

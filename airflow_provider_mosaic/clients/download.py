@@ -8,6 +8,7 @@ A signed URL expires, so the functions take a callable that returns a fresh one 
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -368,13 +369,16 @@ class SignedUrlReader:
 
     def read(self, response: requests.Response, size: int) -> bytes:
         """Return the next bytes of a body; none at its end."""
+        handled = sys.exc_info()[1]
         try:
             # Not read1: over TLS it returns records of 16 KiB, each at the cost of a block.
             block: bytes = response.raw.read(size, decode_content=False)
         except TRANSFER_ERRORS as error:
             secrets = response_secrets(response)
             raise Interrupted(
-                transfer_error(error, action=self.action, method="GET", url=self._url or "", secrets=secrets),
+                transfer_error(
+                    error, action=self.action, method="GET", url=self._url or "", secrets=secrets, handled=handled
+                ),
                 # urllib3 wraps the error.
                 too_slow=isinstance(error.__context__, ResponseTooSlow),
             ) from None

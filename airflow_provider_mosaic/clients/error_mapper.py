@@ -41,28 +41,45 @@ class ErrorMapper:
     timeouts: _Classes
 
     def call_error(
-        self, error: BaseException, call: Call[Any], secrets: Iterable[str] = (), *, status: int = 0
+        self,
+        error: BaseException,
+        call: Call[Any],
+        secrets: Iterable[str] = (),
+        *,
+        status: int = 0,
+        handled: BaseException | None = None,
     ) -> MosaicTransportError:
         """
         Return the error for a call without a complete response.
 
         :param status: HTTP status, if the body is what is missing.
         :param secrets: Values to mask: a server can repeat them in a status line that is malformed.
+        :param handled: See :meth:`error`.
         """
-        mapped = self.error(error, action=call.description, method=call.method, path=call.path, secrets=secrets)
+        action, method, path = call.description, call.method, call.path
+        mapped = self.error(error, action=action, method=method, path=path, secrets=secrets, handled=handled)
         mapped.accepted = 200 <= status < 300
         return mapped
 
     def error(
-        self, error: BaseException, *, action: str, method: str, path: str, secrets: Iterable[str] = ()
+        self,
+        error: BaseException,
+        *,
+        action: str,
+        method: str,
+        path: str,
+        secrets: Iterable[str] = (),
+        handled: BaseException | None = None,
     ) -> MosaicTransportError:
         """
         Return the error for a request without a response.
 
         :param action: What the request does, as it follows "could not".
         :param path: Path template, or the host.
+        :param handled: What the caller handled when the request began (``sys.exc_info()``). Python makes it the context
+            of every error of the request, although it tells nothing about it.
         """
-        chain = list(_chain(error))
+        chain = list(_chain(error, handled))
 
         def has(*classes: type[BaseException]) -> bool:
             return any(isinstance(link, classes) for link in chain)
@@ -96,9 +113,9 @@ def _is_rejected_tunnel(error: BaseException) -> bool:
     return type(error) is OSError and str(error).startswith("Tunnel connection failed")
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def _chain(error: BaseException, handled: BaseException | None) -> Iterator[BaseException]:
     """Yield an error and those that it wraps, in the ways of all libraries, from the outermost to the innermost."""
-    seen: set[int] = set()
+    seen = {id(handled)}
     link: BaseException | None = error
     while link is not None and id(link) not in seen:
         seen.add(id(link))

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 import socket
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from typing import Any, cast
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import requests
 from requests.utils import select_proxy
@@ -74,16 +75,27 @@ def response_secrets(response: requests.Response) -> tuple[str, ...]:
 
 
 def transfer_error(
-    error: BaseException, *, action: str, method: str, url: str, secrets: Iterable[str] = ()
+    error: BaseException,
+    *,
+    action: str,
+    method: str,
+    url: str,
+    secrets: Iterable[str] = (),
+    handled: BaseException | None = None,
 ) -> MosaicTransportError:
-    """Return the error for a transfer that failed."""
-    masked = (*secrets, *link_secrets(url), *proxy_secrets())
-    return REQUESTS_ERRORS.error(error, action=action, method=method, path=origin(url, secrets), secrets=masked)
+    """
+    Return the error for a transfer that failed.
+
+    :param handled: See :meth:`~airflow_provider_mosaic.clients.error_mapper.ErrorMapper.error`.
+    """
+    host, masked = origin(url, secrets), (*secrets, *link_secrets(url), *proxy_secrets())
+    return REQUESTS_ERRORS.error(error, action=action, method=method, path=host, secrets=masked, handled=handled)
 
 
 @contextmanager
 def transfer_errors(*, action: str, method: str, url: str, secrets: Iterable[str] = ()) -> Iterator[None]:
     """Convert the errors of the HTTP library in the block to errors of ours: see :func:`transfer_error`."""
+    handled = sys.exc_info()[1]
     try:
         yield
     except _ForbiddenLink as error:
@@ -96,7 +108,7 @@ def transfer_errors(*, action: str, method: str, url: str, secrets: Iterable[str
             effect_unknown=False,
         ) from None
     except TRANSFER_ERRORS as error:
-        raise transfer_error(error, action=action, method=method, url=url, secrets=secrets) from None
+        raise transfer_error(error, action=action, method=method, url=url, secrets=secrets, handled=handled) from None
 
 
 def resolve_redirect(url: str, location: str) -> str:
@@ -108,9 +120,16 @@ def resolve_redirect(url: str, location: str) -> str:
 
 
 def check_is_http(url: str, *, action: str, given_by: str, secrets: Iterable[str] = ()) -> None:
-    """Raise unless a URL is an HTTP(S) one."""
+    """Raise unless a URL is an HTTP(S) one, and its user and password can be sent."""
     try:
-        is_http = urlsplit(url).scheme.lower() in ("http", "https")
+        parts = urlsplit(url)
+        is_http = parts.scheme.lower() in ("http", "https")
+        unquote(parts.netloc.rpartition("@")[0]).encode("latin-1")
+    except UnicodeEncodeError:
+        raise MosaicResponseError(
+            f"Could not {action}: the user or the password in {given_by} has characters that HTTP does not allow.",
+            effect_unknown=False,
+        ) from None
     except ValueError:
         is_http = False
     if not is_http:

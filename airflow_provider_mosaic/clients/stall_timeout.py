@@ -20,10 +20,12 @@ from contextvars import ContextVar
 from http.client import HTTPException, HTTPResponse
 from typing import Any, cast
 
+import requests
 from requests.adapters import HTTPAdapter
+from requests.exceptions import InvalidURL
 from requests.utils import select_proxy
 from urllib3.exceptions import ConnectTimeoutError, LocationParseError, NewConnectionError
-from urllib3.util import wait_for_read
+from urllib3.util import parse_url, wait_for_read
 from urllib3.util.connection import allowed_gai_family
 
 from airflow_provider_mosaic.clients.error_mapper import ResponseTooSlow
@@ -78,6 +80,14 @@ class StallTimeoutAdapter(HTTPAdapter):
         self._direct = direct
         super().__init__(max_retries=0)
 
+    def send(self, request: Any, *args: Any, **kwargs: Any) -> requests.Response:
+        """Reject a host that can't be a name. Behind a proxy, http.client would raise UnicodeError."""
+        try:
+            str(parse_url(request.url).host).encode("idna")
+        except UnicodeError:
+            raise InvalidURL("the name of the host is invalid") from None
+        return super().send(request, *args, **kwargs)
+
     def get_connection_with_tls_context(self, request: Any, verify: Any, proxies: Any = None, cert: Any = None) -> Any:
         """Return a pool of our connections."""
         pool: Any = super().get_connection_with_tls_context(request, verify, proxies, cert)
@@ -91,7 +101,12 @@ class StallTimeoutAdapter(HTTPAdapter):
     def build_response(self, req: Any, resp: Any) -> Any:
         """Disable decoding: urllib3 builds a decoder for each encoding that a header names, used or not."""
         resp.CONTENT_DECODERS = []
-        return super().build_response(req, resp)
+        # requests before 2.34 fails at a parameter without a value ("; charset"). Nothing reads its encoding.
+        content_type = resp.headers.pop("content-type", None)
+        response: Any = super().build_response(req, resp)
+        if content_type is not None:
+            resp.headers["content-type"] = response.headers["content-type"] = content_type
+        return response
 
 
 def check_head(response: Any) -> None:
@@ -161,6 +176,15 @@ class _BoundedResponse(HTTPResponse):
         super().__init__(sock, *args, **kwargs)
         self._reader = _BoundedReader(self.fp.detach(), sock)
         self.fp = io.BufferedReader(self._reader)
+
+    def begin(self) -> None:
+        """Read the head. Python's e-mail parser interprets the headers, and raises many kinds of errors."""
+        try:
+            super().begin()
+        except (OSError, HTTPException):
+            raise
+        except Exception as error:
+            raise HTTPException(f"the head of the response can't be parsed ({type(error).__name__})") from None
 
     @property
     def head_was_cut(self) -> bool:

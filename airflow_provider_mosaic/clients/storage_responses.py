@@ -83,8 +83,8 @@ def file_info(response: requests.Response) -> FileInfo:
         size = int(content_range[3]) if content_range and content_range[3] != "*" else None
     try:
         given_name = disposition.get_filename() or ""
-    except ValueError:
-        # Its character set is one that Python knows and that cannot decode it.
+    except (ValueError, TypeError):
+        # Its character set is one that Python knows and that cannot decode it, or its parts are not numbered.
         given_name = ""
     file_name = _base_name(one_line(given_name, secrets))
     first = response.history[0] if response.history else response

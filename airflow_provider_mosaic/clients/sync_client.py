@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 import weakref
@@ -128,7 +129,7 @@ class SyncClient:
             return self._request_over(session, call, url)
 
     def _request_over(self, session: requests.Session, call: Call[Any], url: str) -> Response:
-        status = 0
+        status, handled = 0, sys.exc_info()[1]
         try:
             with session.request(
                 call.method,
@@ -145,7 +146,7 @@ class SyncClient:
                 while (block := response.raw.read(_BLOCK_SIZE, decode_content=False)) and body.add(block):
                     pass
         except (requests.RequestException, HTTPError, HTTPException, OSError) as error:
-            raise REQUESTS_ERRORS.call_error(error, call, self._secrets, status=status) from None
+            raise REQUESTS_ERRORS.call_error(error, call, self._secrets, status=status, handled=handled) from None
         received = Response(status, response.headers, body.content)
         ahead = received.clock_ahead()
         if ahead is not None:

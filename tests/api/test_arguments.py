@@ -306,6 +306,7 @@ def test_valid_datetime_is_converted_to_utc(value: Any) -> None:
         ("2026-07-01", "T17:00:00Z"),
         ("12:00", "T17:00:00Z"),
         ("P1D", "T17:00:00Z"),
+        ("P1D/P1D", "T17:00:00Z"),
         ("tomorrow", "T17:00:00Z"),
         ("", "T17:00:00Z"),
         ("2026-13-01T00:00:00Z", "T17:00:00Z"),

@@ -11,7 +11,12 @@ from typing import Any
 import pytest
 
 from airflow_provider_mosaic.api.endpoints.assets import UploadForm
-from airflow_provider_mosaic.api.errors import MosaicError, MosaicResponseError, MosaicValidationError
+from airflow_provider_mosaic.api.errors import (
+    MosaicError,
+    MosaicResponseError,
+    MosaicTransportError,
+    MosaicValidationError,
+)
 from airflow_provider_mosaic.api.file_links import PUBLIC, LinkPolicy
 from airflow_provider_mosaic.api.retries import ONCE
 from airflow_provider_mosaic.clients import download as downloading
@@ -92,6 +97,26 @@ def test_private_host_is_rejected_without_a_connection(
     assert "allow_private_storage" in str(caught.value)
     assert "cafe" not in str(caught.value)
     assert not caught.value.transient
+
+
+@each_transfer
+@pytest.mark.parametrize("user", ["%E2%82%AC:hush", "u:%E2%82%AChush"])
+def test_a_password_that_http_cannot_send_is_rejected(transfer: Transfer, tmp_path: Path, user: str) -> None:
+    with pytest.raises(MosaicResponseError, match="has characters that HTTP does not allow") as caught:
+        transfer(f"https://{user}@storage.example.com/cut.mp4", tmp_path, PUBLIC)
+    assert "hush" not in str(caught.value)
+
+
+@each_transfer
+@pytest.mark.parametrize("host", ["a" * 64 + ".example.com", "a..b.com"])
+def test_a_host_that_is_no_name_is_rejected_behind_a_proxy(
+    transfer: Transfer, tmp_path: Path, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Inner() as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+        with pytest.raises(MosaicTransportError, match="could not be reached") as caught:
+            transfer(f"https://{host}/cut.mp4", tmp_path, PUBLIC)
+    assert (caught.value.transient, proxy.connections) == (False, 0)
 
 
 @each_transfer

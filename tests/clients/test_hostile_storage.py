@@ -135,6 +135,12 @@ def test_file_name_that_cannot_be_decoded_is_ignored(tmp_path: Path, charset: st
         assert url_source(f"{host.url}/cut.mp4").name == "cut.mp4"
 
 
+def test_parts_of_a_file_name_without_numbers_are_ignored(tmp_path: Path) -> None:
+    with HostileServer(answer(200, b"x", Content_Disposition="attachment; filename*=a; filename*0=b")) as host:
+        assert fetch(lambda: host.url, local_destination(tmp_path / "x.mp4")) == 1
+        assert url_source(f"{host.url}/cut.mp4").name == "cut.mp4"
+
+
 def test_error_with_a_huge_character_reference_keeps_its_status(tmp_path: Path, video: Path) -> None:
     body = b"<Error><Code>AccessDenied</Code><Message>&#" + b"9" * 5000 + b";</Message></Error>"
     with HostileServer(answer(403, body)) as host:
