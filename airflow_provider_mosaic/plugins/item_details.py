@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from itertools import islice
 
 from anyio.to_thread import run_sync
 
@@ -49,6 +50,8 @@ _ORDER = {
 }
 #: Tiles that a page shows.
 _MOST_TILES = 1_000
+#: Destinations of a post that its page shows, and metrics of each.
+_MOST_DESTINATIONS, _MOST_METRICS = 1_000, 100
 #: Seconds for which a page of the list of agents is used.
 _NAMES_MAX_AGE = 600.0
 #: A thousand agents. Those after them have no name.
@@ -183,8 +186,9 @@ async def post_details(reads: MosaicReads, item: TaskItem, post: Post) -> PostDe
 
 def _post_details(post: Post, metrics: PostAnalytics | None) -> PostDetails:
     public = {place.url for place in public_urls(post)}
-    rows = {row.platform: row.metrics for row in metrics.platforms} if metrics else {}
-    destinations = [_destination(each, public, rows) for each in post.outcomes]
+    platforms = metrics.platforms[:_MOST_DESTINATIONS] if metrics else ()
+    rows = {row.platform: _metrics_shown(row.metrics) for row in platforms}
+    destinations = [_destination(each, public, rows) for each in post.outcomes[:_MOST_DESTINATIONS]]
     return PostDetails(
         id=post.post_id,
         status=label(post.status),
@@ -196,18 +200,22 @@ def _post_details(post: Post, metrics: PostAnalytics | None) -> PostDetails:
     )
 
 
+def _metrics_shown(metrics: Mapping[str, int | float | None]) -> dict[str, int | float]:
+    numbers = ((name, number) for name, number in metrics.items() if number is not None)
+    return {label(name): number for name, number in islice(numbers, _MOST_METRICS)}
+
+
 def _destination(
-    destination: Destination, public: set[str], metrics: dict[str | None, dict[str, int | float | None]]
+    destination: Destination, public: set[str], metrics: Mapping[str | None, dict[str, int | float]]
 ) -> PostDestination:
     account = destination.account_username or destination.account_name
-    numbers = metrics.get(destination.platform, {}) if destination.platform else {}
     return PostDestination(
         platform=label(destination.platform) if destination.platform else None,
         account=label(account) if account else None,
         status=label(destination.status) if destination.status else None,
         url=destination.post_url if destination.post_url in public else None,
         error=message_of(destination.message),
-        metrics={label(name): number for name, number in numbers.items() if number is not None},
+        metrics=metrics.get(destination.platform, {}) if destination.platform else {},
     )
 
 

@@ -96,3 +96,14 @@ def test_the_page_of_a_post_with_odd_metrics(monkeypatch: pytest.MonkeyPatch) ->
     page = page_of(TaskItem(kind="post", id="post-1", conn_id="mosaic_default"), answers, monkeypatch)
     assert page.post is not None
     assert page.post.destinations[0].metrics == {"likes": -5, "shares": 7}
+
+
+def test_the_page_of_a_post_with_many_destinations_and_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = {str(number): 1 for number in range(20_000)}
+    answers = {
+        "/social/post/post-1": {"post_id": "post-1", "status": "posted", "destinations": [{"platform": "x"}] * 20_000},
+        "/social/post/post-1/analytics": {"post_id": "post-1", "platforms": [{"platform": "x", "metrics": metrics}]},
+    }
+    page = page_of(TaskItem(kind="post", id="post-1", conn_id="mosaic_default"), answers, monkeypatch)
+    assert page.post is not None
+    assert (len(page.post.destinations), len(page.post.destinations[0].metrics)) == (1_000, 100)
