@@ -85,6 +85,8 @@ class CompletionWaiter(ABC, Generic[S]):
         self._context = context
         #: The item that the task started, once it is known.
         self.item_id: str | None = None
+        #: Whether the task was killed.
+        self.is_killed = False
         #: The result of the newest poll, as a line of the timeout's error; empty before the first one.
         self._last_poll: tuple[str, ...] = ()
 
@@ -135,6 +137,7 @@ class CompletionWaiter(ABC, Generic[S]):
 
     def on_kill(self) -> None:
         """Handle a kill of the task, in a signal handler."""
+        self.is_killed = True
 
     def _stopped(self) -> bool:
         """Return whether the wait must end because the task was killed."""

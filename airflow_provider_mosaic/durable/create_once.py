@@ -95,6 +95,8 @@ class CreateOnce(ABC):
         self._adopt = adopt
         # Whether the request was sent twice, because the first response was lost and the lists did not show the item.
         self._was_resent = False
+        # Whether an earlier request, whose response was lost, may have created the item although no list showed it.
+        self._was_sent_before = False
         # Whether this attempt may have created or adopted the item.
         self._may_have_started = False
 
@@ -126,8 +128,15 @@ class CreateOnce(ABC):
         """Return whether to continue with what an earlier attempt started. If not, start again."""
         return True
 
+    def is_killed(self) -> bool:
+        """Return whether the task was killed. Nothing more is created then."""
+        return False
+
     def on_started(self, id: str) -> None:  # noqa: B027 - optional
         """Push the id to XCom as soon as it is known, including the id of an earlier attempt."""
+
+    def on_replaced(self, id: str) -> None:  # noqa: B027 - optional
+        """Withdraw the id from XCom before another item is created. Siblings would take it for the id of that one."""
 
     def on_cleared(self, id: str) -> None:  # noqa: B027 - optional
         """Clean up the item from before a user's clear. The task creates another one."""
@@ -167,6 +176,7 @@ class CreateOnce(ABC):
         self.on_started(record.id)
         if self.can_continue(record):
             return record
+        self.on_replaced(record.id)
         return self._create(None if self.restart_deadline else record.deadline)
 
     def load(self) -> StartRecord | None:
@@ -185,6 +195,7 @@ class CreateOnce(ABC):
         if id is not None:
             return self._save_started(record, id)
         log.info("The earlier attempt did not create %s. Creating it now.", self._description)
+        self._was_sent_before = True
         return self._create(record.deadline if record.is_saved else None)
 
     @cached_property
@@ -252,6 +263,7 @@ class CreateOnce(ABC):
                 self._description,
                 error,
             )
+        self._fail_if_killed()
         self.state.save_intent(record)
         return self._send(record)
 
@@ -261,10 +273,14 @@ class CreateOnce(ABC):
             id = self.send()
         except MosaicAmbiguousOutcomeError as lost:
             return self._find_or_resend(record, lost)
-        except MosaicError:
-            # Any other error means that the request had no effect. An earlier one, whose response was lost, may have.
-            self._may_have_started = self._was_resent
-            self.state.clear()
+        except MosaicError as error:
+            # Any other error means that the request had no effect.
+            self._may_have_started = self._was_sent_before
+            if self._was_sent_before:
+                means = "This request had no effect. An earlier one may have had one: a retry searches for it."
+                error.set_consequences(means=means, to_do=error.to_do)
+            else:
+                self.state.clear()
             raise
         except BaseException:
             # For example Airflow's end of an attempt whose execution_timeout has passed.
@@ -292,10 +308,20 @@ class CreateOnce(ABC):
         if self._was_resent:
             raise self._not_created(lost) from None
         log.warning("The lists do not show %s. Sending the request once more.", self._description)
-        self._was_resent = True
+        self._fail_if_killed()
+        self._was_resent = self._was_sent_before = True
         record = replace(record, facts={_RESENT: True})
         self.state.save_intent(record)
         return self._send(record)
+
+    def _fail_if_killed(self) -> None:
+        """Raise if the task was killed. Airflow leaves the process some seconds, and may start another attempt."""
+        if self.is_killed():
+            raise MosaicError(
+                f"The task was killed. No request that creates {self._description} is sent any more.",
+                means="An earlier one may have had an effect." if self._may_have_started else "",
+                transient=True,
+            )
 
     def _save_started(self, record: StartRecord, id: str) -> StartRecord:
         if self.metric is not None:

@@ -10,7 +10,6 @@ from typing import TypeVar
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError
 from airflow_provider_mosaic.api.poll_state import NOT_FOUND_GRACE, FailureTolerance, is_refusal
-from airflow_provider_mosaic.api.search import ProgressLog
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 S = TypeVar("S")
@@ -18,32 +17,22 @@ log = logging.getLogger(__name__)
 
 #: Seconds between reads of an item that may be new, or that may show an effect late.
 _PAUSES = (1.0, 2.0, 4.0, 8.0)
-#: The longest pause between reads that are refused.
+_FIRST_PAUSE = 1.0
+#: The longest pause between reads that fail.
 _LONGEST_PAUSE = 30.0
 
 
 def read_started(hook: MosaicHook, call: Call[S], *, name: str, started_at: float) -> S:
     """
-    Read the item of an earlier attempt. "Not found" counts only after the item had time to appear.
+    Read the item of an earlier attempt. "Not found" counts as in a wait: one such response starts no second item.
 
     :param call: Reads the item.
     :param name: The item, as a log line starts with it.
     :param started_at: When the item was started, in seconds since the epoch.
     :raises MosaicNotFoundError: The item does not exist any more.
     """
-    pause = 1.0
-    progress = ProgressLog(f"{name} of an earlier attempt is not found yet. It may need time to appear.", time.time())
-    while True:
-        try:
-            return read_known(hook, lambda: hook.send(call), name=name)
-        except MosaicNotFoundError:
-            left = started_at + NOT_FOUND_GRACE - time.time()
-            if left <= 0:
-                raise
-            for seconds in progress.split_pause(min(pause, left)):
-                time.sleep(seconds)
-                progress.log_if_due(log.info, time.time())
-            pause *= 2
+    not_found_until = started_at + NOT_FOUND_GRACE
+    return read_known(hook, lambda: hook.send(call), name=name, not_found_until=not_found_until)
 
 
 def read_new(read: Callable[[], S]) -> S:
@@ -77,23 +66,28 @@ def read_until(read: Callable[[], S], is_shown: Callable[[S], bool], *, first: S
     return item
 
 
-def read_known(hook: MosaicHook, read: Callable[[], S], *, name: str) -> S:
+def read_known(hook: MosaicHook, read: Callable[[], S], *, name: str, not_found_until: float | None = None) -> S:
     """
     Read an item that was readable before. A refused read is repeated as long as in a wait: see
     :class:`~airflow_provider_mosaic.api.poll_state.FailureTolerance`.
 
     :param hook: The connection. It is looked up again after each refusal.
     :param name: The item, as a log line starts with it.
+    :param not_found_until: Until when "not found" does not count, in seconds since the epoch. None if it always counts
+        at once.
     :raises MosaicError: The item can't be read.
     """
-    tolerance = FailureTolerance(name, log.warning, now=time.time)
-    pause = 1.0
+    tolerance = FailureTolerance(name, log.warning, not_found_until or 0.0, now=time.time)
+    pause = _FIRST_PAUSE
     while True:
         try:
             return read()
         except MosaicError as error:
-            if not is_refusal(error):
+            is_missing = isinstance(error, MosaicNotFoundError) and not_found_until is not None
+            if not (is_missing or is_refusal(error)):
                 raise
+            if is_missing and pause == _FIRST_PAUSE:
+                log.info("%s is not found. It may need time to appear: it is read again for at least a minute.", name)
             tolerance.record_error(error)
         time.sleep(pause)
         pause = min(_LONGEST_PAUSE, pause * 2)

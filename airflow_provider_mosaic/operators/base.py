@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from airflow_provider_mosaic.api.arguments import raise_invalid
@@ -176,7 +177,8 @@ class WaitingOperator(MosaicOperator):
         """
         from airflow_provider_mosaic.api.arguments import validate_id
 
-        with self._resuming(context):
+        waited_for = next((deferred[key] for key in ("run_id", "post_id") if key in deferred), (event or {}).get("id"))
+        with self._resuming(context, waited_for):
             task = self._task(context)
             key = task.wait.key
             item_id = deferred.pop(key, None) or validate_id(key, (event or {}).get("id"))
@@ -186,7 +188,7 @@ class WaitingOperator(MosaicOperator):
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Continue after a deferral. If the trigger timed out, read the status first, and cancel a running run."""
         if is_trigger_timeout(next_method, next_kwargs):
-            with self._resuming(context):
+            with self._resuming(context, None):
                 task = self._task(context)
             with self._running(task, context):
                 item_id = task.wait.resume_after_timeout()
@@ -209,11 +211,33 @@ class WaitingOperator(MosaicOperator):
             yield
 
     @contextmanager
-    def _resuming(self, context: Context) -> Iterator[None]:
-        """Turn the errors of a block that continues after a deferral into Airflow's failures."""
-        with self._failing(context, "What the task waited for was not changed, and may keep running."):
-            self._leave_out_empty()
-            yield
+    def _resuming(self, context: Context, item_id: str | None) -> Iterator[None]:
+        """
+        Turn the errors of a block that continues after a deferral into Airflow's failures.
+
+        Templates are rendered again. An argument may be invalid by then, for example because the task that returned it
+        was cleared. A retry continues with the item once the argument is valid again.
+
+        :param item_id: What the task waited for, if it is known.
+        """
+        from airflow_provider_mosaic.api.errors import MosaicValidationError
+        from airflow_provider_mosaic.durable.failures import Consequences, adding_consequences, fail_without_retry
+        from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
+
+        consequences = Consequences(
+            means=f"{item_id or 'What the task waited for'} was not changed. It may keep running, or be published.",
+            retry="continues with it",
+        )
+        if item_id and self._creates:
+            adoption = ManualAdoption(context, kind=self._creates)
+            consequences = replace(consequences, choices=adoption.adopt_hint([item_id]))
+        with adding_consequences(context, lambda _: consequences), fail_without_retry():
+            try:
+                self._leave_out_empty()
+                yield
+            except MosaicValidationError as error:
+                error.transient = True
+                raise
 
 
 # Compare the rendered arguments of a task with what the DAG file has in their place.

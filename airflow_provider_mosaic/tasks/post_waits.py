@@ -42,6 +42,7 @@ class PostWait(CompletionWaiter[Post]):
     The wait until a post is published or has failed.
 
     :param inputs: Returns the URIs of what the post shows, for lineage.
+    :param can_repeat: Returns whether a retry can create the post again.
     """
 
     noun = "Post"
@@ -51,10 +52,17 @@ class PostWait(CompletionWaiter[Post]):
     kinds = ("post",)
 
     def __init__(
-        self, options: WaitOptions, hook: MosaicHook, context: Mapping[str, Any], *, inputs: Callable[[], Iterable[str]]
+        self,
+        options: WaitOptions,
+        hook: MosaicHook,
+        context: Mapping[str, Any],
+        *,
+        inputs: Callable[[], Iterable[str]],
+        can_repeat: Callable[[], bool],
     ) -> None:
         super().__init__(options, hook, context)
         self._inputs = inputs
+        self._can_repeat = can_repeat
 
     def report_lineage(self, post_id: str) -> None:
         """Report the post and what it shows."""
@@ -79,7 +87,7 @@ class PostWait(CompletionWaiter[Post]):
         try:
             raise_unless_posted(item, on_partial=self._options.on_partial)
         except MosaicPostFailedError as failure:
-            if item.is_published_nowhere:
+            if item.is_published_nowhere and self._can_repeat():
                 # Retryable: a retry creates it again.
                 raise
             raise fail_exception(failure) from None

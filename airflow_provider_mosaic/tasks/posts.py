@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mosaic.api.arguments import raise_invalid
+from airflow_provider_mosaic.api.arguments import raise_invalid, validate_datetime
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.candidates import post_candidates
 from airflow_provider_mosaic.api.endpoints.social import Post, create_post, get_post, list_posts
@@ -73,6 +73,12 @@ class PostOptions(WaitOptions):
         timeout = post_timeout(arguments["timeout"], arguments["content"]["schedule_date"])
         return super().validated(**{**arguments, "timeout": timeout})
 
+    @property
+    def is_overdue(self) -> bool:
+        """Whether the post has a schedule that has passed: Mosaic does not accept it again."""
+        schedule = self.content["schedule_date"]
+        return schedule is not None and validate_datetime("schedule_date", schedule) <= datetime.now(timezone.utc)
+
     def call(self, media_urls: Any, *, workspace_id: str | None = None, now: datetime | None = None) -> Call[Post]:
         """
         Return the call that creates the post.
@@ -96,7 +102,9 @@ class PostTask:
         self.context = context
         # Whether a retry knows the post.
         self._is_saved = can_save_state(context, durable=options.durable)
-        self.wait = PostWait(options, hook, context, inputs=self._lineage_inputs)
+        self.wait = PostWait(
+            options, hook, context, inputs=self._lineage_inputs, can_repeat=lambda: not options.is_overdue
+        )
 
     def prepare(self) -> None:
         """Build the request of the creation. Raise if an argument is invalid."""
@@ -221,12 +229,19 @@ class CreatePost(CreateOnce):
                 f"Post {post_id!r} of an earlier attempt does not exist any more.",
                 means="It may have been published, so it is not created again.",
             ) from error
+        if post.is_published_nowhere and self._options.is_overdue:
+            log.info("Post %r of an earlier attempt failed, and its schedule_date has passed.", post_id)
+            return True
         if post.is_published_nowhere:
             self._wait.item_id = None
             log.info("Post %r of an earlier attempt failed and is not published anywhere. Creating it again.", post_id)
             return False
         log.info("Post %r of an earlier attempt is %s. It is not created again.", post_id, post.status)
         return True
+
+    def is_killed(self) -> bool:
+        """Return whether the task was killed."""
+        return self._wait.is_killed
 
     def on_started(self, id: str) -> None:
         """Push the id, and the URLs if the response has them."""
@@ -238,6 +253,10 @@ class CreatePost(CreateOnce):
             self._wait.report_lineage(id)
         if self.response is not None:
             push_post_urls(self._context, self.response)
+
+    def on_replaced(self, id: str) -> None:
+        """Withdraw the id of the post that is not continued."""
+        push_xcom(self._context, POST_ID_KEY, None, subject=f"post {id!r}")
 
     def validate_adopted(self, id: str) -> None:
         """Raise if there is no such post."""

@@ -233,9 +233,8 @@ def resume(run: Run, wait: RunWait, *, deadline: float | None) -> None:
         )
         # The wait must not read the old status as the end of the run.
         _read_until_changed(wait.hook, run)
-    if run.status == RunStatus.CANCELLED:
-        # The permission is for one resume.
-        wait.permission.revoke()
+    # The permission is for one resume, also of a run that failed before a cancel of this task reached it.
+    wait.permission.revoke()
 
 
 def resume_after_late_kill(run_id: str, wait: RunWait, *, deadline: float | None) -> None:

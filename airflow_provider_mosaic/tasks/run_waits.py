@@ -183,7 +183,14 @@ class RunWait(CompletionWaiter[Run]):
 
     def on_kill(self) -> None:
         """Cancel the run, if its id is known. Otherwise the wait cancels it."""
+        super().on_kill()
         run_id = self.run_to_cancel
+        if run_id is None:
+            log.warning(
+                "The task was killed before its wait. %s may keep running, and cost credits: check the agent's runs in "
+                "the editor.",
+                f"Run {self.item_id!r}" if self.item_id else "A run that it started",
+            )
         result = self._cancels.kill(run_id)
         if self._is_interrupted and run_id is not None and result is not None:
             # Nothing else saves the cancel. A running wait saves it itself: the signal may have interrupted it in a

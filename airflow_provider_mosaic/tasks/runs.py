@@ -37,7 +37,7 @@ from airflow_provider_mosaic.durable.siblings import SiblingTasks
 from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState, can_save_state
 from airflow_provider_mosaic.hooks.endpoint_methods import with_node_ids
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.tasks.reporting import RUN_ID_KEY, mosaic_uris
+from airflow_provider_mosaic.tasks.reporting import RUN_ID_KEY, mosaic_uris, push_xcom
 from airflow_provider_mosaic.tasks.run_control import resume, resume_after_late_kill
 from airflow_provider_mosaic.tasks.run_waits import RunWait, push_run
 from airflow_provider_mosaic.webhook_address import webhook_url
@@ -326,12 +326,20 @@ class StartRun(CreateOnce):
         resume(run, self._wait, deadline=record.deadline)
         return True
 
+    def is_killed(self) -> bool:
+        """Return whether the task was killed."""
+        return self._wait.is_killed
+
     def on_started(self, id: str) -> None:
         """Push the id and the link."""
         self._wait.item_id = id
         push_run(self._context, self._hook, id, self._options.agent_id)
         if not self._options.wait_for_completion:
             self._wait.report_lineage()
+
+    def on_replaced(self, id: str) -> None:
+        """Withdraw the id of the run that is not continued."""
+        push_xcom(self._context, RUN_ID_KEY, None, subject=f"run {id!r}")
 
     def on_cleared(self, id: str) -> None:
         """Cancel the run from before the clear."""

@@ -276,3 +276,24 @@ def test_retry_that_fails_for_its_post_publishes_the_post_id(mosaic: Emulator, c
     mosaic.inject("not_found", method="GET", path="/social/post/{post_id}", times=None)
     fails(task)
     assert task.xcom("mosaic_post_id") == one_post(mosaic)["post_id"]
+
+
+def test_sibling_whose_old_run_is_replaced_may_own_the_new_one(mosaic: Emulator, clock: Clock) -> None:
+    dag_run, store = DagRun(), StateStore()
+    sibling = sibling_task(dag_run, StateStore(), on_retry="new")
+    fail_first_attempt(mosaic, sibling, "failed")
+
+    def replace_its_run(intent: dict[str, Any]) -> None:
+        store.after_set = lambda value: None
+        mosaic.inject("answer_lost", method="POST", path=START)
+        mosaic.inject("forbidden", method="GET", path="/agent/{agent_id}/runs", skip=1, times=None)
+        fails_with(sibling.execute, MosaicAmbiguousOutcomeError)
+        mosaic.clear_faults()
+        dag_run.states = {"run_0": "running", "run_1": "failed"}
+        # The start of the other task has no effect: the only new run is the sibling's.
+        mosaic.inject("server_error", method="POST", path=START, status=502)
+
+    store.after_set = replace_its_run
+    task = run_task(store, dag_run=dag_run, map_index=0)
+    fails_with(task.execute, MosaicAmbiguousOutcomeError)
+    assert effects(mosaic) == {"runs_started": 2}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from mosaic_emulator import Emulator
 from tasks.fakes import DagRun, Deferred, Killed, StateStore
-from tasks.fixtures import ACCOUNT, OTHER_ACCOUNT, Clock, effects, sent, until
+from tasks.fixtures import ACCOUNT, OTHER_ACCOUNT, Clock, InBackground, effects, sent, until
 from tasks.task_runs import BOTH, fails_with, one_post, post_task, rendered
 
 from airflow_provider_mosaic.api.endpoints.social import Post
@@ -239,6 +240,25 @@ def test_failed_post_of_outputs_is_created_again_with_new_links(mosaic: Emulator
     first, second = mosaic.posts()
     assert second["status"] == "posted"
     assert first["media_urls"] != second["media_urls"]
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_scheduled_post_that_failed_is_not_created_after_its_time(mosaic: Emulator, attempts: int) -> None:
+    mosaic.configure(failing_platforms={"youtube": "Quota"}, hold_posts=True)
+    soon = datetime.now(timezone.utc) + timedelta(seconds=0.5)
+    store = StateStore() if attempts == 1 else StateStore().killing_at("id")
+    task = post_task(store, wait_for_completion=True, schedule_date=soon.isoformat())
+    if attempts == 2:
+        with pytest.raises(Killed):
+            task.execute()
+
+    def fail_afterwards() -> None:
+        until(lambda: datetime.now(timezone.utc) > soon)
+        mosaic.configure(hold_posts=False)
+
+    with InBackground(fail_afterwards):
+        assert "youtube" in fails_with(task.run_to_end, MosaicPostFailedError)
+    assert effects(mosaic) == {"posts_made": 1}
 
 
 def test_missing_post_is_not_created_again(mosaic: Emulator, clock: Clock) -> None:

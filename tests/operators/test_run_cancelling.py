@@ -6,7 +6,7 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -17,9 +17,9 @@ from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, TaskDeferralTimeout
 from tasks.fakes import Deferred, StateStore, TaskRunner
 from tasks.fixtures import AGENT, START, Clock, InBackground, effects, sent, started, until
-from tasks.task_runs import fail_first_attempt, run_operator, run_task
+from tasks.task_runs import fail_first_attempt, post_task, run_operator, run_task
 
-from airflow_provider_mosaic.api.errors import MosaicRunCancelledError, MosaicTimeoutError
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicRunCancelledError, MosaicTimeoutError
 from airflow_provider_mosaic.operators import MosaicRunAgentOperator
 
 CANCEL = "/agent_run/{run_id}/cancel"
@@ -234,6 +234,15 @@ def test_kill_during_the_start_cancels_by_one_short_request(mosaic: Emulator) ->
     with killed_after(0.2, task), pytest.raises(MosaicRunCancelledError, match="could not be cancelled"):
         task.execute()
     assert sent(mosaic, f"POST {CANCEL}") == 1
+
+
+@pytest.mark.parametrize(("make", "path"), [(run_task, "/agent/{agent_id}/runs"), (post_task, "/social/posts")])
+def test_kill_before_the_request_sends_nothing(mosaic: Emulator, make: Callable[..., TaskRunner], path: str) -> None:
+    mosaic.inject("hang", method="GET", path=path, seconds=0.6)
+    task = make(StateStore())
+    with killed_after(0.2, task), pytest.raises(MosaicError, match="The task was killed"):
+        task.execute()
+    assert effects(mosaic) == {}
 
 
 def test_kill_before_the_start_does_nothing(mosaic: Emulator) -> None:

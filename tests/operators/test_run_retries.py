@@ -9,7 +9,7 @@ from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException
 from tasks.fakes import Deferred, Killed, StateStore
 from tasks.fixtures import AGENT, START, Clock, InBackground, effects, sent, started, until
-from tasks.task_runs import fail_first_attempt, fails_with, run_task
+from tasks.task_runs import LATE, fail_first_attempt, fails_with, run_operator, run_task
 
 from airflow_provider_mosaic.api.errors import (
     MosaicAuthenticationError,
@@ -21,6 +21,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunCancelledError,
     MosaicRunFailedError,
     MosaicServerError,
+    MosaicValidationError,
 )
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
@@ -274,3 +275,74 @@ def test_retryable_start_is_left_to_the_retries(
         run_task(StateStore()).execute()
     assert type(failure.value) is kind
     assert effects(mosaic) == {}
+
+
+# What must not start a second run
+
+
+@pytest.mark.parametrize("seconds", [0, 3600])
+def test_one_404_at_a_retry_starts_no_second_run(mosaic: Emulator, clock: Clock, seconds: int) -> None:
+    task = run_task(StateStore())
+    run_id = fail_first_attempt(mosaic, task, "completed")
+    clock.sleep(seconds)
+    mosaic.inject("not_found", method="GET", path="/agent_run/{run_id}", times=2)
+    assert task.run_to_end() == run_id
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_a_run_that_stays_missing_for_a_minute_is_started_again(mosaic: Emulator, clock: Clock) -> None:
+    task = run_task(StateStore())
+    old = fail_first_attempt(mosaic, task, "completed")
+    clock.sleep(3600)
+    before = clock.elapsed
+    mosaic.forget_run(old)
+    assert task.run_to_end() != old
+    assert clock.elapsed - before >= 60
+
+
+def test_a_refused_second_request_leaves_the_first_one_to_the_search(mosaic: Emulator, clock: Clock) -> None:
+    mosaic.configure(list_lag=1.5)
+    mosaic.inject("answer_lost", method="POST", path=START)
+    mosaic.inject("rate_limit", method="POST", path=START, times=None)
+    task = run_task(StateStore())
+    with pytest.raises(MosaicRateLimitError, match="An earlier one"):
+        task.execute()
+    mosaic.clear_faults()
+    mosaic.configure(list_lag=0.0)
+    [run] = mosaic.runs()
+    assert task.run_to_end() == run["run_id"]
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_a_run_that_a_user_cancels_after_a_resume_is_not_resumed_again(mosaic: Emulator) -> None:
+    store = StateStore()
+    task = run_task(store)
+    run_id = fail_first_attempt(mosaic, task, "failed")
+    # The run failed before the cancel of this task reached it, and Mosaic accepted the cancel.
+    store.set("mosaic_resume_permission", {"version": 1, "run_id": run_id})
+    mosaic.configure(hold_runs=True)
+
+    def cancel() -> None:
+        until(lambda: mosaic.runs()[0]["status"] == "running")
+        mosaic.finish_run(run_id, "cancelled")
+
+    with InBackground(cancel):
+        fails_with(task.run_to_end, MosaicRunCancelledError)
+    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
+
+
+def test_argument_that_became_invalid_while_deferred_loses_no_run(mosaic: Emulator) -> None:
+    task = run_task(StateStore(), deferrable=True)
+    deferred = task.execute()
+    run_id = deferred.kwargs["run_id"]
+    event = deferred.wait()
+    make = task.make
+    # For example because the task that returned it was cleared.
+    task.make = run_operator(agent_id=None, **LATE)
+    with pytest.raises(MosaicValidationError, match="agent_id=None") as caught:
+        task.resume(deferred, event)
+    assert run_id in str(caught.value)
+    assert "continues with it" in str(caught.value)
+    task.make = make
+    assert task.run_to_end() == run_id
+    assert effects(mosaic) == {"runs_started": 1}
