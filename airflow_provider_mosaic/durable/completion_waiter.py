@@ -87,6 +87,8 @@ class CompletionWaiter(ABC, Generic[S]):
         self.item_id: str | None = None
         #: Whether the task was killed.
         self.is_killed = False
+        #: Whether the task ended because Airflow raised a BaseException in it.
+        self.is_interrupted = False
         #: The result of the newest poll, as a line of the timeout's error; empty before the first one.
         self._last_poll: tuple[str, ...] = ()
 

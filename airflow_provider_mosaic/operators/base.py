@@ -204,11 +204,20 @@ class WaitingOperator(MosaicOperator):
     @contextmanager
     def _running(self, task: WaitingTask, context: Context) -> Iterator[None]:
         """Run a step of the task: turn its errors into Airflow's failures, and let a kill reach it."""
+        from airflow.providers.common.compat.sdk import TaskDeferred
+
         from airflow_provider_mosaic.durable.failures import adding_consequences, fail_without_retry
 
         self._active = task
-        with adding_consequences(context, task.consequences), fail_without_retry(*task.non_retryable()):
-            yield
+        try:
+            with adding_consequences(context, task.consequences), fail_without_retry(*task.non_retryable()):
+                yield
+        except (Exception, TaskDeferred):
+            raise
+        except BaseException:
+            # Airflow raises one when execution_timeout has passed, and kills the task next.
+            task.wait.is_interrupted = True
+            raise
 
     @contextmanager
     def _resuming(self, context: Context, item_id: str | None) -> Iterator[None]:

@@ -8,8 +8,6 @@ from datetime import datetime, timedelta, timezone
 from itertools import chain
 from typing import Any
 
-from airflow.providers.common.compat.sdk import TaskDeferred
-
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.runs import Run, RunStatus, get_run
 from airflow_provider_mosaic.api.errors import (
@@ -152,8 +150,6 @@ class RunWait(CompletionWaiter[Run]):
         #: until the wait for it starts: before that, the task may resume or replace it, and a kill must cancel the run
         #: that results.
         self.run_to_cancel: str | None = None
-        # Whether the wait is over because Airflow raised a BaseException in it.
-        self._is_interrupted = False
 
     @property
     def cancels(self) -> bool:
@@ -192,7 +188,7 @@ class RunWait(CompletionWaiter[Run]):
                 f"Run {self.item_id!r}" if self.item_id else "A run that it started",
             )
         result = self._cancels.kill(run_id)
-        if self._is_interrupted and run_id is not None and result is not None:
+        if self.is_interrupted and run_id is not None and result is not None:
             # Nothing else saves the cancel. A running wait saves it itself: the signal may have interrupted it in a
             # request to Airflow.
             self._cancels.save_end_of_wait(run_id, result)
@@ -236,16 +232,6 @@ class RunWait(CompletionWaiter[Run]):
 
     def _stopped(self) -> bool:
         return self._cancels.is_killed
-
-    def _wait(self, item_id: str, **options: Any) -> str:
-        try:
-            return super()._wait(item_id, **options)
-        except (Exception, TaskDeferred):
-            raise
-        except BaseException:
-            # Airflow raises one when execution_timeout has passed, and kills the task next.
-            self._is_interrupted = True
-            raise
 
     def _count_end(self, item: Run) -> None:
         count(RUNS_ENDED, item.status)

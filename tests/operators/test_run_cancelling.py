@@ -21,6 +21,7 @@ from tasks.task_runs import fail_first_attempt, post_task, run_operator, run_tas
 
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicRunCancelledError, MosaicTimeoutError
 from airflow_provider_mosaic.operators import MosaicRunAgentOperator
+from airflow_provider_mosaic.tasks import runs
 
 CANCEL = "/agent_run/{run_id}/cancel"
 WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
@@ -234,6 +235,27 @@ def test_kill_during_the_start_cancels_by_one_short_request(mosaic: Emulator) ->
     with killed_after(0.2, task), pytest.raises(MosaicRunCancelledError, match="could not be cancelled"):
         task.execute()
     assert sent(mosaic, f"POST {CANCEL}") == 1
+
+
+def test_execution_timeout_between_the_start_and_the_wait_lets_a_retry_resume(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class TimedOut(BaseException):
+        """As Airflow raises it at the end of execution_timeout. Then it calls on_kill."""
+
+    def time_out(*args: Any, **kwargs: Any) -> None:
+        raise TimedOut
+
+    mosaic.configure(hold_runs=True)
+    task = task_runner()
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "push_run", time_out)
+        with pytest.raises(TimedOut):
+            task.execute()
+    task.operator.on_kill()
+    mosaic.configure(hold_runs=False)
+    assert task.run_to_end() == mosaic.runs()[0]["run_id"]
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1, "runs_resumed": 1}
 
 
 @pytest.mark.parametrize(("make", "path"), [(run_task, "/agent/{agent_id}/runs"), (post_task, "/social/posts")])
