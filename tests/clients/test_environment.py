@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_mosaic import __version__
-from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.endpoints.account import whoami
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
@@ -277,12 +276,6 @@ def test_server_without_tls_fails(transport: Transport) -> None:
         access = access_to(f"https://127.0.0.1:{server.port}", timeout=SHORT, connect_timeout=SHORT)
         with pytest.raises(MosaicTransportError):
             transport.send(access, whoami(), retries=ONCE)
-
-
-def test_invalid_host_raises_our_error(transport: Transport) -> None:
-    access = Access(api_key=KEY, base_url="https://mosaic..test")
-    with pytest.raises((MosaicTransportError, MosaicValidationError)):
-        transport.send(access, whoami(), retries=RetryPolicy(attempts=2))
 
 
 def test_server_error_has_the_message_without_the_key(transport: Transport) -> None:

@@ -37,6 +37,8 @@ from .transports import KEY, SHORT, Transport, access_to, paid_call
 STARTED = {"run_id": "run-1"}
 HTML = b"<!DOCTYPE html><html><title>Bad Gateway</title></html>"
 
+pytestmark = pytest.mark.usefixtures("no_collection")
+
 #: After these it is unknown whether a run was started.
 UNKNOWN: dict[str, Reply] = {
     "no answer in time": silence,

@@ -27,7 +27,7 @@ from airflow_provider_mosaic.api.retries import ONCE
 from .servers import HostileServer, answer
 from .transports import Transport, access_to, paid_call
 
-pytestmark = pytest.mark.hostile
+pytestmark = [pytest.mark.hostile, pytest.mark.usefixtures("no_collection")]
 
 #: As JSON.
 IDS = {
