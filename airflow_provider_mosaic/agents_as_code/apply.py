@@ -88,6 +88,8 @@ class AgentApply:
         #: The agents that have the definition's name.
         self.agents_by_name = AgentsByName(client, options.definition.name)
         self._type_ids: dict[str, str] | None = None
+        # The agent that this apply created. The task may continue with one that it did not create.
+        self._created_id: str | None = None
         #: Sentences about what this apply has done. An error includes them.
         self._done: list[str] = []
 
@@ -113,8 +115,9 @@ class AgentApply:
         plan = self._plan(agent_id)
         if agent_id is None and not dry_run:
             agent_id = (create or self.create)()
-            self._done.append(f"This apply created agent {agent_id!r}.")
-            self.agents_by_name.resolve_duplicate(agent_id)
+            if agent_id == self._created_id:
+                self._done.append(f"This apply created agent {agent_id!r}.")
+                self.agents_by_name.resolve_duplicate(agent_id)
             plan = self._plan_new(agent_id)
         self._log_plan(agent_id, plan)
         result = plan
@@ -140,7 +143,7 @@ class AgentApply:
             # With a workspace in the connection, lists show only the agents of that workspace.
             workspace_id=self._workspace_id,
         )
-        agent_id = self._client.send(call).agent_id
+        agent_id = self._created_id = self._client.send(call).agent_id
         log.info("Created agent %r with the name %r.", agent_id, definition.name)
         return agent_id
 
@@ -232,15 +235,25 @@ class AgentApply:
     def _wait_for_effect(self, agent_id: str, known: Mapping[str, str], pauses: tuple[float, ...]) -> AgentPlan:
         """Read the agent until it matches or the pauses are over. Return what is left to change."""
         progress = ProgressLog(f"Still reading agent {agent_id!r}. Nothing is sent.", time.time())
-        left = self._plan(agent_id, known)
+        left = self._plan_after(agent_id, known)
         for pause in pauses:
             if left.is_empty:
                 break
             for seconds in progress.split_pause(pause):
                 time.sleep(seconds)
                 progress.log_if_due(log.info, time.time())
-            left = self._plan(agent_id, known)
+            left = self._plan_after(agent_id, known)
         return left
+
+    def _plan_after(self, agent_id: str, known: Mapping[str, str]) -> AgentPlan:
+        """Plan what is left after an update. An error says what was sent."""
+        try:
+            return self._plan(agent_id, known)
+        except MosaicError as error:
+            done = " ".join(self._done)
+            if done not in error.means:
+                error.set_consequences(means=f"{error.means} {done}".strip(), to_do=error.to_do)
+            raise
 
     def _add_effect(self, agent_id: str, plan: AgentPlan, error: MosaicError) -> None:
         """Add to an error what took effect. Mosaic does not document whether updates are atomic."""

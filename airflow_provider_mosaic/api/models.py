@@ -24,6 +24,7 @@ from pydantic import (
     ConfigDict,
     FailFast,
     ModelWrapValidatorHandler,
+    PrivateAttr,
     ValidationError,
     field_validator,
     model_validator,
@@ -71,6 +72,9 @@ class Model(BaseModel):
     #: it.
     lenient_fields: ClassVar[frozenset[str]] = frozenset()
 
+    #: The lenient fields that the response has, and that can't be parsed.
+    _unreadable: frozenset[str] = PrivateAttr(frozenset())
+
     @model_validator(mode="wrap")
     @classmethod
     def _drop_invalid_lenient_fields(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
@@ -79,10 +83,13 @@ class Model(BaseModel):
         except ValidationError as error:
             if not isinstance(data, Mapping):
                 raise
-            invalid = {each["loc"][0] for each in error.errors(include_url=False, include_input=False) if each["loc"]}
+            errors = error.errors(include_url=False, include_input=False)
+            invalid = frozenset(str(each["loc"][0]) for each in errors if each["loc"])
             if not invalid <= cls.lenient_fields:
                 raise
-            return handler({name: value for name, value in data.items() if name not in invalid})
+            model = handler({name: value for name, value in data.items() if name not in invalid})
+            model._unreadable = invalid
+            return model
 
     @model_validator(mode="before")
     @classmethod

@@ -91,6 +91,7 @@ class YouTubeTask:
                 lambda triggers: not self._missing(triggers) and not self._callback_differs(triggers)
             )
         extra = self._extra(now, before)
+        self._fail_if_shared(extra, now)
         if extra:
             self._hook.remove_youtube_channels(desired.agent_id, extra)
             log.info("Removed from the triggers of agent %r: %s.", desired.agent_id, listed(extra))
@@ -154,6 +155,19 @@ class YouTubeTask:
                 to_do="Set the channels by their ids (UC...).",
             )
         return extra
+
+    def _fail_if_shared(self, extra: list[str], triggers: tuple[YouTubeTrigger, ...]) -> None:
+        """Raise if other triggers have a channel that is to be removed: Mosaic would remove it from them, too."""
+        matching = self._matching(triggers)
+        others = _channels(trigger for trigger in triggers if trigger not in matching)
+        shared = [channel for channel in extra if channel in others]
+        if shared and not self._desired.exclusive:
+            raise MosaicError(
+                f"These channels are in other triggers of agent {self._desired.agent_id!r} too: {listed(shared)}. "
+                "Mosaic removes a channel from all triggers.",
+                means="Nothing was removed.",
+                to_do="Remove them in the editor, or set exclusive=True.",
+            )
 
     def _add(self, channels: list[str] | tuple[str, ...]) -> None:
         desired = self._desired

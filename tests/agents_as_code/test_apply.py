@@ -12,6 +12,7 @@ from mosaic_emulator.catalogue import CLIPS_AGENT_ID, DEFAULT_AGENT_ID, NODE_TYP
 from tasks.fixtures import Clock
 
 from airflow_provider_mosaic.agents_as_code import apply
+from airflow_provider_mosaic.agents_as_code.agents_by_name import AgentsByName
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicError,
@@ -342,3 +343,24 @@ def test_a_rejected_update_of_a_new_agent_names_the_agent(mosaic_emulator: Emula
         hook.apply_agent(wrong)
     [agent_id] = [agent.agent_id for agent in hook.list_agents() if agent.name == "Nightly"]
     assert f"This apply created agent {agent_id!r}." in str(error.value)
+
+
+def test_an_agent_that_another_task_created_is_not_deleted(
+    mosaic_emulator: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _older, newer = (hook.create_agent(name=DEFINITION["name"]).agent_id for _ in range(2))
+    # The lists lag. The search for the lost response to our own request finds the agent of the other task.
+    monkeypatch.setattr(AgentsByName, "find", lambda self, choose=None: None)
+    options = apply.ApplyOptions.validated(DEFINITION, agent_id=None, unknown_nodes="keep", dry_run=False)
+    assert apply.AgentApply(hook, options, workspace_id=None).apply(lambda: newer).agent_id == newer
+    assert hook.get_agent(newer).agent_nodes
+
+
+@pytest.mark.parametrize("fault", ["forbidden", "not_found"])
+def test_failed_read_after_an_update_says_what_was_sent(
+    mosaic_emulator: Emulator, clock: Clock, hook: MosaicHook, fault: str
+) -> None:
+    agent_id = hook.apply_agent(DEFINITION).agent_id
+    mosaic_emulator.inject(fault, method="GET", path="/agent/{agent_id}", skip=1)
+    with pytest.raises(MosaicError, match="Mosaic accepted an update of 1 operations"):
+        hook.apply_agent(changed(music={"tile": "AI Music"}), agent_id=agent_id)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
 from airflow_provider_mosaic.api.arguments import validate_credits
 from airflow_provider_mosaic.api.endpoints.avatars import AvatarProfile, AvatarStatus
 from airflow_provider_mosaic.api.endpoints.billing import Credits
 from airflow_provider_mosaic.api.endpoints.runs import Run, RunStatus
-from airflow_provider_mosaic.api.endpoints.social import Post, PostStatus
+from airflow_provider_mosaic.api.endpoints.social import Post, PostStatus, get_post
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.outcomes import (
     Outcome,
@@ -18,6 +21,7 @@ from airflow_provider_mosaic.api.outcomes import (
     post_outcome,
     run_outcome,
 )
+from airflow_provider_mosaic.api.responses import Response
 
 RUNS = {
     "running": Outcome.PENDING,
@@ -116,3 +120,22 @@ def test_a_number_of_credits_may_be_a_string(given: object, read: float) -> None
 def test_an_invalid_number_of_credits_is_rejected(given: object) -> None:
     with pytest.raises(MosaicValidationError, match="min_credits="):
         validate_credits("min_credits", given)
+
+
+POSTED = {"platform": "youtube", "status": "posted"}
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        {"destinations": [POSTED, {"platform": "x", "status": {"code": 187}}]},
+        {"destinations": [{"platform": "x", "status": {"code": 187}}]},
+        {"results": "see the dashboard"},
+        {"links": ["https://youtu.be/x"]},
+    ],
+)
+def test_failed_post_with_unreadable_destinations_may_be_published(places: dict[str, Any]) -> None:
+    body = json.dumps({"status": "failed", **places}).encode()
+    post = get_post("post-1").result(Response(200, {}, body))
+    assert post.status == "failed"
+    assert not post.is_published_nowhere

@@ -11,6 +11,7 @@ from tasks.fakes import TaskRunner
 from tasks.fixtures import AGENT, LATE_EFFECT_PAUSES, Clock, effects, sent
 from tasks.task_runs import LATE
 
+from airflow_provider_mosaic.api.endpoints.triggers import YouTubeTrigger
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError, MosaicValidationError
 from airflow_provider_mosaic.durable import reads
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -78,6 +79,18 @@ def test_channel_of_another_trigger_is_moved(mosaic: Emulator, hook: MosaicHook)
     assert channels_by_trigger(hook) == {other: {A}, trigger: {B}}
     assert sent(mosaic, REMOVE) == 0
     assert_unchanged(mosaic, task, [trigger])
+
+
+def test_channel_that_another_trigger_has_too_is_not_removed(
+    mosaic: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task_runner([A, B]).execute()
+    read = MosaicHook.list_triggers
+    other = YouTubeTrigger.model_validate({"id": "other", "youtube_channels": [B], "filter_options": LONG})
+    monkeypatch.setattr(MosaicHook, "list_triggers", lambda hook, agent_id: (*read(hook, agent_id), other))
+    with pytest.raises(MosaicError, match=f"in other triggers .*{B}.* Nothing was removed"):
+        task_runner([A]).execute()
+    assert sent(mosaic, REMOVE) == 0
 
 
 def test_other_triggers_keep_their_channels_unless_exclusive(mosaic: Emulator, hook: MosaicHook) -> None:

@@ -80,6 +80,10 @@ UNCLEAR_ENDS = status_words(
 _FAILURES = frozenset({PostStatus.FAILED.value, PostStatus.REJECTED.value, *UNCLEAR_ENDS.values()})
 
 
+#: The fields of a post that show where it is published.
+_PLACES = frozenset({"destinations", "results", "links"})
+
+
 class SocialConnection(Model):
     """A connected account. Lists do not report ``connected``."""
 
@@ -97,6 +101,9 @@ class Destination(Model):
 
     The names of the result's fields are not documented, so the names in other endpoints are accepted too.
     """
+
+    # A row with an odd status must not hide the others.
+    lenient_fields = frozenset({"status"})
 
     documented_statuses = {**_STATUS_WORDS, **UNCLEAR_ENDS}
 
@@ -118,8 +125,9 @@ class Destination(Model):
 
     @property
     def may_be_published(self) -> bool:
-        """Whether the post is published there, or may be: its status is no failure."""
-        return self.is_published or bool(self.status and self.status not in _FAILURES)
+        """Whether the post is published there, or may be: its status is no failure, or can't be read."""
+        has_other_status = bool(self.status and self.status not in _FAILURES) or "status" in self._unreadable
+        return self.is_published or has_other_status
 
     @property
     def name(self) -> str:
@@ -137,7 +145,7 @@ class Post(Model):
     and ``links``, the addresses by platform, are fields of March 2026.
     """
 
-    lenient_fields = frozenset({"platforms", "destinations", "results", "links"})
+    lenient_fields = frozenset({"platforms", *_PLACES})
 
     documented_statuses = {**_STATUS_WORDS, **UNCLEAR_ENDS}
 
@@ -166,10 +174,11 @@ class Post(Model):
         Whether the post has failed, and may be created again.
 
         Mosaic has the statuses ``failed`` and ``partial_failure``, and does not say that nothing of a failed post is
-        published. The provider assumes it, unless a destination shows otherwise.
+        published. The provider assumes it, unless a destination shows otherwise, or the destinations can't be read.
         """
         places = (*self.destinations, *self.results, *self.links)
-        return self.status == PostStatus.FAILED and not any(place.may_be_published for place in places)
+        is_unclear = any(place.may_be_published for place in places) or self._unreadable & _PLACES
+        return self.status == PostStatus.FAILED and not is_unclear
 
 
 def list_social_connections() -> Call[tuple[SocialConnection, ...]]:
