@@ -45,7 +45,7 @@ from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState
 
 log = logging.getLogger(__name__)
 
-#: The fact in the saved intent that the request was sent twice.
+#: The fact in the saved intent that the request may have been sent twice.
 _RESENT = "resent"
 
 
@@ -93,10 +93,10 @@ class CreateOnce(ABC):
         self._description = description
         self._timeout = timeout
         self._adopt = adopt
-        # Whether the request was sent twice, because the first response was lost and the lists did not show the item.
+        # Whether the request may have been sent twice, and is not sent a third time after a lost response.
         self._was_resent = False
-        # Whether an earlier request, whose response was lost, may have created the item although no list showed it.
-        self._was_sent_before = False
+        #: Whether an earlier request may have created the item, although no list showed it.
+        self.was_sent_before = False
         # Whether this attempt may have created or adopted the item.
         self._may_have_started = False
 
@@ -190,12 +190,12 @@ class CreateOnce(ABC):
     def resume_search(self, record: StartRecord) -> StartRecord:
         """Search for the item of an earlier attempt that saved no id. Create it if the lists do not show it."""
         log.info("An earlier attempt may have created %s and saved no id. Searching for it.", self._description)
-        self._was_resent = bool(record.facts.get(_RESENT))
+        self._was_resent = self.was_sent_before = bool(record.facts.get(_RESENT))
         id = self._search(record, lost=None)
         if id is not None:
             return self._save_started(record, id)
         log.info("The earlier attempt did not create %s. Creating it now.", self._description)
-        self._was_sent_before = True
+        self.was_sent_before = True
         return self._create(record.deadline if record.is_saved else None)
 
     @cached_property
@@ -263,7 +263,9 @@ class CreateOnce(ABC):
                 self._description,
                 error,
             )
-        self._fail_if_killed()
+        if self.was_sent_before:
+            record = replace(record, facts={_RESENT: True})
+        self.fail_if_killed()
         self.state.save_intent(record)
         return self._send(record)
 
@@ -275,10 +277,10 @@ class CreateOnce(ABC):
             return self._find_or_resend(record, lost)
         except MosaicError as error:
             # Any other error means that the request had no effect.
-            self._may_have_started = self._was_sent_before
-            if self._was_sent_before:
+            self._may_have_started = self.was_sent_before
+            if self.was_sent_before:
                 means = "This request had no effect. An earlier one may have had one: a retry searches for it."
-                error.set_consequences(means=means, to_do=error.to_do)
+                error.set_consequences(means=means, to_do=(*error.to_do, self.advice, *self.adoption.adopt_hint(())))
             else:
                 self.state.clear()
             raise
@@ -308,13 +310,13 @@ class CreateOnce(ABC):
         if self._was_resent:
             raise self._not_created(lost) from None
         log.warning("The lists do not show %s. Sending the request once more.", self._description)
-        self._fail_if_killed()
-        self._was_resent = self._was_sent_before = True
+        self.fail_if_killed()
+        self._was_resent = self.was_sent_before = True
         record = replace(record, facts={_RESENT: True})
         self.state.save_intent(record)
         return self._send(record)
 
-    def _fail_if_killed(self) -> None:
+    def fail_if_killed(self) -> None:
         """Raise if the task was killed. Airflow leaves the process some seconds, and may start another attempt."""
         if self.is_killed():
             raise MosaicError(
@@ -326,10 +328,10 @@ class CreateOnce(ABC):
     def _save_started(self, record: StartRecord, id: str) -> StartRecord:
         if self.metric is not None:
             count(self.metric)
-        if self._was_resent:
+        if self.was_sent_before:
             log.warning(
-                "The request for %s was sent twice. If Mosaic's lists lag by more than two minutes, a second one "
-                "exists besides %r, and is paid or published too. %s",
+                "The request for %s may have been sent twice. If Mosaic's lists lag by more than two minutes, a second "
+                "one exists besides %r, and is paid or published too. %s",
                 self._description,
                 id,
                 self.advice,
@@ -402,8 +404,8 @@ class CreateOnce(ABC):
             else "An earlier attempt may have sent the request, and saved no id."
         )
         means = (
-            "The request was sent twice, so two items may exist: they may be paid or published twice."
-            if self._was_resent
+            "The request may have been sent twice, so two items may exist: they may be paid or published twice."
+            if self.was_sent_before
             else "Nothing was sent again, so nothing was paid or published twice."
         )
         return MosaicAmbiguousOutcomeError(

@@ -232,10 +232,13 @@ class WaitingOperator(MosaicOperator):
         from airflow_provider_mosaic.api.errors import MosaicValidationError
         from airflow_provider_mosaic.durable.failures import Consequences, adding_consequences, fail_without_retry
         from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
+        from airflow_provider_mosaic.durable.task_state import can_save_state
 
+        # Otherwise a retry would start or post a second time.
+        is_saved = self._creates is None or can_save_state(context, durable=getattr(self, "durable", True) is not False)
         consequences = Consequences(
             means=f"{item_id or 'What the task waited for'} was not changed. It may keep running, or be published.",
-            retry="continues with it",
+            retry="continues with it" if is_saved else self._retry_effect,
         )
         if item_id and self._creates:
             adoption = ManualAdoption(context, kind=self._creates)
@@ -245,7 +248,7 @@ class WaitingOperator(MosaicOperator):
                 self._leave_out_empty()
                 yield
             except MosaicValidationError as error:
-                error.transient = True
+                error.transient = error.transient or is_saved
                 raise
 
 

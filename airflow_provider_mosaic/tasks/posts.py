@@ -100,6 +100,7 @@ class PostTask:
         self.options = options
         self.hook = hook
         self.context = context
+        self._creation: CreatePost | None = None
         # Whether a retry knows the post.
         self._is_saved = can_save_state(context, durable=options.durable)
         self.wait = PostWait(
@@ -112,8 +113,9 @@ class PostTask:
 
     def start(self) -> str:
         """Create the post or continue with that of an earlier attempt. Wait for it if requested. Return its id."""
-        record = self._creation.ensure()
-        response = self._creation.response
+        creation = self._creation
+        assert creation is not None  # noqa: S101 - prepare() was called
+        record, response = creation.ensure(), creation.response
         if response is not None and not self.options.wait_for_completion and post_outcome(response).ended:
             # The response shows the end of the post, so the task fails or succeeds by it without a wait.
             return self.wait.finish(response)
@@ -135,6 +137,7 @@ class PostTask:
     def consequences(self, error: MosaicError) -> Consequences:
         """Return what an error of the task means."""
         post_id = self.wait.item_id
+        was_sent_before = self._creation is not None and self._creation.was_sent_before
         if isinstance(error, MosaicAmbiguousOutcomeError):
             # The error itself contains what it means and what to do.
             return Consequences(means="", retry="searches for the post before it publishes anything", choices=())
@@ -142,7 +145,7 @@ class PostTask:
             return Consequences(
                 means="This attempt published nothing.",
                 retry="publishes the post, unless it finds one of an earlier attempt",
-                choices=("Clear this task to publish the post.",),
+                choices=() if was_sent_before else ("Clear this task to publish the post.",),
             )
         if self.options.durable and not self._is_saved:
             retry = "searches for the post of this attempt, and fails if it finds one"
@@ -190,6 +193,7 @@ class CreatePost(CreateOnce):
     def send(self) -> str:
         """Create the post and return its id."""
         call = self._options.call(media_links(self._hook, self._options), workspace_id=self._hook.access.workspace_id)
+        self.fail_if_killed()
         post = self.response = self._hook.send(call)
         log.info("Created post %r, which is %s.", post.post_id, post.status)
         return post.post_id
@@ -231,6 +235,8 @@ class CreatePost(CreateOnce):
             ) from error
         if post.is_published_nowhere and self._options.is_overdue:
             log.info("Post %r of an earlier attempt failed, and its schedule_date has passed.", post_id)
+            # Also without a wait, the task fails by it.
+            self.response = post
             return True
         if post.is_published_nowhere:
             self._wait.item_id = None

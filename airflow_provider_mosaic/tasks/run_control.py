@@ -26,7 +26,7 @@ from airflow_provider_mosaic.api.errors import (
 from airflow_provider_mosaic.api.metrics import RUNS_RESUMED, count
 from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
 from airflow_provider_mosaic.durable.failures import fail_exception, nothing_sent_error, save_best_effort
-from airflow_provider_mosaic.durable.reads import read_until
+from airflow_provider_mosaic.durable.reads import read_known, read_until
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook, cancel_with_timeout
 
 if TYPE_CHECKING:
@@ -227,12 +227,15 @@ def resume(run: Run, wait: RunWait, *, deadline: float | None) -> None:
             raise (lost.__cause__ or lost) from None
         log.info("Run %r was resumed, although the response was lost.", run.run_id)
     else:
+        # Before the reads, which may fail: the next cancel is a user's.
+        wait.permission.revoke()
         count(RUNS_RESUMED)
         log.info(
             "Resumed run %r, which was %s. %d node(s) are queued again.", run.run_id, run.status, resumed.nodes_queued
         )
         # The wait must not read the old status as the end of the run.
         _read_until_changed(wait.hook, run)
+        return
     # The permission is for one resume, also of a run that failed before a cancel of this task reached it.
     wait.permission.revoke()
 
@@ -248,7 +251,7 @@ def resume_after_late_kill(run_id: str, wait: RunWait, *, deadline: float | None
     if not (wait.cancels and triggers_receive_kills()):
         return
     # Measured: the kill came 1.1 and 1.4 s after the start of the new attempt. This waits up to 15 s for it.
-    run = read_until(lambda: wait.hook.get_run(run_id), lambda run: run_outcome(run).ended)
+    run = read_until(lambda: _read_resumed(wait.hook, run_id), lambda run: run_outcome(run).ended)
     if run.status == RunStatus.CANCELLED:
         log.info("Run %r was cancelled by the trigger from before the clear. Resuming it.", run_id)
         resume(run, wait, deadline=deadline)
@@ -258,4 +261,9 @@ def _read_until_changed(hook: MosaicHook, run: Run) -> Run:
     """Read a run that may have been resumed: it may still show its old status for some seconds."""
     # Mosaic does not resume a run that ended partly: its status does not change.
     can_change = run_outcome(run).outcome is Outcome.FAILED
-    return read_until(lambda: hook.get_run(run.run_id), lambda now: now.status != run.status or not can_change)
+    return read_until(lambda: _read_resumed(hook, run.run_id), lambda now: now.status != run.status or not can_change)
+
+
+def _read_resumed(hook: MosaicHook, run_id: str) -> Run:
+    """Read a run that costs credits again: a single 404 or refusal must not end the task."""
+    return read_known(hook, lambda: hook.get_run(run_id), name=f"Run {run_id!r}", not_found_until=time.time())

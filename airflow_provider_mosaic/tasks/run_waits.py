@@ -173,14 +173,15 @@ class RunWait(CompletionWaiter[Run]):
     def fail_if_cancelled_elsewhere(self, run: Run) -> None:
         """Fail without retries if the run was cancelled outside this task. A retry would resume or replace it."""
         if run.status == RunStatus.CANCELLED and not self.permission.is_granted(run.run_id):
-            raise fail_exception(self.failure(run, "This task did not cancel it, so no retry resumes it."))
+            raise fail_exception(self.failure(run, "No cancel by this task is known, so no retry resumes it."))
 
     # Kills, and other early ends
 
     def on_kill(self) -> None:
         """Cancel the run, if its id is known. Otherwise the wait cancels it."""
         super().on_kill()
-        run_id = self.run_to_cancel
+        # After an interruption nothing resumes or replaces the run of an earlier attempt any more.
+        run_id = self.run_to_cancel or (self.item_id if self.is_interrupted else None)
         if run_id is None:
             log.warning(
                 "The task was killed before its wait. %s may keep running, and cost credits: check the agent's runs in "

@@ -86,6 +86,7 @@ class RunTask:
         self.options = options
         self.hook = hook
         self.context = context
+        self._creation: StartRun | None = None
         # Whether a retry knows the run.
         self._is_saved = can_save_state(context, durable=options.durable)
         self.wait = RunWait(
@@ -103,9 +104,11 @@ class RunTask:
 
     def start(self) -> str:
         """Start a run or continue with that of an earlier attempt, then wait for it. Return its id."""
-        record = self._creation.ensure()
+        creation = self._creation
+        assert creation is not None  # noqa: S101 - prepare() was called
+        record = creation.ensure()
         run_id = str(record.id)
-        if self._creation.state.cleared_id == run_id:
+        if creation.state.cleared_id == run_id:
             resume_after_late_kill(run_id, self.wait, deadline=record.deadline)
         return self.wait.wait(run_id, deadline=record.deadline, started_at=record.started_at)
 
@@ -137,7 +140,7 @@ class RunTask:
             return Consequences(
                 means="No run was started, and nothing was paid.",
                 retry="starts a run, unless it finds one of an earlier attempt",
-                choices=() if isinstance(error, MosaicAmbiguousOutcomeError) else ("Clear this task to start a run.",),
+                choices=() if self._may_have_a_run(error) else ("Clear this task to start a run.",),
             )
         return Consequences(
             means=f"Run {run_id!r} may keep running, and cost credits.",
@@ -146,6 +149,11 @@ class RunTask:
             # A retry does not buy credits.
             retry_settles=isinstance(error, MosaicRunFailedError) and not isinstance(error, MosaicNeedsCreditsError),
         )
+
+    def _may_have_a_run(self, error: MosaicError) -> bool:
+        """Return whether a run may exist, although its id is unknown."""
+        was_sent_before = self._creation is not None and self._creation.was_sent_before
+        return was_sent_before or isinstance(error, MosaicAmbiguousOutcomeError)
 
     def _retry_effect(self, run_id: str, error: MosaicError) -> str:
         """Return what a retry does with the run: see :class:`Consequences`."""
@@ -271,7 +279,9 @@ class StartRun(CreateOnce):
 
     def send(self) -> str:
         """Start the run and return its id."""
-        run_id = self._hook.send(with_node_ids(self._hook, self._complete_call))
+        call = with_node_ids(self._hook, self._complete_call)
+        self.fail_if_killed()
+        run_id = self._hook.send(call)
         self._wait.run_to_cancel = run_id
         log.info("Started run %r of agent %r.", run_id, self._options.agent_id)
         return run_id

@@ -85,7 +85,7 @@ def test_a_cancel_by_the_button_fails_the_task_and_no_retry_resumes_the_run(
     assert airflow.wait_for_dag_run(DAG_ID, run_id).state == "failed"
     task = airflow.rest.task_instance(DAG_ID, run_id, "edit")
     assert (task.state, task.try_number) == ("failed", 1)
-    assert "This task did not cancel it" in airflow.rest.task_log(DAG_ID, run_id, "edit")
+    assert "No cancel by this task is known" in airflow.rest.task_log(DAG_ID, run_id, "edit")
     assert mosaic.counts().runs_resumed == 0
     ended = page_of(airflow, run_id)
     # A user may still resume it.

@@ -96,7 +96,7 @@ def test_a_second_request_is_reported_when_its_outcome_is_unknown_too(clock: Clo
     item = CreateItem(lambda read: [THEIRS, OURS] if len(sent) == 2 else [], send=send)
     with pytest.raises(MosaicAmbiguousOutcomeError) as failure:
         item.ensure()
-    assert failure.value.means.startswith("The request was sent twice")
+    assert failure.value.means.startswith("The request may have been sent twice")
 
 
 def test_a_second_request_without_a_listed_effect_is_not_called_certain(clock: Clock) -> None:

@@ -48,7 +48,7 @@ def test_cancel_while_the_task_waits_fails_it_at_once(
     task = run_task(store(), deferrable=deferrable, on_retry=on_retry)
     with InBackground(lambda: until(lambda: sent(mosaic, GET_RUN)) and hook.cancel_run(started(mosaic))):
         message = fails_with(task.run_to_end, MosaicRunCancelledError)
-    assert "This task did not cancel it" in message
+    assert "No cancel by this task is known" in message
     assert f'mosaic_adopt.dag.run\' to {{"manual__2026-01-01": "{started(mosaic)}"}}' in message
     assert task.xcom("status") == "cancelled"
     assert effects(mosaic) == ONE_CANCELLED
@@ -60,7 +60,7 @@ def test_run_cancelled_between_two_attempts_stays_cancelled(mosaic: Emulator, on
     run_id = fail_first_attempt(mosaic, task, "cancelled")
     message = fails_with(task.execute, MosaicRunCancelledError)
     assert run_id in message
-    assert "This task did not cancel it" in message
+    assert "No cancel by this task is known" in message
     assert effects(mosaic) == {"runs_started": 1}
 
 

@@ -10,7 +10,11 @@ from tasks.fakes import DagRun, StateStore
 from tasks.fixtures import AGENT, START, Clock, effects, sent
 from tasks.task_runs import fails_with, run_task
 
-from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, MosaicServerError
+from airflow_provider_mosaic.api.errors import (
+    MosaicAmbiguousOutcomeError,
+    MosaicPermissionError,
+    MosaicServerError,
+)
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicRunAgentOperator, MosaicUploadOperator
 
@@ -67,6 +71,15 @@ def test_two_starts_without_effect_can_be_retried(mosaic: Emulator, clock: Clock
     assert effects(mosaic) == {}
     assert task.run_to_end() == mosaic.runs()[0]["run_id"]
     assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_refused_second_start_advises_no_clear(mosaic: Emulator, clock: Clock) -> None:
+    mosaic.inject("server_error", method="POST", path=START, status=502)
+    mosaic.inject("forbidden", method="POST", path=START)
+    message = fails_with(run_task(StateStore()).execute, MosaicPermissionError)
+    assert "An earlier one may have had one" in message
+    assert "runs adopt" in message
+    assert "Clear this task to start a run" not in message
 
 
 @pytest.mark.parametrize("kind", ["rate_limit", "server_error"])

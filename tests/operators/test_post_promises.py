@@ -261,6 +261,17 @@ def test_scheduled_post_that_failed_is_not_created_after_its_time(mosaic: Emulat
     assert effects(mosaic) == {"posts_made": 1}
 
 
+def test_scheduled_post_that_failed_is_no_success_without_a_wait(mosaic: Emulator) -> None:
+    mosaic.configure(failing_platforms={"youtube": "Quota"})
+    soon = datetime.now(timezone.utc) + timedelta(seconds=0.5)
+    task = post_task(StateStore().killing_at("id"), wait_for_completion=False, schedule_date=soon.isoformat())
+    with pytest.raises(Killed):
+        task.execute()
+    until(lambda: datetime.now(timezone.utc) > soon and one_post(mosaic)["status"] == "failed")
+    assert "youtube" in fails_with(task.execute, MosaicPostFailedError)
+    assert effects(mosaic) == {"posts_made": 1}
+
+
 def test_missing_post_is_not_created_again(mosaic: Emulator, clock: Clock) -> None:
     task = post_task(StateStore().killing_at("id"))
     with pytest.raises(Killed):

@@ -15,16 +15,21 @@ from typing import Any
 import pytest
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, TaskDeferralTimeout
-from tasks.fakes import Deferred, StateStore, TaskRunner
+from tasks.fakes import Deferred, Killed, StateStore, TaskRunner
 from tasks.fixtures import AGENT, START, Clock, InBackground, effects, sent, started, until
-from tasks.task_runs import fail_first_attempt, post_task, run_operator, run_task
+from tasks.task_runs import fail_first_attempt, post_task, rendered, run_operator, run_task
 
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicRunCancelledError, MosaicTimeoutError
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicRunAgentOperator
 from airflow_provider_mosaic.tasks import runs
 
 CANCEL = "/agent_run/{run_id}/cancel"
 WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+
+
+class TimedOut(BaseException):
+    """As Airflow raises it at the end of execution_timeout. Then it calls on_kill."""
 
 
 def task_runner(store: StateStore | None = None, **options: Any) -> TaskRunner:
@@ -240,9 +245,6 @@ def test_kill_during_the_start_cancels_by_one_short_request(mosaic: Emulator) ->
 def test_execution_timeout_between_the_start_and_the_wait_lets_a_retry_resume(
     mosaic: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class TimedOut(BaseException):
-        """As Airflow raises it at the end of execution_timeout. Then it calls on_kill."""
-
     def time_out(*args: Any, **kwargs: Any) -> None:
         raise TimedOut
 
@@ -265,6 +267,35 @@ def test_kill_before_the_request_sends_nothing(mosaic: Emulator, make: Callable[
     with killed_after(0.2, task), pytest.raises(MosaicError, match="The task was killed"):
         task.execute()
     assert effects(mosaic) == {}
+
+
+def test_kill_while_the_media_are_read_posts_nothing(mosaic: Emulator, hook: MosaicHook) -> None:
+    run_id, _ = rendered(mosaic, hook)
+    mosaic.inject("hang", method="GET", path="/agent_run/{run_id}", seconds=0.6)
+    task = post_task(StateStore(), run_id=run_id)
+    with killed_after(0.2, task), pytest.raises(MosaicError, match="The task was killed"):
+        task.execute()
+    assert "posts_made" not in effects(mosaic)
+
+
+def test_execution_timeout_while_a_retry_reads_the_run_cancels_it(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def time_out(*args: Any, **kwargs: Any) -> None:
+        raise TimedOut
+
+    mosaic.configure(hold_runs=True)
+    task = task_runner(StateStore().killing_at("id"))
+    with pytest.raises(Killed):
+        task.execute()
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "read_started", time_out)
+        with pytest.raises(TimedOut):
+            task.execute()
+    task.operator.on_kill()
+    mosaic.configure(hold_runs=False)
+    assert task.run_to_end() == mosaic.runs()[0]["run_id"]
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1, "runs_resumed": 1}
 
 
 def test_kill_before_the_start_does_nothing(mosaic: Emulator) -> None:

@@ -346,3 +346,32 @@ def test_argument_that_became_invalid_while_deferred_loses_no_run(mosaic: Emulat
     task.make = make
     assert task.run_to_end() == run_id
     assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_argument_that_became_invalid_is_final_if_a_retry_would_start_a_second_run(mosaic: Emulator) -> None:
+    task = run_task(StateStore(), deferrable=True, durable=False)
+    deferred = task.execute()
+    event = deferred.wait()
+    task.make = run_operator(agent_id=None, durable=False, **LATE)
+    message = fails_with(lambda: task.resume(deferred, event), MosaicValidationError)
+    assert deferred.kwargs["run_id"] in message
+
+
+@pytest.mark.parametrize("fault", ["not_found", "forbidden"])
+def test_one_refused_read_after_a_resume_does_not_end_the_task(mosaic: Emulator, clock: Clock, fault: str) -> None:
+    task = run_task(StateStore())
+    run_id = fail_first_attempt(mosaic, task, "failed")
+    mosaic.inject(fault, method="GET", path="/agent_run/{run_id}", skip=1)
+    assert task.run_to_end() == run_id
+    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
+
+
+def test_permission_ends_with_the_resume_although_the_run_cannot_be_read(mosaic: Emulator, clock: Clock) -> None:
+    store = StateStore()
+    task = run_task(store)
+    run_id = fail_first_attempt(mosaic, task, "failed")
+    store.set("mosaic_resume_permission", {"version": 1, "run_id": run_id})
+    mosaic.inject("server_error", method="GET", path="/agent_run/{run_id}", skip=1, times=None, status=503)
+    with pytest.raises(MosaicServerError):
+        task.execute()
+    assert store.get("mosaic_resume_permission") is None
