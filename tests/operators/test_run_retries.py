@@ -332,8 +332,10 @@ def test_a_run_that_a_user_cancels_after_a_resume_is_not_resumed_again(mosaic: E
 
 
 def test_argument_that_became_invalid_while_deferred_loses_no_run(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
     task = run_task(StateStore(), deferrable=True)
     deferred = task.execute()
+    mosaic.configure(hold_runs=False)
     run_id = deferred.kwargs["run_id"]
     event = deferred.wait()
     make = task.make
@@ -349,8 +351,10 @@ def test_argument_that_became_invalid_while_deferred_loses_no_run(mosaic: Emulat
 
 
 def test_argument_that_became_invalid_is_final_if_a_retry_would_start_a_second_run(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
     task = run_task(StateStore(), deferrable=True, durable=False)
     deferred = task.execute()
+    mosaic.configure(hold_runs=False)
     event = deferred.wait()
     task.make = run_operator(agent_id=None, durable=False, **LATE)
     message = fails_with(lambda: task.resume(deferred, event), MosaicValidationError)
