@@ -44,7 +44,8 @@ from airflow_provider_mosaic.clients.storage_responses import ErrorResponse, Fil
 _BLOCK_SIZE = 2 * 1024 * 1024
 #: Fields in which storages report what changes with the content.
 _VERSION_FIELDS = (
-    "generation", "ETag", "etag", "md5Hash", "md5", "checksum", "LastModified", "last_modified", "mtime", "created",
+    "generation", "ETag", "etag", "md5Hash", "md5", "checksum", "LastModified", "last_modified", "mtime",
+    "modificationTime", "modify", "modified", "created",
 )  # fmt: skip
 _IS_DIRECTORY = "it is a directory. Give one file; map the task over the files of a directory."
 

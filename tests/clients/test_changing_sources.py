@@ -87,3 +87,16 @@ def test_object_that_is_deleted_after_its_last_byte_is_sent(memory: Any) -> None
         sent += next(blocks)
     path.fs.rm_file(path.path)
     assert list(blocks) == []
+
+
+@pytest.mark.parametrize("field", ["modificationTime", "modify", "modified"])
+def test_times_that_storages_report_show_a_change(memory: Any, field: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """WebHDFS, FTP and WebDAV have a name of their own for the time of the last change."""
+    path = memory / "cut.mp4"
+    path.fs.pipe_file(path.path, bytes(SIZE))
+    info, changed_at = path.fs.info, 1
+    monkeypatch.setattr(path.fs, "info", lambda name: {**info(name), "created": 1, field: changed_at})
+    blocks = blocks_of(storage_source(path))
+    next(blocks)
+    changed_at = 2
+    assert_changed(blocks)
