@@ -137,14 +137,18 @@ class DownloadTask:
             fields = {part: PARTS[part] for part in self._parts}
             if "video" in fields:
                 fields["video"] = output.media_field or PARTS["video"]
-            links: set[str] = set()
-            for part, field in fields.items():
-                link = getattr(output, field)
-                if link and link not in links:
-                    links.add(link)
-                    files.append(_File(output=output, index=index, part=part, field=field))
-                elif part == "video":
+                if not getattr(output, fields["video"]):
                     log.warning("Output %r has no media file, so none is downloaded.", output.output_id)
+            # The part of each link. The media first: a link to it may also be the thumbnail.
+            links: dict[str, str] = {}
+            for part, field in sorted(fields.items(), key=lambda item: item[1] in _EXTRAS):
+                if link := getattr(output, field):
+                    links.setdefault(link, part)
+            files += (
+                _File(output=output, index=index, part=part, field=field)
+                for part, field in fields.items()
+                if part in links.values()
+            )
         return files
 
     def _download(self, run: Run, file: _File, names: Mapping[_File, str]) -> str:

@@ -189,6 +189,38 @@ def test_image_or_audio_replaces_a_missing_video(host: Host, tmp_path: Path) -> 
     assert download(tmp_path / "2", filename="{index}-{part}{suffix}") == ["0-image.png", "1-audio.mp3"]
 
 
+@pytest.mark.parametrize("include", [["image", "video"], ["video", "image"]])
+def test_image_that_is_also_the_media_is_downloaded_without_a_warning(
+    host: Host, tmp_path: Path, include: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    host.outputs = [{"id": "a", "image_url": host.link("/a", "image/png")}]
+    with caplog.at_level(logging.WARNING):
+        assert download(tmp_path, include=include) == ["a.png"]
+    assert "no media file" not in caplog.text
+
+
+def test_output_without_media_is_logged(host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    host.outputs = [{"id": "a", "thumbnail_url": host.link("/a", "image/png")}]
+    with caplog.at_level(logging.WARNING):
+        assert download(tmp_path, include=["thumbnail", "video"]) == ["a.png"]
+    assert "Output 'a' has no media file" in caplog.text
+
+
+def test_media_with_the_link_of_its_thumbnail_fails_the_task_if_it_is_missing(host: Host, tmp_path: Path) -> None:
+    image = host.link("/a", None, b"", 404)
+    host.outputs = [
+        {"id": "a", "image_url": image, "thumbnail_url": image},
+        {"id": "b", "image_url": host.link("/b", "image/png")},
+    ]
+    with pytest.raises(AirflowFailException, match="no longer exists"):
+        download(tmp_path, include=["thumbnail", "video"])
+
+
+def test_files_are_returned_in_the_order_of_include(host: Host, tmp_path: Path) -> None:
+    host.outputs = [{"id": "a", "image_url": host.link("/a", "image/png"), "thumbnail_url": host.link("/t", None)}]
+    assert download(tmp_path, include=["thumbnail", "video"]) == ["a.jpg", "a.png"]
+
+
 PLAYLIST = b"\xef\xbb\xbf#EXTM3U\n#EXT-X-VERSION:3\n#EXTINF:4,\npiece-0.ts\n"
 DASH = b'<?xml version="1.0"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011"></MPD>'
 
