@@ -72,7 +72,7 @@ def file_info(response: requests.Response) -> FileInfo:
     secrets = response_secrets(response)
     media_type = one_line(_media_type(headers), secrets)
     etag = headers.get("etag", "").strip()
-    is_chunked = "chunked" in headers.get("transfer-encoding", "").lower()
+    is_chunked = headers.get("transfer-encoding", "").lower() == "chunked"
     length = headers.get("content-length", "").strip()
     has_length = _LENGTH.fullmatch(length) is not None
     size: int | None = int(length) if has_length and not is_chunked else None
@@ -123,6 +123,9 @@ def _problem(headers: Mapping[str, str], media_type: str, names: Sequence[str], 
     if encoding not in _NOT_COMPRESSED:
         name = encoding if encoding in _ENCODINGS else "unknown"
         return f"sent it compressed ({name}) without being asked"
+    # http.client decodes no other one, nor "chunked" in a list or with a space after it.
+    if headers.get("transfer-encoding", "").lower() not in ("", "identity", "chunked"):
+        return "sent it in a transfer encoding that was not asked for"
     # A connection error would look like the end.
     return "" if has_end else "sent it without its length, so that its end is unknown"
 

@@ -210,12 +210,27 @@ def test_chunked_file_is_saved(landing: Path) -> None:
     assert (size, landing.read_bytes()) == (len(CONTENT), CONTENT)
 
 
+@pytest.mark.parametrize("encoding", [b"Chunked", b"identity\r\nContent-Length: 9"])
+def test_plain_transfer_encodings_are_saved(landing: Path, encoding: bytes) -> None:
+    body = b"4\r\nclip\r\n0\r\n\r\n" if encoding == b"Chunked" else b"clip clip"
+    with HostileServer(raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: %s\r\n\r\n%s" % (encoding, body))) as host:
+        fetch_from(host, landing)
+    assert landing.read_bytes() == (b"clip" if encoding == b"Chunked" else body)
+
+
+ENCODED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: %s\r\n\r\n2\r\n\x1f\x8b\r\n0\r\n\r\n"
+
+
 @pytest.mark.parametrize(
     ("reply", "pattern"),
     [
         (raw(b"HTTP/1.0 200 OK\r\n\r\nwhere does it end"), "without its length"),
         (answer(200, b"<html>log in</html>", Content_Type="text/html"), "HTML page"),
         (answer(200, b"\x1f\x8b", Content_Encoding="gzip"), "compressed"),
+        (answer(200, b"\x1f\x8b", Transfer_Encoding="gzip"), "transfer encoding"),
+        (raw(ENCODED % b"gzip, chunked"), "transfer encoding"),
+        (raw(ENCODED % b"gzip\r\nTransfer-Encoding: chunked"), "transfer encoding"),
+        (raw(ENCODED % b"chunked "), "transfer encoding"),
         (answer(200, b""), "empty"),
         (chunked(b""), "empty"),
         (answer(302, Location="ftp://elsewhere.test/"), "not an HTTP URL"),
