@@ -11,7 +11,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn, TypedDict
 
 import requests
@@ -206,6 +206,8 @@ class _Download:
                 raise self._restart("sent a range without being asked")
             if _is_other_file(before, info):
                 raise self._restart("has another file now")
+            if before.size is None:
+                self._save_size(before, info.size, status)
             return self._file
         if info.size == 0:
             self._reader.raise_not_a_file("sent an empty file", status)
@@ -221,6 +223,15 @@ class _Download:
         self._info = info
         self._progress.total = info.size
         return self._file
+
+    def _save_size(self, before: FileInfo, size: int | None, status: int) -> None:
+        """Save the size of a file that started without one. A 206 may contain less than the rest."""
+        if size is None:
+            raise self._restart("does not report the size of its file, so that its end is unknown")
+        if size > _MAX_UNKNOWN_SIZE:
+            self._reader.raise_not_a_file(f"sent a file of {format_size(size)} without a length", status)
+        self._info = replace(before, size=size)
+        self._progress.total = size
 
     def _restart(self, problem: str) -> Interrupted:
         if self._file is not None:
@@ -253,7 +264,7 @@ class _Download:
                 self._progress.update(self._received)
         if size is None and self._received > limit:
             self._reader.raise_not_a_file(f"sent more than {format_size(limit)} without a length", response.status_code)
-        # urllib3 1.26 reports no error for an incomplete body.
+        # A 206 may contain a part of the rest. urllib3 1.26 reports no error for an incomplete body.
         if size is not None and self._received < size:
             raise self._reader.interruption(f"sent {self._received:,} of {size:,} bytes")
         if size is not None and self._received > size:

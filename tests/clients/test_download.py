@@ -191,6 +191,46 @@ def test_incomplete_download_leaves_nothing(landing: Path, reply: Reply, kind: t
     assert host.count in (3, 4)
 
 
+def resumed(start: int, end: int, *, size: int | None = len(CONTENT), keep: int | None = None) -> Reply:
+    """Send a range of the file, which ends before the byte ``end``."""
+    content_range = f"bytes {start}-{end - 1}/{'*' if size is None else size}"
+    return file(CONTENT[:end], start=start, keep=keep, ETag=TAG, Content_Range=content_range)
+
+
+#: The first block of a file, in a response without a length. Then the connection ends.
+BLOCK = 32 * 1024
+CHUNKED_BLOCK = raw(
+    b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nETag: "v1"\r\n\r\n%x\r\n%s\r\n' % (BLOCK, CONTENT[:BLOCK])
+)
+
+
+@pytest.mark.parametrize(
+    "then",
+    [
+        [resumed(BLOCK, len(CONTENT))],
+        [resumed(BLOCK, BLOCK + 1000), resumed(BLOCK + 1000, len(CONTENT))],
+        [resumed(BLOCK, len(CONTENT), keep=1000), resumed(BLOCK + 1000, len(CONTENT))],
+        [resumed(BLOCK, BLOCK + 1000, size=None), chunked(CONTENT)],
+    ],
+    ids=["the rest", "a part of the rest", "an incomplete body", "an unknown size"],
+)
+def test_file_without_a_size_is_complete_after_it_resumes(landing: Path, then: list[Reply]) -> None:
+    with HostileServer(CHUNKED_BLOCK, *then) as host:
+        size, _ = fetch_from(host, landing)
+    assert (size, landing.read_bytes()) == (len(CONTENT), CONTENT)
+    assert host.count == 1 + len(then)
+    assert host.seen[1].headers["range"] == f"bytes={BLOCK}-"
+
+
+def test_impossible_size_of_a_resumed_file_fails(landing: Path) -> None:
+    with (
+        HostileServer(CHUNKED_BLOCK, resumed(BLOCK, len(CONTENT), size=10**17)) as host,
+        pytest.raises(MosaicResponseError, match="without a length"),
+    ):
+        fetch_from(host, landing)
+    assert not landing.exists()
+
+
 def test_new_bytes_reset_the_retries(landing: Path) -> None:
     content = CONTENT[:1200]
 
