@@ -37,10 +37,6 @@ class PartialFile(ABC):
         """Append bytes."""
 
     @abstractmethod
-    def restart(self) -> None:
-        """Delete what was written, to start again."""
-
-    @abstractmethod
     def commit(self) -> None:
         """Finish the file under its name."""
 
@@ -161,10 +157,6 @@ class _LocalFile(PartialFile):
             # A disk that is nearly full writes a part, and fails at the next write.
             view = view[self._stream.write(view) :]
 
-    def restart(self) -> None:
-        self._stream.seek(0)
-        self._stream.truncate()
-
     def commit(self) -> None:
         # Network file systems report a full disk only here.
         self._stream.close()
@@ -214,22 +206,13 @@ def _adlfs_deletes_first() -> bool:
 
 class _MultipartUpload(PartialFile):
     def __init__(self, path: Any, shown: str, part_size: int) -> None:
-        self._path = path
         self._shown = shown
-        self._part_size = part_size
-        self._stream = self._open()
-        self._finished = False
-
-    def _open(self) -> Any:
         # The file system's own stream: Airflow's wrapper commits when an exception leaves it.
-        return self._path.fs.open(self._path.path, "wb", block_size=self._part_size)
+        self._stream = path.fs.open(path.path, "wb", block_size=part_size)
+        self._finished = False
 
     def write(self, data: bytes) -> None:
         self._stream.write(data)
-
-    def restart(self) -> None:
-        self._abort()
-        self._stream = self._open()
 
     def commit(self) -> None:
         self._stream.close()

@@ -123,18 +123,17 @@ class _Measurement(Destination, PartialFile):
 
     def __init__(self, max_bytes: int) -> None:
         super().__init__(name="an output, only measured", shown="nowhere")
-        self._max_bytes = self._bytes_left = max_bytes
+        self._max_bytes = max_bytes
+        self._bytes_left = 0
 
     def open(self, size: int | None) -> PartialFile:
+        self._bytes_left = self._max_bytes
         return self
 
     def write(self, data: bytes) -> None:
         self._bytes_left -= len(data)
         if self._bytes_left < 0:
             raise _TooLong("The file is longer than the limit.")
-
-    def restart(self) -> None:
-        self._bytes_left = self._max_bytes
 
     def commit(self) -> None:
         pass
@@ -173,8 +172,7 @@ class _Download:
             with self._destination.errors():
                 file.commit()
         except BaseException:
-            if self._file is not None:
-                self._file.discard()
+            self._discard()
             raise
         self._progress.finish(self._received)
         count(BYTES_DOWNLOADED, by=self._received)
@@ -213,13 +211,10 @@ class _Download:
             self._reader.raise_not_a_file("sent an empty file", status)
         if info.size is not None and info.size > _MAX_SIZE:
             self._reader.raise_not_a_file(f"announced {info.size:,} bytes, more than any output has", status)
-        with self._destination.errors(started=False):
-            if self._file is None:
-                self._file = self._destination.open(info.size)
-        if self._received:
-            with self._destination.errors():
-                self._file.restart()
-        self._received = 0
+        # A new file also after a restart: the destination checks its space and chooses its parts by the size.
+        self._discard()
+        with self._destination.errors(started=self._most_received > 0):
+            self._file = self._destination.open(info.size)
         self._info = info
         self._progress.total = info.size
         return self._file
@@ -234,12 +229,14 @@ class _Download:
         self._progress.total = size
 
     def _restart(self, problem: str) -> Interrupted:
-        if self._file is not None:
-            with self._destination.errors():
-                self._file.restart()
-        self._received = 0
-        self._info = None
+        self._discard()
         return self._reader.interruption(problem)
+
+    def _discard(self) -> None:
+        if self._file is not None:
+            self._file.discard()
+        self._file = self._info = None
+        self._received = 0
 
     def _receive(self, response: requests.Response, file: PartialFile) -> None:
         size = self._info.size if self._info else None

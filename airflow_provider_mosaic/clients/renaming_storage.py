@@ -50,10 +50,6 @@ class _TemporaryFile(PartialFile):
     def write(self, data: bytes) -> None:
         self._stream.write(data)
 
-    def restart(self) -> None:
-        self._stream.close()
-        self._stream = self._directory.open(self._temporary)
-
     def commit(self) -> None:
         self._stream.close()
         old_size = self._directory.size(self._final)

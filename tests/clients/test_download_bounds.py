@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -44,6 +45,7 @@ CONTENT = os.urandom(300_000)
 TIMEOUT = 0.3
 MEBIBYTE = bytes(1024 * 1024)
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+START_OF = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\nx"
 
 
 def dripping(start: bytes, drip: bytes, pause: float = 0.01) -> Reply:
@@ -238,6 +240,38 @@ def test_file_larger_than_the_free_space_is_not_fetched(small_disk: Path) -> Non
     with HostileServer(endless(length=41 << 20)) as host, pytest.raises(MosaicValidationError, match=expected):
         download(host.url, small_disk)
     assert host.count == 1
+
+
+@pytest.mark.parametrize("then", [endless(), endless(length=41 << 20)], ids=["no length", "larger"])
+def test_restarted_download_keeps_the_disk_from_filling(small_disk: Path, then: Reply) -> None:
+    with HostileServer(file(CONTENT, keep=1000), then) as host, pytest.raises(MosaicValidationError, match="no room"):
+        fetch(lambda: host.url, local_destination(small_disk / "x.mp4"), sleep=lambda seconds: None)
+    assert host.count == 2
+
+
+def test_restarted_download_has_the_part_size_of_its_new_length() -> None:
+    part_sizes: list[int] = []
+
+    def open_stream(path: str, mode: str, *, block_size: int) -> Any:
+        part_sizes.append(block_size)
+        return SimpleNamespace(write=lambda data: None, discard=lambda: None)
+
+    path = SimpleNamespace(name="x.mp4", path="x.mp4", protocol="s3", fs=SimpleNamespace(open=open_stream))
+    large = 100 << 30
+    with HostileServer(file(CONTENT, keep=1000), raw(START_OF % large)) as host, pytest.raises(MosaicTransportError):
+        fetch(
+            lambda: host.url,
+            storage_destination(path),
+            retries=RetryPolicy(attempts=2),
+            sleep=lambda seconds: None,
+        )
+    assert part_sizes[-1] * 10_000 > large
+
+
+def test_restarted_measurement_counts_from_the_start() -> None:
+    with HostileServer(chunked(CONTENT, whole=False), chunked(CONTENT)) as host:
+        size = measure(lambda: host.url, max_bytes=len(CONTENT), sleep=lambda seconds: None)
+    assert (size, host.count) == (len(CONTENT), 2)
 
 
 def test_endless_source_stops_before_the_disk_is_full(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
