@@ -45,7 +45,12 @@ class _TemporaryFile(PartialFile):
         self._shown = shown
         self._temporary = directory.temporary_path()
         self._check_rename()
-        self._stream = directory.open(self._temporary)
+        try:
+            self._stream = directory.open(self._temporary)
+        except BaseException:
+            # The check left an empty file of this name.
+            directory.delete(self._temporary)
+            raise
 
     def write(self, data: bytes) -> None:
         self._stream.write(data)

@@ -414,3 +414,22 @@ def test_storage_that_copies_instead_of_renaming_fails(tmp_path: Path) -> None:
         fetch_to(storage, path)
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["cut.mp4"]
+
+
+@pytest.mark.parametrize("error", [OSError, Killed])
+def test_file_that_cannot_be_opened_leaves_nothing(error: Failure, tmp_path: Path) -> None:
+    storage = ToFreeNames()
+    opened: list[str] = []
+
+    def open_once(path: str, mode: str) -> Any:
+        opened.append(path)
+        # The first one is opened to try a rename.
+        if len(opened) > 1:
+            raise error()
+        return Path(path).open(mode)
+
+    storage.open = open_once
+    with pytest.raises((MosaicError, Killed)):
+        fetch_to(storage, tmp_path / "cut.mp4")
+    assert len(opened) == 2
+    assert list(tmp_path.iterdir()) == []
