@@ -244,24 +244,26 @@ class CompletionWaiter(ABC, Generic[S]):
         is_over: bool = False,
     ) -> str:
         """
-        Poll until the item is complete; defer after the first poll if the wait is deferrable.
+        Poll until the item is complete; defer after the first poll if the wait is deferrable. After the deadline, one
+        last poll decides.
 
-        :param is_over: Whether the trigger reported the timeout. One last poll decides then.
+        :param is_over: Whether the trigger reported the timeout.
         """
         if not (self._options.wait_for_completion or self._stopped()):
             return item_id
         try_started_at = start_of_try(self._context, try_started_at)
         earliest = earliest_deadline(self._context, try_started_at, deadline)
         state = self._new_state(item_id, deadline=earliest, started_at=started_at)
-        is_over = is_over or state.expired
         while not self._stopped():
+            # A poll that was sent before the deadline does not decide: one more does, with all retries.
+            is_over = is_over or state.expired
             item = self._poll(item_id, state, is_last=is_over)
             if item is not None:
                 self._count_end(item)
                 return self.finish(item)
-            if is_over or state.expired or self._stopped():
+            if is_over or self._stopped():
                 break
-            if self._options.deferrable:
+            if self._options.deferrable and not state.expired:
                 raise TaskDeferred(
                     trigger=self._trigger(
                         item_id,

@@ -23,6 +23,7 @@ from airflow_provider_mosaic.api.errors import (
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 POST = "/social/post"
+GET_POST = "/social/post/{post_id}"
 #: The emulator's agent with branches that end one after the other, each with an output.
 TWO_VERSIONS = "a0000000-0000-4000-8000-000000000002"
 WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
@@ -112,6 +113,21 @@ def test_timed_out_post_is_not_withdrawn_and_never_created_again(mosaic: Emulato
     fails_with(task.run_to_end, MosaicTimeoutError)
     assert effects(mosaic) == {"posts_made": 1}
     assert one_post(mosaic)["status"] == "processing"
+
+
+def test_failed_request_at_the_timeout_fails_no_published_post(mosaic: Emulator) -> None:
+    mosaic.configure(hold_posts=True)
+    # The first poll finds the post processing. The second one is at the timeout.
+    mosaic.inject("server_error", method="GET", path=GET_POST, status=502, skip=1)
+    task = post_task(StateStore(), wait_for_completion=True, timeout=1, poll_interval=60)
+
+    def publish_it() -> None:
+        until(lambda: sent(mosaic, "GET " + GET_POST))
+        mosaic.configure(hold_posts=False)
+
+    with InBackground(publish_it):
+        assert task.execute() == one_post(mosaic)["post_id"]
+    assert mosaic.counts().faults_used == {"server_error": 1}
 
 
 def test_execution_timeout_of_a_deferred_post_allows_a_retry(mosaic: Emulator) -> None:

@@ -25,6 +25,7 @@ from airflow_provider_mosaic.operators import MosaicRunAgentOperator
 from airflow_provider_mosaic.tasks import runs
 
 CANCEL = "/agent_run/{run_id}/cancel"
+GET_RUN = "/agent_run/{run_id}"
 WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 
 
@@ -146,6 +147,58 @@ def test_run_that_ends_at_the_last_moment_is_taken(mosaic: Emulator) -> None:
     mosaic.finish_run(started(mosaic))
     assert task.resume(deferred, {"outcome": "timeout", "id": started(mosaic)}) == started(mosaic)
     assert effects(mosaic) == {"runs_started": 1}
+
+
+FAILED_POLLS: list[tuple[str, dict[str, Any]]] = [
+    ("server_error", {"status": 502}),
+    ("rate_limit", {"retry_after": 0}),
+    ("reset", {}),
+    ("unauthorized", {}),
+]
+
+
+@pytest.mark.parametrize(("fault", "options"), FAILED_POLLS, ids=lambda value: str(value))
+def test_failed_request_at_the_timeout_cancels_no_ended_run(
+    mosaic: Emulator, fault: str, options: dict[str, Any]
+) -> None:
+    mosaic.configure(hold_runs=True)
+    # The first poll finds the run running. The second one is at the timeout.
+    mosaic.inject(fault, method="GET", path=GET_RUN, skip=1, **options)
+    task = task_runner(timeout=1, poll_interval=60)
+
+    def end_it() -> None:
+        until(lambda: sent(mosaic, "GET " + GET_RUN))
+        mosaic.finish_run(started(mosaic))
+
+    with InBackground(end_it):
+        assert task.execute() == started(mosaic)
+    assert effects(mosaic) == {"runs_started": 1}
+    assert mosaic.counts().faults_used == {fault: 1}
+
+
+@WAITS
+def test_poll_that_was_sent_before_the_timeout_cancels_no_run(mosaic: Emulator, deferrable: bool) -> None:
+    mosaic.configure(hold_runs=True)
+    # The response is older than the end of the run, and arrives after the timeout.
+    mosaic.inject("hang", method="GET", path=GET_RUN, when="after", seconds=1.2)
+    task = task_runner(timeout=1, poll_interval=60, deferrable=deferrable)
+
+    def end_it() -> None:
+        until(lambda: mosaic.counts().faults_used)
+        mosaic.finish_run(started(mosaic))
+
+    with InBackground(end_it):
+        assert task.execute() == started(mosaic)
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_timeout_takes_one_read(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    task = task_runner(timeout=0.5, poll_interval=60, cancel_on_kill=False)
+    with pytest.raises(AirflowFailException):
+        task.execute()
+    # The first poll, the one at the timeout, and the one for the XComs.
+    assert sent(mosaic, "GET " + GET_RUN) == 3
 
 
 @pytest.mark.parametrize("status", [200, 400, 409])
