@@ -50,9 +50,9 @@ class RunCompletionTracker:
     """
     Remember between two polls which runs of an agent are running and which were reported.
 
-    The first poll reports nothing. Each poll calls :meth:`add_listing`, then :meth:`add_run` for each run that it
-    returns, then :meth:`finish_poll`. A poll that fails in between loses nothing: the next one returns the rest again.
-    A run that is resumed ends again.
+    The first poll reports nothing. Each poll calls :meth:`add_listing`, then :meth:`add_run` or :meth:`keep` for each
+    run that it returns, then :meth:`finish_poll`. A poll that fails in between loses nothing: the next one returns the
+    rest again. A run that is resumed ends again.
 
     :param status: Statuses to report; None for all.
     :param now: The time, in seconds since the epoch.
@@ -149,6 +149,10 @@ class RunCompletionTracker:
         if is_known or run.status not in self._statuses:
             return None
         return RunCompletion(run_id=run_id, agent_id=self._agent_id, status=run.status)
+
+    def keep(self, run_id: str) -> None:
+        """Record that a run could not be read: later polls return it, also when it is too old for the list."""
+        self._running.add(run_id)
 
     def _mark_reported(self, run_id: str, status: str, now: float) -> None:
         self._running.discard(run_id)

@@ -15,7 +15,13 @@ from typing import Any
 
 from airflow_provider_mosaic.airflow_compat import AssetStateStore
 from airflow_provider_mosaic.api.endpoints.runs import Run, RunStatus, get_run, list_runs
-from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError
+from airflow_provider_mosaic.api.errors import (
+    MosaicAuthenticationError,
+    MosaicConnectionError,
+    MosaicError,
+    MosaicNotFoundError,
+    MosaicRateLimitError,
+)
 from airflow_provider_mosaic.api.paging import aiterate
 from airflow_provider_mosaic.api.retries import bounded_cooldown
 from airflow_provider_mosaic.api.run_completions import RunCompletion, RunCompletionTracker
@@ -41,6 +47,10 @@ _MAX_PAUSE = 600.0
 _HINT_INTERVAL = 10.0
 #: Most seconds after a poll because of a webhook until the next: the lists may not have shown the end yet.
 _RECHECK_INTERVAL = 30.0
+#: Failed reads of runs in a row after which the poll reads no more runs.
+_MAX_FAILED_READS = 3
+#: Errors that all reads of a poll share.
+_OUTAGES = (MosaicAuthenticationError, MosaicConnectionError, MosaicRateLimitError)
 #: Most pages of a list that are read.
 _MAX_PAGES = 1000
 
@@ -66,6 +76,8 @@ class RunWatcher:
         self._state = SavedState(self.store, agent_id=self.agent_id, watched=watched)
         # Polls in a row that failed, the error that was logged last, and the pause that the server asked for.
         self._errors, self._logged, self._cooldown = 0, "", 0.0
+        # The runs whose last read failed, and when it failed.
+        self._unreadable: dict[str, float] = {}
 
     async def completions(self) -> AsyncGenerator[list[RunCompletion], None]:
         """Yield the runs that have ended since the last poll: a list for each poll that found some."""
@@ -135,19 +147,48 @@ class RunWatcher:
         running = await listed(status=RunStatus.RUNNING.value)
         recent = await listed(created_from=tracker.since)
         # In a thread: the lists may have 100,000 runs.
-        for run_id in await asyncio.to_thread(tracker.add_listing, running, recent, now=started_at):
+        run_ids = await asyncio.to_thread(tracker.add_listing, running, recent, now=started_at)
+        failed = 0
+        # The runs that could not be read before come last, so that they delay no other.
+        for run_id in sorted(run_ids, key=lambda run_id: self._unreadable.get(run_id, 0.0)):
             if len(completions) >= _MAX_RUNS_PER_EVENT:
                 return False
+            is_known = run_id in self._unreadable
+            if is_known and failed >= _MAX_FAILED_READS:
+                break
             try:
                 run = await client.send(get_run(run_id))
             except MosaicNotFoundError:
                 run = None
+            except _OUTAGES:
+                raise
+            except MosaicError as error:
+                self._record_unreadable(run_id, error)
+                tracker.keep(run_id)
+                failed += 1
+                if failed >= _MAX_FAILED_READS and not is_known:
+                    raise
+                continue
+            failed = 0
+            self._unreadable.pop(run_id, None)
             completion = tracker.add_run(run_id, run, now=time.time())
             if completion is not None:
                 log.info("Run %r of agent %r has ended: %s.", run_id, self.agent_id, completion.status)
                 completions.append(completion)
         tracker.finish_poll(now=started_at)
         return True
+
+    def _record_unreadable(self, run_id: str, error: MosaicError) -> None:
+        """Record when a run could not be read, and log it once."""
+        if run_id not in self._unreadable:
+            log.error(
+                "Run %r of agent %r could not be read. It is reported once it can be read. Other runs are not delayed. "
+                "%s",
+                run_id,
+                self.agent_id,
+                error,
+            )
+        self._unreadable[run_id] = time.monotonic()
 
     def _pauses(self, hinted: bool) -> tuple[float, float]:
         """Return the least and the longest pause until the next poll. A hint ends what is between them."""

@@ -207,6 +207,20 @@ def test_the_poll_after_a_failed_one_reports_the_rest() -> None:
     assert poll(tracker, {"a": "completed", "b": "completed"}, now=START + 2 * MINUTE) == [("b", "completed")]
 
 
+def test_a_run_that_could_not_be_read_is_returned_until_it_is_read() -> None:
+    tracker = new_tracker()
+    poll(tracker, {})
+    assert tracker.add_listing([], runs({"a": "completed"}), now=START) == ["a"]
+    tracker.keep("a")
+    tracker.finish_poll(now=START)
+    # While it is listed, and when it is too old for the list, also after a restart.
+    assert tracker.add_listing([], runs({"a": "completed"}), now=START) == ["a"]
+    tracker.finish_poll(now=START)
+    tracker = restarted(tracker)
+    assert poll(tracker, {}, truth={"a": "completed"}) == [("a", "completed")]
+    assert poll(tracker, {}) == []
+
+
 def test_a_restart_reports_what_has_ended_and_nothing_twice() -> None:
     tracker = new_tracker()
     poll(tracker, {"a": "running", "b": "running"})

@@ -232,6 +232,91 @@ def test_a_deleted_run_delays_no_other(held: Emulator, hook: MosaicHook) -> None
     assert sent(held, "GET " + GET_RUN) == 4
 
 
+UNREADABLE: list[tuple[str, dict[str, Any]]] = [
+    ("server_error", {"status": 500}),
+    ("forbidden", {}),
+    ("html", {}),
+    ("reset", {}),
+]
+
+
+@pytest.mark.parametrize(("fault", "options"), UNREADABLE, ids=lambda value: str(value))
+def test_a_run_that_cannot_be_read_delays_no_other(
+    held: Emulator, hook: MosaicHook, caplog: pytest.LogCaptureFixture, fault: str, options: dict[str, Any]
+) -> None:
+    others = [hook.run_agent(AGENT) for _ in range(2)]
+    # The newest run is listed first.
+    unreadable = hook.run_agent(AGENT)
+    held.inject(fault, method="GET", path=f"/agent_run/{unreadable}", times=None, **options)
+    store = AssetStore()
+
+    async def scenario() -> list[dict[str, Any]]:
+        async with Watching(store) as watching:
+            await watching.complete_poll(held)
+            held.finish_run(unreadable)
+            await watching.until(lambda: "could not be read" in caplog.text)
+            for count, run_id in enumerate(others, start=1):
+                held.finish_run(run_id)
+                await watching.until(lambda count=count: len(watching.runs) == count)
+            await watching.complete_poll(held)
+            [text] = store.texts.values()
+            assert unreadable in json.loads(text)["running"]
+            held.clear_faults()
+            await watching.until(lambda: len(watching.runs) == 3)
+            return watching.runs
+
+    assert run_bounded(scenario()) == [ended(run_id) for run_id in (*others, unreadable)]
+    errors = [record.message for record in caplog.records if "could not be read" in record.message]
+    assert len(errors) == 1
+    assert unreadable in errors[0]
+
+
+def test_many_runs_that_cannot_be_read_delay_no_other(held: Emulator, hook: MosaicHook) -> None:
+    others = [hook.run_agent(AGENT) for _ in range(2)]
+    unreadable = [hook.run_agent(AGENT) for _ in range(5)]
+    for run_id in unreadable:
+        held.inject("forbidden", method="GET", path=f"/agent_run/{run_id}", times=None)
+    store = AssetStore()
+
+    def reads() -> int:
+        return sent(held, "GET " + GET_RUN)
+
+    async def scenario() -> list[dict[str, Any]]:
+        async with Watching(store, poll_interval=0.1) as watching:
+            await watching.complete_poll(held)
+            await asyncio.to_thread(lambda: [held.finish_run(run_id) for run_id in unreadable])
+            for count, run_id in enumerate(others, start=1):
+                held.finish_run(run_id)
+                await watching.until(lambda count=count: len(watching.runs) == count)
+            # Every poll completes, and has at most three reads that fail.
+            before, lists = reads(), sent(held, "GET " + LIST)
+            await watching.until(lambda: sent(held, "GET " + LIST) >= lists + 8)
+            assert reads() - before <= 3 * 6
+            held.clear_faults()
+            await watching.until(lambda: len(watching.runs) == 7)
+            await watching.complete_poll(held)
+            return watching.runs
+
+    assert sorted(run_bounded(scenario()), key=str) == sorted((ended(run["run_id"]) for run in held.runs()), key=str)
+
+
+def test_an_outage_costs_three_reads_in_each_poll(held: Emulator, hook: MosaicHook) -> None:
+    async def scenario() -> list[dict[str, Any]]:
+        async with Watching(poll_interval=0.1) as watching:
+            await watching.complete_poll(held)
+            held.inject("server_error", method="GET", path=GET_RUN, status=502, times=None)
+            await asyncio.to_thread(burst, held, hook, 10)
+            lists = sent(held, "GET " + LIST)
+            await watching.until(lambda: sent(held, "GET " + LIST) >= lists + 6)
+            polls = sent(held, "GET " + LIST) / 2
+            assert sent(held, "GET " + GET_RUN) <= 3 * polls
+            held.clear_faults()
+            await watching.until(lambda: len(watching.runs) == 10)
+            return watching.runs
+
+    assert sorted(run_bounded(scenario()), key=str) == sorted((ended(run["run_id"]) for run in held.runs()), key=str)
+
+
 def test_a_fixed_key_is_used_without_a_restart(
     held: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
