@@ -19,12 +19,18 @@ provider commands   ``ProvidersManager`` collects them       ``python -m airflow
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from functools import cache
 from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
+
+T = TypeVar("T")
+
+#: Requests to the supervisor that have not ended. An event loop holds only weak references to its tasks.
+_requests: set[asyncio.Future[Any]] = set()
 
 
 class TaskStateStore(Protocol):
@@ -212,6 +218,25 @@ def has_lineage_readers() -> bool:
         plugins.initialize_hook_lineage_readers_plugins()
         return bool(plugins.hook_lineage_reader_classes)
     return bool(get_hook_lineage_readers_plugins())
+
+
+async def uncancelled(request: Coroutine[Any, Any, T]) -> T:
+    """
+    Await a trigger's request to Airflow's supervisor. If this is cancelled, the request ends in the background.
+
+    Airflow 3.1 mixes up the responses of its supervisor after a request that was cancelled.
+    """
+    task = asyncio.ensure_future(request)
+    _requests.add(task)
+    task.add_done_callback(_on_request_done)
+    return await asyncio.shield(task)
+
+
+def _on_request_done(task: asyncio.Future[Any]) -> None:
+    _requests.discard(task)
+    if not task.cancelled():
+        # asyncio warns about exceptions that are never read.
+        task.exception()
 
 
 async def aread_variable(name: str) -> str | None:

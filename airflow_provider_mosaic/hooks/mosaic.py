@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseHook
 
-from airflow_provider_mosaic.airflow_compat import lookups_can_be_awaited, stats
+from airflow_provider_mosaic.airflow_compat import lookups_can_be_awaited, stats, uncancelled
 from airflow_provider_mosaic.api import endpoints, metrics
 from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.arguments import validate_name
@@ -135,7 +135,7 @@ class MosaicHook(EndpointMethods, BaseHook):
         validate_name("mosaic_conn_id", self.mosaic_conn_id)
         try:
             if lookups_can_be_awaited():
-                connection = await get_async_connection(self.mosaic_conn_id)
+                connection = await uncancelled(get_async_connection(self.mosaic_conn_id))
             else:
                 connection = await asyncio.to_thread(self.get_connection, self.mosaic_conn_id)
         except Exception as error:

@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 
 import anyio
 
-from airflow_provider_mosaic.airflow_compat import aread_variable, awrite_variable
+from airflow_provider_mosaic.airflow_compat import aread_variable, awrite_variable, uncancelled
 from airflow_provider_mosaic.api.redaction import one_line
 
 log = logging.getLogger(__name__)
@@ -32,8 +32,6 @@ _DESCRIPTION = "When Mosaic last reported by a webhook that a run has ended. The
 
 #: Readers by process and connection, as the pollers of :mod:`airflow_provider_mosaic.triggers.shared_pollers`.
 _readers: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[int, str], _HintReader]] = WeakKeyDictionary()
-#: Reads that have not ended. An event loop holds only weak references to its tasks.
-_reads: set[asyncio.Task[str]] = set()
 
 
 def hint_variable(conn_id: str) -> str:
@@ -104,7 +102,7 @@ class _HintReader:
         last, failed = "", False
         while True:
             try:
-                value = await _uncancelled_read(self._key)
+                value = await uncancelled(_read_or_create(self._key))
             except Exception as error:
                 if not failed:
                     log.warning(
@@ -120,15 +118,6 @@ class _HintReader:
                     for hints in self.watchers:
                         hints.received.set()
             await asyncio.sleep(_READ_INTERVAL)
-
-
-async def _uncancelled_read(key: str) -> str:
-    """Read a Variable. If this is cancelled, the read ends in the background."""
-    # Airflow 3.1 mixes up the responses of its supervisor after a request that was cancelled.
-    read = asyncio.ensure_future(_read_or_create(key))
-    _reads.add(read)
-    read.add_done_callback(_reads.discard)
-    return await asyncio.shield(read)
 
 
 async def _read_or_create(key: str) -> str:

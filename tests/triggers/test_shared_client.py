@@ -10,10 +10,14 @@ import sys
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat import connection as compat_connection
 from mosaic_emulator import Emulator
 from tasks.fixtures import AGENT, run_bounded, sent, until
 
 from airflow_provider_mosaic.api import poll_state
+from airflow_provider_mosaic.api.endpoints.runs import get_run
+from airflow_provider_mosaic.api.errors import MosaicTransportError
+from airflow_provider_mosaic.hooks import mosaic as mosaic_hook
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.triggers import MosaicRunTrigger, MosaicSocialPostTrigger, shared_client, shared_pollers
 
@@ -187,6 +191,83 @@ def test_the_poller_is_closed_with_its_last_wait(mosaic: Emulator, runs: list[st
     run_bounded(wait())
     run_bounded(wait())
     assert lookups == ["mosaic_default"] * 4
+
+
+class HeldLookups:
+    """Lookups of connections on the event loop that end only on request."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.started = self.ended = self.cancelled = 0
+        self.error: Exception | None = None
+        self.released = asyncio.Event()
+        monkeypatch.setattr(mosaic_hook, "lookups_can_be_awaited", lambda: True)
+        monkeypatch.setattr(compat_connection, "get_async_connection", self._get)
+
+    async def _get(self, conn_id: str) -> Any:
+        self.started += 1
+        try:
+            await self.released.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        self.ended += 1
+        if self.error is not None:
+            raise self.error
+        return await asyncio.to_thread(MosaicHook.get_connection, conn_id)
+
+    async def release(self) -> None:
+        """Let the lookups end, and check that none was cancelled."""
+        assert not self.ended
+        self.released.set()
+        await asyncio.to_thread(until, lambda: self.ended + self.cancelled == self.started)
+        assert (self.cancelled, self.started) == (0, 1)
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError("the API server is away")], ids=["found", "failed"])
+def test_a_wait_that_is_killed_cancels_no_lookup(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception | None
+) -> None:
+    """Airflow 3.1 mixes up responses after a cancelled request."""
+
+    async def scenario() -> None:
+        lookups = HeldLookups(monkeypatch)
+        lookups.error = error
+        wait = start_wait("r0")
+        await asyncio.to_thread(until, lambda: lookups.started)
+        wait.cancel()
+        # The last wait closes the client.
+        await asyncio.wait_for(asyncio.wait([wait]), 5)
+        assert shared_pollers._pollers[asyncio.get_running_loop()] == {}
+        await lookups.release()
+
+    run_bounded(scenario())
+    assert "never retrieved" not in caplog.text
+
+
+def test_a_lookup_that_takes_too_long_is_not_cancelled(mosaic: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_client, "_MAX_LOOKUP_SECONDS", 0.05)
+
+    async def scenario() -> None:
+        lookups = HeldLookups(monkeypatch)
+        client = shared_client.SharedClient(MosaicHook().look_up_access)
+        with pytest.raises(MosaicTransportError, match="did not return the connection in time"):
+            await client.send(get_run("r0"))
+        await lookups.release()
+        await client.aclose()
+
+    run_bounded(scenario())
+
+
+def test_cancelled_open_of_a_client_cancels_no_lookup(mosaic: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        lookups = HeldLookups(monkeypatch)
+        opening = asyncio.create_task(MosaicHook().open_async_client())
+        await asyncio.to_thread(until, lambda: lookups.started)
+        opening.cancel()
+        await asyncio.wait([opening])
+        await lookups.release()
+
+    run_bounded(scenario())
 
 
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
