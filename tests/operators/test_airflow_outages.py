@@ -369,8 +369,11 @@ def test_kill_during_an_outage_of_the_api_server_does_not_cancel_the_run(
         mosaic.inject("hang", method="POST", path=START, seconds=0.4)
     task = run_task(StateStore(), poll_interval=0.1)
 
+    def is_start(request: dict[str, Any]) -> bool:
+        return (request["method"], request["template"]) == ("POST", START)
+
     def kill() -> None:
-        until(lambda: (mosaic.requests() if moment == "starting" else mosaic.runs()) and task.operator._active)
+        until(lambda: any(is_start(each) for each in mosaic.requests()) if moment == "starting" else mosaic.runs())
         task.operator.on_kill()
 
     with InBackground(kill), pytest.raises(MosaicRunCancelledError, match="keeps running"):

@@ -25,6 +25,7 @@ from airflow_provider_mosaic.operators import MosaicRunAgentOperator
 from airflow_provider_mosaic.tasks import runs
 
 CANCEL = "/agent_run/{run_id}/cancel"
+RESUME = "/agent_run/{run_id}/resume"
 GET_RUN = "/agent_run/{run_id}"
 WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 
@@ -38,16 +39,35 @@ def task_runner(store: StateStore | None = None, **options: Any) -> TaskRunner:
 
 
 @contextmanager
-def killed_after(seconds: float, task: TaskRunner) -> Iterator[None]:
-    """Send a signal during the block. The handler calls ``on_kill`` like Airflow's, and the code continues."""
-    assert threading.current_thread() is threading.main_thread()
+def killed_once(is_time: Callable[[], object], task: TaskRunner) -> Iterator[None]:
+    """
+    Send a signal during the block, once something holds.
+
+    The handler calls ``on_kill`` like Airflow's, in the main thread, and the code continues.
+    """
+    main = threading.main_thread()
+    assert threading.current_thread() is main
     before = signal.signal(signal.SIGALRM, lambda *_: task.operator.on_kill())
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+    def kill() -> None:
+        until(is_time)
+        signal.pthread_kill(main.ident or 0, signal.SIGALRM)
+
     try:
-        yield
+        with InBackground(kill):
+            yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def received(mosaic: Emulator, method: str, template: str) -> Callable[[], bool]:
+    """Return what tells whether the server has received a request since now, also one that it has not answered."""
+
+    def count() -> int:
+        return sum((each["method"], each["template"]) == (method, template) for each in mosaic.requests())
+
+    before = count()
+    return lambda: count() > before
 
 
 # Timeouts
@@ -233,7 +253,7 @@ def test_failed_cancel_is_reported(mosaic: Emulator, clock: Clock) -> None:
 def test_kill_during_the_wait_cancels_the_run(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
     task = task_runner(poll_interval=0.1)
-    with killed_after(0.3, task), pytest.raises(MosaicRunCancelledError):
+    with killed_once(mosaic.runs, task), pytest.raises(MosaicRunCancelledError):
         task.execute()
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
     assert sent(mosaic, "POST " + CANCEL) == 1
@@ -246,7 +266,7 @@ def test_kill_during_the_start_cancels_the_run_once_its_id_is_known(
     mosaic.configure(hold_runs=True)
     mosaic.inject("hang", method="POST", path=START, seconds=0.4)
     task = task_runner(wait_for_completion=wait_for_completion)
-    with killed_after(0.2, task), pytest.raises(MosaicRunCancelledError, match="killed"):
+    with killed_once(received(mosaic, "POST", START), task), pytest.raises(MosaicRunCancelledError, match="killed"):
         task.execute()
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
 
@@ -255,8 +275,8 @@ def test_kill_while_a_retry_resumes_the_run_cancels_what_was_resumed(mosaic: Emu
     task = task_runner()
     fail_first_attempt(mosaic, task, "failed")
     mosaic.configure(hold_runs=True)
-    mosaic.inject("hang", method="POST", path="/agent_run/{run_id}/resume", seconds=0.6)
-    with killed_after(0.3, task), pytest.raises(MosaicRunCancelledError, match="killed"):
+    mosaic.inject("hang", method="POST", path=RESUME, seconds=0.6)
+    with killed_once(received(mosaic, "POST", RESUME), task), pytest.raises(MosaicRunCancelledError, match="killed"):
         task.execute()
     assert effects(mosaic)["runs_resumed"] == 1
     assert mosaic.runs()[0]["status"] == "cancelled"
@@ -268,7 +288,8 @@ def test_kill_without_cancel_on_kill_keeps_the_run(mosaic: Emulator, moment: str
     if moment == "starting":
         mosaic.inject("hang", method="POST", path=START, seconds=0.4)
     task = task_runner(cancel_on_kill=False, poll_interval=0.1)
-    with killed_after(0.2, task), pytest.raises(MosaicRunCancelledError, match="killed"):
+    is_time = received(mosaic, "POST", START) if moment == "starting" else mosaic.runs
+    with killed_once(is_time, task), pytest.raises(MosaicRunCancelledError, match="killed"):
         task.execute()
     assert effects(mosaic) == {"runs_started": 1}
 
@@ -279,7 +300,7 @@ def test_kill_cancels_within_seconds_when_the_server_hangs(mosaic: Emulator) -> 
     mosaic.inject("hang", method="POST", path=CANCEL)
     task = task_runner(poll_interval=0.1, timeout=8)
     started_at = time.monotonic()
-    with killed_after(0.2, task), pytest.raises((MosaicRunCancelledError, AirflowFailException)):
+    with killed_once(mosaic.runs, task), pytest.raises((MosaicRunCancelledError, AirflowFailException)):
         task.execute()
     # Airflow kills the process five seconds after the signal: there is no time for a second request.
     assert time.monotonic() - started_at < 5
@@ -290,7 +311,8 @@ def test_kill_during_the_start_cancels_by_one_short_request(mosaic: Emulator) ->
     mosaic.inject("hang", method="POST", path=START, seconds=0.6)
     mosaic.inject("hang", method="POST", path=CANCEL, times=2)
     task = task_runner()
-    with killed_after(0.2, task), pytest.raises(MosaicRunCancelledError, match="could not be cancelled"):
+    is_time = received(mosaic, "POST", START)
+    with killed_once(is_time, task), pytest.raises(MosaicRunCancelledError, match="could not be cancelled"):
         task.execute()
     assert sent(mosaic, f"POST {CANCEL}") == 1
 
@@ -317,7 +339,7 @@ def test_execution_timeout_between_the_start_and_the_wait_lets_a_retry_resume(
 def test_kill_before_the_request_sends_nothing(mosaic: Emulator, make: Callable[..., TaskRunner], path: str) -> None:
     mosaic.inject("hang", method="GET", path=path, seconds=0.6)
     task = make(StateStore())
-    with killed_after(0.2, task), pytest.raises(MosaicError, match="The task was killed"):
+    with killed_once(received(mosaic, "GET", path), task), pytest.raises(MosaicError, match="The task was killed"):
         task.execute()
     assert effects(mosaic) == {}
 
@@ -326,7 +348,10 @@ def test_kill_while_the_media_are_read_posts_nothing(mosaic: Emulator, hook: Mos
     run_id, _ = rendered(mosaic, hook)
     mosaic.inject("hang", method="GET", path="/agent_run/{run_id}", seconds=0.6)
     task = post_task(StateStore(), run_id=run_id)
-    with killed_after(0.2, task), pytest.raises(MosaicError, match="The task was killed"):
+    with (
+        killed_once(received(mosaic, "GET", "/agent_run/{run_id}"), task),
+        pytest.raises(MosaicError, match="The task was killed"),
+    ):
         task.execute()
     assert "posts_made" not in effects(mosaic)
 
@@ -361,7 +386,8 @@ def test_kill_after_a_deferral_cancels_the_run(mosaic: Emulator) -> None:
     task = task_runner(deferrable=True)
     deferred = task.execute()
     mosaic.inject("hang", method="GET", path="/agent_run/{run_id}", seconds=0.4)
-    with killed_after(0.2, task), pytest.raises((MosaicRunCancelledError, AirflowFailException)):
+    is_time = received(mosaic, "GET", "/agent_run/{run_id}")
+    with killed_once(is_time, task), pytest.raises((MosaicRunCancelledError, AirflowFailException)):
         task.resume(deferred, {"outcome": "ended", "id": deferred.kwargs["run_id"], "status": "completed"})
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
 
