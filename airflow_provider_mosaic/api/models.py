@@ -88,7 +88,8 @@ class Model(BaseModel):
             if not invalid <= cls.lenient_fields:
                 raise
             model = handler({name: value for name, value in data.items() if name not in invalid})
-            model._unreadable = invalid
+            # An empty value has nothing that could be read.
+            model._unreadable = frozenset(name for name in invalid if data.get(name))
             return model
 
     @model_validator(mode="before")

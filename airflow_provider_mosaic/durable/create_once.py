@@ -310,8 +310,8 @@ class CreateOnce(ABC):
         if self._was_resent:
             raise self._not_created(lost) from None
         log.warning("The lists do not show %s. Sending the request once more.", self._description)
-        self.fail_if_killed()
         self._was_resent = self.was_sent_before = True
+        self.fail_if_killed()
         record = replace(record, facts={_RESENT: True})
         self.state.save_intent(record)
         return self._send(record)
@@ -321,7 +321,7 @@ class CreateOnce(ABC):
         if self.is_killed():
             raise MosaicError(
                 f"The task was killed. No request that creates {self._description} is sent any more.",
-                means="An earlier one may have had an effect." if self._may_have_started else "",
+                means="An earlier one may have had an effect." if self.was_sent_before else "",
                 transient=True,
             )
 

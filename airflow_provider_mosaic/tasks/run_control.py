@@ -209,6 +209,8 @@ def resume(run: Run, wait: RunWait, *, deadline: float | None) -> None:
     if deadline is not None and time.time() >= deadline:
         # The wait would end at once and cancel the run, which would still cost credits.
         raise fail_exception(wait.failure(run, "Its timeout has passed, so it is not resumed."))
+    if wait.is_killed:
+        raise MosaicError(f"The task was killed. Run {run.run_id!r} is not resumed any more.", transient=True)
     try:
         resumed = wait.hook.resume_run(run.run_id)
     except MosaicConnectionError:
@@ -222,12 +224,14 @@ def resume(run: Run, wait: RunWait, *, deadline: float | None) -> None:
             raise fail_exception(wait.failure(now, f"It can't be resumed: {why}.")) from conflict
         log.info("Run %r was resumed outside this task. The task continues with it.", run.run_id)
     except MosaicAmbiguousOutcomeError as lost:
+        wait.item_id = run.run_id
         # The status shows whether the resume had an effect. A short run may already have ended, with another status.
         if _read_until_changed(wait.hook, run).status == run.status:
             raise (lost.__cause__ or lost) from None
         log.info("Run %r was resumed, although the response was lost.", run.run_id)
     else:
-        # Before the reads, which may fail: the next cancel is a user's.
+        # Before the reads, which may fail: the task is responsible for the run, and the next cancel is a user's.
+        wait.item_id = run.run_id
         wait.permission.revoke()
         count(RUNS_RESUMED)
         log.info(

@@ -124,7 +124,8 @@ class RunWatcher:
                 )
             return True
         if self._errors:
-            log.info("The runs of agent %r can be read again.", self.agent_id)
+            rest = f", except {len(self._unreadable)} that are tried again" if self._unreadable else ""
+            log.info("The runs of agent %r can be read again%s.", self.agent_id, rest)
         self._errors, self._cooldown = 0, 0.0
         return is_complete
 

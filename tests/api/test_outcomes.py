@@ -139,3 +139,9 @@ def test_failed_post_with_unreadable_destinations_may_be_published(places: dict[
     post = get_post("post-1").result(Response(200, {}, body))
     assert post.status == "failed"
     assert not post.is_published_nowhere
+
+
+@pytest.mark.parametrize("places", [{"links": {}}, {"results": ""}, {"destinations": {}}])
+def test_failed_post_with_empty_places_of_another_type_is_published_nowhere(places: dict[str, Any]) -> None:
+    body = json.dumps({"status": "failed", **places}).encode()
+    assert get_post("post-1").result(Response(200, {}, body)).is_published_nowhere

@@ -18,7 +18,7 @@ from airflow_provider_mosaic.api.errors import MosaicRunCancelledError, MosaicRu
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicResumeRunOperator
 
-from .test_run_cancelling import killed_once
+from .test_run_cancelling import killed_once, received
 
 GET_RUN = "GET /agent_run/{run_id}"
 WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
@@ -102,7 +102,10 @@ def test_run_cancelled_by_a_kill_is_resumed_by_the_retry(mosaic: Emulator, clock
     mosaic.configure(hold_runs=True)
     task = run_task(StateStore())
     # In the main thread, like Airflow: in another thread both would cancel at the same moment.
-    with killed_once(mosaic.runs, task), pytest.raises(MosaicRunCancelledError, match="killed"):
+    with (
+        killed_once(received(mosaic, "GET", "/agent_run/{run_id}"), task),
+        pytest.raises(MosaicRunCancelledError, match="killed"),
+    ):
         task.execute()
     mosaic.configure(hold_runs=False)
     assert task.run_to_end() == started(mosaic)

@@ -214,7 +214,7 @@ def test_poll_that_was_sent_before_the_timeout_cancels_no_run(mosaic: Emulator, 
 
 def test_timeout_takes_one_read(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
-    task = task_runner(timeout=0.5, poll_interval=60, cancel_on_kill=False)
+    task = task_runner(timeout=1.5, poll_interval=60, cancel_on_kill=False)
     with pytest.raises(AirflowFailException):
         task.execute()
     # The first poll, the one at the timeout, and the one for the XComs.
@@ -253,7 +253,7 @@ def test_failed_cancel_is_reported(mosaic: Emulator, clock: Clock) -> None:
 def test_kill_during_the_wait_cancels_the_run(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
     task = task_runner(poll_interval=0.1)
-    with killed_once(mosaic.runs, task), pytest.raises(MosaicRunCancelledError):
+    with killed_once(received(mosaic, "GET", GET_RUN), task), pytest.raises(MosaicRunCancelledError):
         task.execute()
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
     assert sent(mosaic, "POST " + CANCEL) == 1
@@ -288,7 +288,7 @@ def test_kill_without_cancel_on_kill_keeps_the_run(mosaic: Emulator, moment: str
     if moment == "starting":
         mosaic.inject("hang", method="POST", path=START, seconds=0.4)
     task = task_runner(cancel_on_kill=False, poll_interval=0.1)
-    is_time = received(mosaic, "POST", START) if moment == "starting" else mosaic.runs
+    is_time = received(mosaic, "POST", START) if moment == "starting" else received(mosaic, "GET", GET_RUN)
     with killed_once(is_time, task), pytest.raises(MosaicRunCancelledError, match="killed"):
         task.execute()
     assert effects(mosaic) == {"runs_started": 1}
@@ -300,7 +300,8 @@ def test_kill_cancels_within_seconds_when_the_server_hangs(mosaic: Emulator) -> 
     mosaic.inject("hang", method="POST", path=CANCEL)
     task = task_runner(poll_interval=0.1, timeout=8)
     started_at = time.monotonic()
-    with killed_once(mosaic.runs, task), pytest.raises((MosaicRunCancelledError, AirflowFailException)):
+    is_time = received(mosaic, "GET", GET_RUN)
+    with killed_once(is_time, task), pytest.raises((MosaicRunCancelledError, AirflowFailException)):
         task.execute()
     # Airflow kills the process five seconds after the signal: there is no time for a second request.
     assert time.monotonic() - started_at < 5

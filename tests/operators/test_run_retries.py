@@ -13,6 +13,7 @@ from tasks.task_runs import LATE, fail_first_attempt, fails_with, run_operator, 
 
 from airflow_provider_mosaic.api.errors import (
     MosaicAuthenticationError,
+    MosaicError,
     MosaicNeedsCreditsError,
     MosaicNotFoundError,
     MosaicPermissionError,
@@ -24,6 +25,8 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+
+from .test_run_cancelling import killed_once, received
 
 # Attempts that were killed before the id was recorded
 
@@ -379,3 +382,12 @@ def test_permission_ends_with_the_resume_although_the_run_cannot_be_read(mosaic:
     with pytest.raises(MosaicServerError):
         task.execute()
     assert store.get("mosaic_resume_permission") is None
+
+
+def test_kill_while_a_retry_reads_the_run_sends_no_resume(mosaic: Emulator) -> None:
+    task = run_task(StateStore())
+    fail_first_attempt(mosaic, task, "failed")
+    mosaic.inject("hang", method="GET", path="/agent_run/{run_id}", seconds=0.6)
+    with killed_once(received(mosaic, "GET", "/agent_run/{run_id}"), task), pytest.raises(MosaicError, match="killed"):
+        task.execute()
+    assert effects(mosaic) == {"runs_started": 1}
