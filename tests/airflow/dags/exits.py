@@ -24,8 +24,9 @@ SHAPES: dict[str, dict[str, Any]] = {
     "kept": {"cancel_on_kill": False},
     "timeout_worker": {"deferrable": False, "timeout": 8},
     "timeout_deferred": {"timeout": 8},
-    "execution_timeout_worker": {"deferrable": False, "execution_timeout": timedelta(seconds=10)},
-    "execution_timeout_deferred": {"execution_timeout": timedelta(seconds=10)},
+    # Long enough for the start of a run, although ten tasks start at once on a busy machine.
+    "execution_timeout_worker": {"deferrable": False, "execution_timeout": timedelta(seconds=25)},
+    "execution_timeout_deferred": {"execution_timeout": timedelta(seconds=25)},
     "limit_deferred": {"pre_execute": short_timeout},
     "retried": {"retries": 2, "retry_delay": timedelta(seconds=1)},
 }
