@@ -34,6 +34,19 @@ class TimedOut(BaseException):
     """As Airflow raises it at the end of execution_timeout. Then it calls on_kill."""
 
 
+def time_out_at(function: str, task: TaskRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run an attempt whose execution_timeout ends in a function of :mod:`~airflow_provider_mosaic.tasks.runs`."""
+
+    def time_out(*args: Any, **kwargs: Any) -> None:
+        raise TimedOut
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, function, time_out)
+        with pytest.raises(TimedOut):
+            task.execute()
+    task.operator.on_kill()
+
+
 def task_runner(store: StateStore | None = None, **options: Any) -> TaskRunner:
     return run_task(store or StateStore(), **options)
 
@@ -321,16 +334,9 @@ def test_kill_during_the_start_cancels_by_one_short_request(mosaic: Emulator) ->
 def test_execution_timeout_between_the_start_and_the_wait_lets_a_retry_resume(
     mosaic: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def time_out(*args: Any, **kwargs: Any) -> None:
-        raise TimedOut
-
     mosaic.configure(hold_runs=True)
     task = task_runner()
-    with monkeypatch.context() as patch:
-        patch.setattr(runs, "push_run", time_out)
-        with pytest.raises(TimedOut):
-            task.execute()
-    task.operator.on_kill()
+    time_out_at("push_run", task, monkeypatch)
     mosaic.configure(hold_runs=False)
     assert task.run_to_end() == mosaic.runs()[0]["run_id"]
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1, "runs_resumed": 1}
@@ -360,18 +366,11 @@ def test_kill_while_the_media_are_read_posts_nothing(mosaic: Emulator, hook: Mos
 def test_execution_timeout_while_a_retry_reads_the_run_cancels_it(
     mosaic: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def time_out(*args: Any, **kwargs: Any) -> None:
-        raise TimedOut
-
     mosaic.configure(hold_runs=True)
     task = task_runner(StateStore().killing_at("id"))
     with pytest.raises(Killed):
         task.execute()
-    with monkeypatch.context() as patch:
-        patch.setattr(runs, "read_started", time_out)
-        with pytest.raises(TimedOut):
-            task.execute()
-    task.operator.on_kill()
+    time_out_at("read_started", task, monkeypatch)
     mosaic.configure(hold_runs=False)
     assert task.run_to_end() == mosaic.runs()[0]["run_id"]
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1, "runs_resumed": 1}
