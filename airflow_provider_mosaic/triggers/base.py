@@ -12,12 +12,14 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_mosaic.api.poll_state import PollOptions
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.triggers.log_thread import in_log_thread
 from airflow_provider_mosaic.triggers.polled_waits import Wait
 from airflow_provider_mosaic.triggers.shared_pollers import poll_until_done
 
 #: One logger for all waits: ``BaseTrigger.log`` would be a logger for each, a third of the objects of a wait. Airflow
 #: takes the task of a log line from the context.
 log = logging.getLogger(__name__)
+_log_info = in_log_thread(log.info)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -60,4 +62,4 @@ class WaitTrigger(BaseTrigger):
 
     @property
     def _poll_options(self) -> PollOptions:
-        return {"poll_interval": self.poll_interval, "deadline": self.deadline, "log": log.info}
+        return {"poll_interval": self.poll_interval, "deadline": self.deadline, "log": _log_info}

@@ -91,8 +91,6 @@ _MAX_SCAN_SECONDS, _MAX_PAGE_SECONDS = 60.0, 30.0
 #: Requests for a page that fail, and that are rate limited. More of the latter: polling each run instead would send a
 #: hundred times as many requests to a server that already limits them.
 _MAX_PAGE_ERRORS, _MAX_PAGE_RATE_LIMITS = 3, 10
-#: Seconds for each log line of a scan. The socket to the supervisor holds about two hundred lines.
-_SECONDS_PER_LOG_LINE = 0.004
 _NEVER = float("inf")
 
 
@@ -404,17 +402,16 @@ class Poller:
 
     async def _process_rows(self, rows: list[RunningRow], due: dict[BatchedRunWait, None], started_at: float) -> None:
         for first in range(0, len(rows), _BATCH):
-            lines = 0
             for row in rows[first : first + _BATCH]:
                 for wait in self._runs.get(row.run_id, ()):
-                    lines += self._on_listed(wait, row, started_at)
+                    self._on_listed(wait, row, started_at)
                     due.pop(wait, None)
-            await asyncio.sleep(lines * _SECONDS_PER_LOG_LINE)
+            await asyncio.sleep(0)
 
-    def _on_listed(self, wait: BatchedRunWait, row: RunningRow, started_at: float) -> bool:
-        """Record that the list shows a run, and poll it again later. Return whether that wrote a log line."""
+    def _on_listed(self, wait: BatchedRunWait, row: RunningRow, started_at: float) -> None:
+        """Record that the list shows a run, and poll it again later."""
         if not self._is_idle(wait):
-            return False
+            return
         progressed = False
         try:
             progressed = wait.on_listed(row)
@@ -424,7 +421,6 @@ class Poller:
             self._audit_later(wait)
         self._to_poll_alone.discard(wait)
         self._set_next_due(wait, started_at)
-        return progressed
 
     def _start_audit(self, now: float) -> None:
         """Poll the listed run with the oldest proof of life."""

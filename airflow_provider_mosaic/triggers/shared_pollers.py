@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.triggers.log_thread import wait_until_logged
 from airflow_provider_mosaic.triggers.polled_waits import Wait
 from airflow_provider_mosaic.triggers.poller import Poller
 from airflow_provider_mosaic.triggers.shared_client import SharedClient
@@ -46,6 +47,7 @@ async def poll_until_done(mosaic_conn_id: str, wait: Wait[Any]) -> dict[str, Any
             closing.add_done_callback(_closing.discard)
             # The shield lets the poller close although this task is cancelled a second time.
             await asyncio.shield(closing)
+    await wait_until_logged()
     await asyncio.sleep(started_at + shortest_deferral() - loop.time())
     return event
 

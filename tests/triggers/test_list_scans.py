@@ -101,28 +101,6 @@ def test_failed_requests_count_as_time_of_a_scan(
     assert len(server.times(LIST)) <= 4
 
 
-# Three scans, two seconds between them.
-def test_log_lines_of_a_scan_are_paced(server: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(poller, "_SECONDS_PER_LOG_LINE", 0.05)
-
-    def listed() -> Response:
-        done = len(server.times(LIST))
-        rows = [RUNNING | {"run_id": f"r{number}", "node_status_counts": {"completed": done}} for number in range(40)]
-        return 200, {}, {"runs": rows, "next_cursor": None}
-
-    server.listing = listed
-
-    async def scenario() -> None:
-        waits = start_waits(40)
-        await asyncio.to_thread(until, lambda: len(server.times(LIST)) >= 4)
-        await cancel_all(waits)
-
-    run_bounded(scenario())
-    # The first scan skips runs that are polled by themselves.
-    scans = server.times(LIST)[1:]
-    assert min(later - earlier for earlier, later in itertools.pairwise(scans)) > 0.9 * 40 * 0.05
-
-
 def test_many_runs_that_are_due_during_a_scan_are_polled_after_it(
     server: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:

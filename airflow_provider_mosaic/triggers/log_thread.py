@@ -1,0 +1,79 @@
+"""
+Write the log lines of waits in a thread, so that no log line blocks the event loop.
+
+A full socket to the triggerer's supervisor blocks the writer. The supervisor reads no log lines while it sends the loop
+new triggers. If the message is larger than the buffer of its socket (about 250 triggers), and the loop waits until its
+own log line is read, both wait forever: Airflow 3.3.2 did, with ten thousand triggers at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+import anyio
+
+#: Seconds for each line of many: the supervisor reads with interruptions, and the socket holds about two hundred lines.
+_SECONDS_PER_LINE = 0.004
+#: Lines that wait to be written. Further ones are left out: a later poll logs the progress since.
+_MAX_LINES = 10_000
+#: Seconds that the end of a wait is delayed until its lines are written.
+_MAX_DELAY = 1.0
+
+
+class _LogThread:
+    """A thread that calls what is put into its queue."""
+
+    def __init__(self) -> None:
+        self._calls: queue.Queue[Callable[[], object]] = queue.Queue(_MAX_LINES)
+        threading.Thread(target=self._run, name="mosaic-log", daemon=True).start()
+
+    def put(self, call: Callable[[], object]) -> None:
+        with suppress(queue.Full):
+            self._calls.put_nowait(call)
+
+    def _run(self) -> None:
+        while True:
+            call = self._calls.get()
+            # Logging reports its own errors. The event loop may be closed.
+            with suppress(Exception):
+                call()
+            if not self._calls.empty():
+                time.sleep(_SECONDS_PER_LINE)
+
+
+#: By process: a thread does not exist in a forked child.
+_threads: dict[int, _LogThread] = {}
+
+
+def _log_thread() -> _LogThread:
+    pid = os.getpid()
+    if pid not in _threads:
+        _threads.clear()
+        _threads[pid] = _LogThread()
+    return _threads[pid]
+
+
+def in_log_thread(log: Callable[[str], None]) -> Callable[[str], None]:
+    """Return what logs a line in the thread, in the context of its caller: Airflow reads the task from the context."""
+
+    def put(line: str) -> None:
+        _log_thread().put(partial(contextvars.copy_context().run, log, line))
+
+    return put
+
+
+async def wait_until_logged() -> None:
+    """Wait until the lines so far are written, for up to a second: Airflow closes a task's log after its event."""
+    loop = asyncio.get_running_loop()
+    is_logged = asyncio.Event()
+    _log_thread().put(partial(loop.call_soon_threadsafe, is_logged.set))
+    with anyio.move_on_after(_MAX_DELAY):
+        await is_logged.wait()
