@@ -12,7 +12,9 @@ import pytest
 TESTS = Path(__file__).parent
 PAGE = (TESTS.parent / "docs" / "promises.md").read_text(encoding="utf-8")
 
-CANCELLING = "operators/test_run_cancelling.py"
+RUN_TIMEOUTS = "operators/test_run_timeouts.py"
+KILLS = "operators/test_run_kills.py"
+FAILED_TRIGGERS = "operators/test_failed_triggers.py"
 EXITS = "airflow/test_exits.py"
 FAULTS = "faults/test_faults.py"
 OUTAGES = "operators/test_airflow_outages.py"
@@ -25,7 +27,7 @@ TIMEOUTS = {
         "clients/test_send.py::test_slow_calls_have_a_longer_timeout",
     ],
     "the wait for a run": [
-        f"{CANCELLING}::test_timeout_cancels_the_run_and_fails_without_retries",
+        f"{RUN_TIMEOUTS}::test_timeout_cancels_the_run_and_fails_without_retries",
         "operators/test_run_options.py::test_deadline_is_that_of_the_first_attempt",
         "operators/test_run_options.py::test_new_run_of_a_retry_keeps_the_deadline",
         "operators/test_run_options.py::test_retry_after_the_deadline_cancels_a_running_run",
@@ -62,14 +64,14 @@ TIMEOUTS = {
         "triggers/test_poller.py::test_the_heartbeat_interval_is_read_from_the_configuration",
     ],
     "Airflow's `execution_timeout`": [
-        f"{CANCELLING}::test_execution_timeout_cancels_the_run_and_allows_a_retry",
-        f"{CANCELLING}::test_execution_timeout_counts_while_the_task_is_deferred",
-        f"{CANCELLING}::test_second_deferral_does_not_extend_the_deadline",
+        f"{RUN_TIMEOUTS}::test_execution_timeout_cancels_the_run_and_allows_a_retry",
+        f"{RUN_TIMEOUTS}::test_execution_timeout_counts_while_the_task_is_deferred",
+        f"{RUN_TIMEOUTS}::test_second_deferral_does_not_extend_the_deadline",
         f"{EXITS}::test_exit_cancels_the_run[execution_timeout on a worker]",
         f"{EXITS}::test_exit_cancels_the_run[execution_timeout while deferred]",
     ],
     "the trigger's limit": [
-        f"{CANCELLING}::test_trigger_timeout_cancels_the_run_before_the_task_fails",
+        f"{RUN_TIMEOUTS}::test_trigger_timeout_cancels_the_run_before_the_task_fails",
         f"{LATE}::test_trigger_timeout_fails_the_task_only_if_the_run_has_not_ended",
         f"{EXITS}::test_exit_cancels_the_run[Airflow's limit on the trigger]",
     ],
@@ -84,9 +86,9 @@ TIMEOUTS = {
 
 CANCELS = {
     "a task on a worker is killed": [
-        f"{CANCELLING}::test_kill_during_the_wait_cancels_the_run",
-        f"{CANCELLING}::test_kill_during_the_start_cancels_the_run_once_its_id_is_known",
-        f"{CANCELLING}::test_kill_cancels_within_seconds_when_the_server_hangs",
+        f"{KILLS}::test_kill_during_the_wait_cancels_the_run",
+        f"{KILLS}::test_kill_during_the_start_cancels_the_run_once_its_id_is_known",
+        f"{KILLS}::test_kill_cancels_within_seconds_when_the_server_hangs",
         f"{EXITS}::test_exit_cancels_the_run[a task on a worker is marked failed]",
         f"{EXITS}::test_exit_cancels_the_run[a task on a worker is marked success]",
         f"{FAULTS}::test_kill_point[SIGTERM while polling]",
@@ -101,7 +103,7 @@ CANCELS = {
         f"{FAULTS}::test_kill_point[after the deferral: before the first poll, killed]",
     ],
     "a deferred task is marked failed, marked success or cleared": [
-        f"{CANCELLING}::test_killed_trigger_cancels_the_run",
+        f"{KILLS}::test_killed_trigger_cancels_the_run",
         "operators/test_run_options.py::test_clear_of_a_deferred_task_is_not_affected_by_the_late_kill",
         "operators/test_run_options.py::test_clear_cancels_the_old_run_if_its_trigger_did_not",
         "operators/test_existing_runs.py::test_clear_of_a_deferred_task_resumes_the_run_after_the_late_kill",
@@ -120,8 +122,8 @@ CANCELS = {
         *TIMEOUTS["the trigger's limit"],
     ],
     "polling fails permanently": [
-        f"{CANCELLING}::test_trigger_that_failed_after_errors_keeps_the_run_for_the_retry",
-        f"{CANCELLING}::test_trigger_with_a_wrong_key_fails_without_retries",
+        f"{FAILED_TRIGGERS}::test_trigger_that_failed_after_errors_keeps_the_run_for_the_retry",
+        f"{FAILED_TRIGGERS}::test_trigger_with_a_wrong_key_fails_without_retries",
     ],
     "a `MosaicRunSensor` ends": [
         "sensors/test_run_sensor.py::test_killed_trigger_of_the_sensor_cancels_nothing",
@@ -167,10 +169,10 @@ SERVICES = {
 #: What is said beside the tables.
 STATEMENTS = {
     "`cancel_on_kill=False` keeps the run running": [
-        f"{CANCELLING}::test_timeout_without_cancel_on_kill_keeps_the_run",
-        f"{CANCELLING}::test_kill_without_cancel_on_kill_keeps_the_run",
-        f"{CANCELLING}::test_killed_trigger_without_cancel_on_kill_keeps_the_run",
-        f"{CANCELLING}::test_trigger_timeout_without_cancel_on_kill_keeps_the_run",
+        f"{RUN_TIMEOUTS}::test_timeout_without_cancel_on_kill_keeps_the_run",
+        f"{KILLS}::test_kill_without_cancel_on_kill_keeps_the_run",
+        f"{KILLS}::test_killed_trigger_without_cancel_on_kill_keeps_the_run",
+        f"{RUN_TIMEOUTS}::test_trigger_timeout_without_cancel_on_kill_keeps_the_run",
         "operators/test_run_options.py::test_clear_without_cancel_on_kill_keeps_the_old_run",
         f"{EXITS}::test_exit_cancels_the_run[a deferred task is marked failed, cancel_on_kill=False]",
     ],

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import replace
+from functools import partial
 from http.client import HTTPException
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypeVar
@@ -78,6 +79,8 @@ class SyncClient:
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         #: Seconds by which this machine's clock is ahead of the server's, by the last response with a date.
         self.clock_ahead = 0.0
+        #: Whether calls with effects are refused: see ``MosaicHook.refuse_effects``. A signal handler may set it.
+        self.refuses_effects = False
 
     def send(self, call: Call[T], *, retries: RetryPolicy | None = None) -> T:
         """
@@ -89,7 +92,9 @@ class SyncClient:
         try:
             if policy.attempts == 1:
                 return self._send_once(call)
-            retrying = tenacity.Retrying(**policy.tenacity(call, log.info), sleep=self._sleep)
+            # A weak reference: the object of tenacity is part of a cycle, and would keep the connections open.
+            pause = partial(SyncClient._pause, weakref.proxy(self), call)
+            retrying = tenacity.Retrying(**policy.tenacity(call, log.info), sleep=pause)
             result: T = retrying(self._send_once, call)
             return result
         except MosaicError as error:
@@ -108,7 +113,20 @@ class SyncClient:
     def __exit__(self, *error: object) -> None:
         self.close()
 
+    def _is_refused(self, call: Call[Any]) -> bool:
+        return self.refuses_effects and call.retry_safety is not RetrySafety.SAFE
+
+    def _pause(self, call: Call[Any], seconds: float) -> None:
+        """Sleep before the next attempt, until the call is refused."""
+        # In parts: Python continues a sleep after a signal.
+        longest = seconds if call.retry_safety is RetrySafety.SAFE else 1.0
+        while seconds > 0 and not self._is_refused(call):
+            self._sleep(min(seconds, longest))
+            seconds -= longest
+
     def _send_once(self, call: Call[T]) -> T:
+        if self._is_refused(call):
+            raise call.error(MosaicError, "was not sent, because the task was killed.")
         # A timeout of requests bounds each read, not the whole response. A server that sends it byte by byte would hold
         # a task forever.
         with time_limit(self.access.connect_timeout + 2 * self.access.read_timeout(call)):

@@ -85,8 +85,6 @@ class CompletionWaiter(ABC, Generic[S]):
         self._context = context
         #: The item that the task started, once it is known.
         self.item_id: str | None = None
-        #: Whether the task was killed.
-        self.is_killed = False
         #: Whether the task ended because Airflow raised a BaseException in it.
         self.is_interrupted = False
         #: The result of the newest poll, as a line of the timeout's error; empty before the first one.
@@ -139,7 +137,7 @@ class CompletionWaiter(ABC, Generic[S]):
 
     def on_kill(self) -> None:
         """Handle a kill of the task, in a signal handler."""
-        self.is_killed = True
+        self.hook.refuse_effects()
 
     def _stopped(self) -> bool:
         """Return whether the wait must end because the task was killed."""

@@ -5,7 +5,7 @@ The intent is saved in the task state store before the request is sent. If the o
 earlier attempt died before it saved an id, the lists are searched. An outcome that stays unknown needs manual review.
 
 Read :meth:`CreateOnce.ensure` first. A creation passes through ``_create``, ``_send`` and ``_save_started``. If the
-response is lost, it also passes through ``_find_or_resend`` and ``_search``.
+response is lost, it also passes through ``_find_lost`` and ``_search``.
 """
 
 from __future__ import annotations
@@ -93,12 +93,9 @@ class CreateOnce(ABC):
         self._description = description
         self._timeout = timeout
         self._adopt = adopt
-        # Whether the request may have been sent twice, and is not sent a third time after a lost response.
-        self._was_resent = False
-        #: Whether an earlier request may have created the item, although no list showed it.
+        #: Whether an earlier request may have created the item, although no list showed it. A request that follows one
+        #: is not sent once more if its response is lost.
         self.was_sent_before = False
-        # Whether this attempt may have created or adopted the item.
-        self._may_have_started = False
 
     @abstractmethod
     def send(self) -> str:
@@ -128,10 +125,6 @@ class CreateOnce(ABC):
         """Return whether to continue with what an earlier attempt started. If not, start again."""
         return True
 
-    def is_killed(self) -> bool:
-        """Return whether the task was killed. Nothing more is created then."""
-        return False
-
     def on_started(self, id: str) -> None:  # noqa: B027 - optional
         """Push the id to XCom as soon as it is known, including the id of an earlier attempt."""
 
@@ -158,8 +151,7 @@ class CreateOnce(ABC):
             # A skipped task cannot own an item.
             raise
         except Exception:
-            if not self._may_have_started:
-                self.state.publish_not_started()
+            self.state.publish_not_started()
             raise
 
     def _ensure(self) -> StartRecord:
@@ -190,7 +182,7 @@ class CreateOnce(ABC):
     def resume_search(self, record: StartRecord) -> StartRecord:
         """Search for the item of an earlier attempt that saved no id. Create it if the lists do not show it."""
         log.info("An earlier attempt may have created %s and saved no id. Searching for it.", self._description)
-        self._was_resent = self.was_sent_before = bool(record.facts.get(_RESENT))
+        self.was_sent_before = bool(record.facts.get(_RESENT))
         id = self._search(record, lost=None)
         if id is not None:
             return self._save_started(record, id)
@@ -225,7 +217,6 @@ class CreateOnce(ABC):
         record = replace(record, id=id)
         try:
             self.state.save(record)
-            self._may_have_started = True
             adoption.save_used(id)
         except Exception as error:
             event = f"Airflow's task state store could not save that this task continues with {id!r}"
@@ -265,65 +256,59 @@ class CreateOnce(ABC):
             )
         if self.was_sent_before:
             record = replace(record, facts={_RESENT: True})
-        self.fail_if_killed()
         self.state.save_intent(record)
         return self._send(record)
 
     def _send(self, record: StartRecord) -> StartRecord:
-        self._may_have_started = True
-        try:
-            id = self.send()
-        except MosaicAmbiguousOutcomeError as lost:
-            return self._find_or_resend(record, lost)
-        except MosaicError as error:
-            # Any other error means that the request had no effect.
-            self._may_have_started = self.was_sent_before
-            if self.was_sent_before:
-                means = "This request had no effect. An earlier one may have had one: a retry searches for it."
-                error.set_consequences(means=means, to_do=(*error.to_do, self.advice, *self.adoption.adopt_hint(())))
+        """Send the request. After a lost response search for the item, and send the request once more."""
+        is_resent = False
+        while True:
+            try:
+                id = self.send()
+            except MosaicAmbiguousOutcomeError as lost:
+                found = self._find_lost(record, lost)
+                if found is not None:
+                    return self._save_started(record, found)
+            except MosaicError as error:
+                # Any other error means that the request had no effect.
+                if not is_resent:
+                    self.state.restore()
+                if self.was_sent_before:
+                    means = "This request had no effect. An earlier one may have had one: a retry searches for it."
+                    to_do = (*error.to_do, self.advice, *self.adoption.adopt_hint(()))
+                    error.set_consequences(means=means, to_do=to_do)
+                raise
+            except BaseException:
+                # For example Airflow's end of an attempt whose execution_timeout has passed.
+                log.warning(
+                    "The attempt was ended during the request. It is unknown whether %s was created. A retry searches "
+                    "for it before it sends anything. %s",
+                    self._description,
+                    self.advice,
+                )
+                raise
             else:
-                self.state.clear()
-            raise
-        except BaseException:
-            # For example Airflow's end of an attempt whose execution_timeout has passed.
-            log.warning(
-                "The attempt was ended during the request. It is unknown whether %s was created. A retry searches for "
-                "it before it sends anything. %s",
-                self._description,
-                self.advice,
-            )
-            raise
-        return self._save_started(record, id)
+                return self._save_started(record, id)
+            log.warning("The lists do not show %s. Sending the request once more.", self._description)
+            self.was_sent_before = is_resent = True
+            record = replace(record, facts={_RESENT: True})
+            self.state.save_intent(record)
 
-    def _find_or_resend(self, record: StartRecord, lost: MosaicAmbiguousOutcomeError) -> StartRecord:
-        """Search for the item after a lost response. If the lists do not show it, send the request once more."""
+    def _find_lost(self, record: StartRecord, lost: MosaicAmbiguousOutcomeError) -> str | None:
+        """Search for the item after a lost response. Return its id; None if the request may be sent once more."""
         count(RESPONSES_LOST)
         log_lines((*lost.lines, "Searching for it, for up to two minutes."), level=logging.WARNING)
         id = self._search(record, lost=lost)
         if id is not None:
-            return self._save_started(record, id)
+            return id
         if lost.candidates or lost.accepted:
             # The response names an id or reports success: sending the request again would most likely create a second
             # item, although no list shows the first one yet.
             named = tuple(Candidate(id=id, status="not listed") for id in lost.candidates)
             raise self._unknown_outcome(named, lost) from lost
-        if self._was_resent:
+        if self.was_sent_before:
             raise self._not_created(lost) from None
-        log.warning("The lists do not show %s. Sending the request once more.", self._description)
-        self._was_resent = self.was_sent_before = True
-        self.fail_if_killed()
-        record = replace(record, facts={_RESENT: True})
-        self.state.save_intent(record)
-        return self._send(record)
-
-    def fail_if_killed(self) -> None:
-        """Raise if the task was killed. Airflow leaves the process some seconds, and may start another attempt."""
-        if self.is_killed():
-            raise MosaicError(
-                f"The task was killed. No request that creates {self._description} is sent any more.",
-                means="An earlier one may have had an effect." if self.was_sent_before else "",
-                transient=True,
-            )
+        return None
 
     def _save_started(self, record: StartRecord, id: str) -> StartRecord:
         if self.metric is not None:
@@ -386,8 +371,8 @@ class CreateOnce(ABC):
     def _not_created(self, lost: MosaicAmbiguousOutcomeError) -> MosaicError:
         error = lost.__cause__ if isinstance(lost.__cause__, MosaicError) else lost
         means = (
-            f"The request was sent twice, and for two minutes after each the lists did not show {self._description}. "
-            "Most likely nothing was created."
+            "The request may have been sent twice. For two minutes after each, the lists did not show "
+            f"{self._description}. Most likely nothing was created."
         )
         error.set_consequences(means=means, to_do=(self.advice, *error.to_do))
         return error

@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 
 _VERSION = 1
 #: The length limit of a Variable's name (``airflow.models.base.ID_LEN``).
-_LONGEST_NAME = 250
+_MAX_NAME_LENGTH = 250
 #: The most candidates that a hint lists.
-_MOST_SHOWN = 10
+_MAX_SHOWN = 10
 
 
 class ManualAdoption:
@@ -130,7 +130,7 @@ class ManualAdoption:
                 self._without_shell(id),
                 last,
             )
-        shown = candidates[:_MOST_SHOWN]
+        shown = candidates[:_MAX_SHOWN]
         return (
             "If one of them is this task's, run its command and clear this task. The task continues with that one:",
             *(f"  {self._command(id)}" for id in shown),
@@ -167,7 +167,7 @@ class ManualAdoption:
 def variable_name(dag_id: str, task_id: str) -> str:
     """Return the name of a task's Variable."""
     name = f"mosaic_adopt.{dag_id}.{task_id}"
-    if len(name) <= _LONGEST_NAME:
+    if len(name) <= _MAX_NAME_LENGTH:
         return name
     return f"mosaic_adopt.{hashlib.sha256(name.encode()).hexdigest()[:32]}"
 

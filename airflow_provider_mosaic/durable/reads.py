@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 _PAUSES = (1.0, 2.0, 4.0, 8.0)
 _FIRST_PAUSE = 1.0
 #: The longest pause between reads that fail.
-_LONGEST_PAUSE = 30.0
+_MAX_PAUSE = 30.0
 
 
 def read_started(hook: MosaicHook, call: Call[S], *, name: str, started_at: float) -> S:
@@ -66,29 +66,28 @@ def read_until(read: Callable[[], S], is_shown: Callable[[S], bool], *, first: S
     return item
 
 
-def read_known(hook: MosaicHook, read: Callable[[], S], *, name: str, not_found_until: float | None = None) -> S:
+def read_known(hook: MosaicHook, read: Callable[[], S], *, name: str, not_found_until: float = 0.0) -> S:
     """
-    Read an item that was readable before. A refused read is repeated as long as in a wait: see
+    Read an item that was readable before. "Not found" and refused reads are repeated as long as in a wait: see
     :class:`~airflow_provider_mosaic.api.poll_state.FailureTolerance`.
 
     :param hook: The connection. It is looked up again after each refusal.
     :param name: The item, as a log line starts with it.
-    :param not_found_until: Until when "not found" does not count, in seconds since the epoch. None if it always counts
-        at once.
+    :param not_found_until: Until when "not found" does not count, in seconds since the epoch.
     :raises MosaicError: The item can't be read.
     """
-    tolerance = FailureTolerance(name, log.warning, not_found_until or 0.0, now=time.time)
+    tolerance = FailureTolerance(name, log.warning, not_found_until, now=time.time)
     pause = _FIRST_PAUSE
     while True:
         try:
             return read()
         except MosaicError as error:
-            is_missing = isinstance(error, MosaicNotFoundError) and not_found_until is not None
+            is_missing = isinstance(error, MosaicNotFoundError)
             if not (is_missing or is_refusal(error)):
                 raise
             if is_missing and pause == _FIRST_PAUSE:
                 log.info("%s is not found. It may need time to appear: it is read again for at least a minute.", name)
             tolerance.record_error(error)
         time.sleep(pause)
-        pause = min(_LONGEST_PAUSE, pause * 2)
+        pause = min(_MAX_PAUSE, pause * 2)
         hook.renew()

@@ -30,7 +30,7 @@ _VERSION = 1
 #: What the store returns for an entry that was never written.
 _ABSENT: Any = object()
 #: Seconds before now in which an earlier attempt may have started something, if the start of the DAG run is unknown.
-_LONGEST_DAG_RUN = 24 * 3600.0
+_MAX_DAG_RUN = 24 * 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +138,8 @@ class TaskState:
             if durable and self._counters.may_be_retry
             else None
         )
+        # Whether this attempt saved a record that it did not delete again.
+        self._has_record = False
         #: The item from before the last clear, once :meth:`load` found one.
         self.cleared_id: str | None = None
 
@@ -207,6 +209,7 @@ class TaskState:
                 "clear_number": self._counters.clear_number,
             }
             self._store.set(self._key, {**record.as_entry(), **own})
+        self._has_record = True
 
     def save_intent(self, record: StartRecord) -> None:
         """
@@ -234,12 +237,14 @@ class TaskState:
             consequence=f"The task continues with {self._noun} {record.id!r}. A retry would have to search for it.",
         )
 
-    def clear(self) -> None:
-        """Delete the record, because the request had no effect."""
-        if self._store is not None:
-            store = self._store
+    def restore(self) -> None:
+        """Put back what earlier attempts left, because the request of this attempt had no effect."""
+        self._has_record = False
+        store, entry = self._store, self._entry
+        # A lost value may have been of something that was started. The intent of this attempt lets a retry search.
+        if store is not None and entry is not None:
             save_best_effort(
-                lambda: store.delete(self._key),
+                (lambda: store.delete(self._key)) if entry is _ABSENT else lambda: store.set(self._key, entry),
                 what=f"that no {self._noun} was started",
                 consequence=f"A retry searches for a {self._noun} before it sends the request.",
             )
@@ -248,11 +253,10 @@ class TaskState:
         """
         Push the XCom by which the searches of other tasks know that no attempt of this task started anything.
 
-        Push nothing if an earlier attempt may have started something, also one before a clear. The caller knows that
-        this attempt did not.
+        Push nothing if this attempt or an earlier one may have started something, also one before a clear.
         """
         try:
-            if not self._nothing_before():
+            if not self._started_nothing():
                 return
             self._ti.xcom_push(key=NOT_STARTED_KEY, value=self._ti.map_index)
             if self._store is not None:
@@ -266,8 +270,10 @@ class TaskState:
                 exc_info=True,
             )
 
-    def _nothing_before(self) -> bool:
-        """Return whether certainly no earlier attempt started anything, also before a clear."""
+    def _started_nothing(self) -> bool:
+        """Return whether certainly no attempt started anything, also before a clear."""
+        if self._has_record:
+            return False
         stored = self._stored
         if stored is None:
             return self._counters.try_number == 1
@@ -334,4 +340,4 @@ def can_save_state(context: Mapping[str, Any], *, durable: bool) -> bool:
 def _dag_run_start(context: Mapping[str, Any]) -> float:
     """Return when the DAG run started, in seconds since the epoch. No attempt of the task is older."""
     started = getattr(context.get("dag_run"), "start_date", None)
-    return float(started.timestamp()) if started is not None else time.time() - _LONGEST_DAG_RUN
+    return float(started.timestamp()) if started is not None else time.time() - _MAX_DAG_RUN

@@ -77,6 +77,7 @@ class MosaicHook(EndpointMethods, BaseHook):
         self.mosaic_conn_id = mosaic_conn_id
         self._access: Access | None = None
         self._client: SyncClient | None = None
+        self._refuses_effects = False
 
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
@@ -99,6 +100,11 @@ class MosaicHook(EndpointMethods, BaseHook):
         if self._access is None:
             self._access = self._look_up()
         return self._access
+
+    @property
+    def has_access(self) -> bool:
+        """Whether the connection was looked up. A signal handler must not do it: it may have interrupted a lookup."""
+        return self._access is not None
 
     def _look_up(self) -> Access:
         validate_name("mosaic_conn_id", self.mosaic_conn_id)
@@ -151,6 +157,8 @@ class MosaicHook(EndpointMethods, BaseHook):
             from airflow_provider_mosaic.clients.sync_client import SyncClient
 
             self._client = SyncClient(self.access)
+            if self._refuses_effects:
+                self._client.refuses_effects = True
         return self._client
 
     def get_conn(self) -> SyncClient:
@@ -173,6 +181,17 @@ class MosaicHook(EndpointMethods, BaseHook):
         if self._client is not None:
             self._client.close()
             self._client = None
+
+    def refuse_effects(self) -> None:
+        """
+        Refuse every further call that is not safe to repeat: starts, resumes, posts, and what else creates something.
+
+        For a task that was killed: Airflow leaves its process some seconds, and may start another attempt meanwhile.
+        A signal handler may call this.
+        """
+        self._refuses_effects = True
+        if self._client is not None:
+            self._client.refuses_effects = True
 
     def send(self, call: Call[T], *, retries: RetryPolicy | None = None) -> T:
         """

@@ -181,11 +181,10 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
         with fail_without_retry(*NON_RETRYABLE_ERRORS, *REFUSALS):
             for name, validator in self._options.items():
                 validator(name, getattr(self, name))
-            # A new item may not be found everywhere yet.
-            read = partial(read_new, lambda: self._read(hook))
+            read = partial(self._read, hook)
             is_first = not (self._has_read or self._was_rescheduled(context))
             count(POLLS, "single")
-            item = read() if is_first else read_known(hook, read, name=self._state.name)
+            item = read_new(read) if is_first else read_known(hook, read, name=self._state.name)
             self._has_read = True
         self._logged_error = None
         outcome = self._state.record_success(item)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: The number of newest posts that are searched for a lost one.
-_MOST_SEARCHED = 300
+_MAX_SEARCHED = 300
 #: A time before every schedule.
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -193,7 +193,6 @@ class CreatePost(CreateOnce):
     def send(self) -> str:
         """Create the post and return its id."""
         call = self._options.call(media_links(self._hook, self._options), workspace_id=self._hook.access.workspace_id)
-        self.fail_if_killed()
         post = self.response = self._hook.send(call)
         log.info("Created post %r, which is %s.", post.post_id, post.status)
         return post.post_id
@@ -245,10 +244,6 @@ class CreatePost(CreateOnce):
         log.info("Post %r of an earlier attempt is %s. It is not created again.", post_id, post.status)
         return True
 
-    def is_killed(self) -> bool:
-        """Return whether the task was killed."""
-        return self._wait.is_killed
-
     def on_started(self, id: str) -> None:
         """Push the id, and the URLs if the response has them."""
         self._wait.item_id = id
@@ -270,4 +265,4 @@ class CreatePost(CreateOnce):
 
     def _newest(self) -> Iterator[Post]:
         # The documentation of GET /social/posts says that they come first.
-        return islice(self._hook.iterate(list_posts().all_or_error()), _MOST_SEARCHED)
+        return islice(self._hook.iterate(list_posts().all_or_error()), _MAX_SEARCHED)

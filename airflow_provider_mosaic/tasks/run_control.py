@@ -209,8 +209,6 @@ def resume(run: Run, wait: RunWait, *, deadline: float | None) -> None:
     if deadline is not None and time.time() >= deadline:
         # The wait would end at once and cancel the run, which would still cost credits.
         raise fail_exception(wait.failure(run, "Its timeout has passed, so it is not resumed."))
-    if wait.is_killed:
-        raise MosaicError(f"The task was killed. Run {run.run_id!r} is not resumed any more.", transient=True)
     try:
         resumed = wait.hook.resume_run(run.run_id)
     except MosaicConnectionError:
@@ -270,4 +268,4 @@ def _read_until_changed(hook: MosaicHook, run: Run) -> Run:
 
 def _read_resumed(hook: MosaicHook, run_id: str) -> Run:
     """Read a run that costs credits again: a single 404 or refusal must not end the task."""
-    return read_known(hook, lambda: hook.get_run(run_id), name=f"Run {run_id!r}", not_found_until=time.time())
+    return read_known(hook, lambda: hook.get_run(run_id), name=f"Run {run_id!r}")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
@@ -32,7 +32,7 @@ from airflow_provider_mosaic.durable.completion_waiter import WaitOptions
 from airflow_provider_mosaic.durable.create_once import CreateOnce
 from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, Consequences, fail_exception
 from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
-from airflow_provider_mosaic.durable.reads import read_started
+from airflow_provider_mosaic.durable.reads import read_known, read_started
 from airflow_provider_mosaic.durable.siblings import SiblingTasks
 from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState, can_save_state
 from airflow_provider_mosaic.hooks.endpoint_methods import with_node_ids
@@ -45,9 +45,9 @@ from airflow_provider_mosaic.webhook_address import webhook_url
 log = logging.getLogger(__name__)
 
 #: The most runs that are read before a start. If there are more, the existing runs are unknown.
-_MOST_EXISTING = 1000
+_MAX_EXISTING = 1000
 #: The most pages that a search for a lost start reads.
-_MOST_PAGES = 100
+_MAX_PAGES = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,8 +227,10 @@ class ResumeTask:
         run_id, wait = self._run_id, self.wait
         state = TaskState(self._context, kind="resume", request=run_id)
         record = state.load()
-        run = self._hook.get_run(run_id)
         is_retry = record is not None and record.is_saved
+        read = partial(self._hook.get_run, run_id)
+        # A retry may find a run that costs credits: a single 404 of a gateway must not end the task.
+        run = read_known(self._hook, read, name=f"Run {run_id!r}") if is_retry else read()
         if record is None or not is_retry:
             # Without a saved record this counts as the first attempt, which also resumes a cancelled run.
             if run.status == RunStatus.CANCELLED:
@@ -279,9 +281,7 @@ class StartRun(CreateOnce):
 
     def send(self) -> str:
         """Start the run and return its id."""
-        call = with_node_ids(self._hook, self._complete_call)
-        self.fail_if_killed()
-        run_id = self._hook.send(call)
+        run_id = self._hook.send(with_node_ids(self._hook, self._complete_call))
         self._wait.run_to_cancel = run_id
         log.info("Started run %r of agent %r.", run_id, self._options.agent_id)
         return run_id
@@ -289,10 +289,10 @@ class StartRun(CreateOnce):
     def snapshot_existing(self, record: StartRecord) -> StartRecord:
         """Add the agent's newest runs."""
         known = self._hook.client.clock_ahead
-        found = runs_before(self._runs_since(self._earliest(record.started_at)), most=_MOST_EXISTING)
+        found = runs_before(self._runs_since(self._earliest(record.started_at)), most=_MAX_EXISTING)
         if self._hook.client.clock_ahead > known + SKEW.total_seconds() / 2:
             # The first response shows that the list was read from a time in the server's future.
-            found = runs_before(self._runs_since(self._earliest(record.started_at)), most=_MOST_EXISTING)
+            found = runs_before(self._runs_since(self._earliest(record.started_at)), most=_MAX_EXISTING)
         return record if found is None else replace(record, existing_ids=found[0], existing_until=found[1])
 
     def find_candidates(self, record: StartRecord) -> list[Candidate]:
@@ -336,10 +336,6 @@ class StartRun(CreateOnce):
         resume(run, self._wait, deadline=record.deadline)
         return True
 
-    def is_killed(self) -> bool:
-        """Return whether the task was killed."""
-        return self._wait.is_killed
-
     def on_started(self, id: str) -> None:
         """Push the id and the link."""
         self._wait.item_id = id
@@ -378,7 +374,7 @@ class StartRun(CreateOnce):
     def _runs_since(self, moment: float) -> Iterator[Run]:
         runs = list_runs(self._options.agent_id, created_from=datetime.fromtimestamp(moment, timezone.utc))
         # A run that is missing in the list would be started again: read the whole list, or fail.
-        return self._hook.iterate(runs.all_or_error(most_pages=_MOST_PAGES))
+        return self._hook.iterate(runs.all_or_error(most_pages=_MAX_PAGES))
 
 
 def _require_credits(hook: MosaicHook, min_credits: float, *, on_short: str) -> None:

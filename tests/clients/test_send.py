@@ -155,7 +155,8 @@ def test_paid_and_public_calls_are_sent_once(transport: Transport, call: Call[ob
 def test_rejected_start_is_retried(transport: Transport, fault: str) -> None:
     with HostileServer(REJECTED[fault], answer(200, STARTED)) as server:
         assert transport.send(access_to(server.url), paid_call()) == ["run-1"]
-        assert (server.count, len(transport.pauses)) == (2, 1)
+        assert server.count == 2
+        assert transport.pauses
         assert server.seen[0] == server.seen[1]
 
 
@@ -171,7 +172,7 @@ def test_retry_after_sets_the_pause(transport: Transport, fault: str, least: flo
     }
     with HostileServer(fresh.get(fault, REJECTED[fault]), answer(200, STARTED)) as server:
         transport.send(access_to(server.url), paid_call())
-    assert least <= transport.pauses[0] <= most
+    assert least <= sum(transport.pauses) <= most
 
 
 def test_start_is_retried_if_the_server_is_unreachable(transport: Transport) -> None:
@@ -195,7 +196,9 @@ def test_unknown_host_is_retried_without_effect(transport: Transport) -> None:
         transport.send(
             access_to("http://mosaic.invalid", allow_http=True), paid_call(), retries=RetryPolicy(attempts=3)
         )
-    assert (len(transport.pauses), caught.value.effect_unknown) == (2, False)
+    # Two pauses: of one second and of two, by as much as half shorter. The pauses of workers come in parts.
+    assert 1.5 <= sum(transport.pauses) <= 3.0
+    assert not caught.value.effect_unknown
 
 
 @pytest.fixture

@@ -30,6 +30,14 @@ def lose_response() -> str:
     raise MosaicAmbiguousOutcomeError("the response was lost")
 
 
+class ExecutionTimeout(BaseException):
+    """Airflow raises no Exception in a task whose execution_timeout has passed."""
+
+
+def end_attempt() -> str:
+    raise ExecutionTimeout
+
+
 class CreateItem(CreateOnce):
     """
     An item whose lists the test scripts.
@@ -45,6 +53,7 @@ class CreateItem(CreateOnce):
         description: str = "a run of agent 'x'",
         store: StateStore | None = None,
         timeout: float | None = None,
+        existing: tuple[str, ...] = (),
         **counters: int,
     ) -> None:
         self.store = store or StateStore()
@@ -52,6 +61,7 @@ class CreateItem(CreateOnce):
         super().__init__(context, kind="run", request="a", description=description, timeout=timeout)
         self._listed = listed
         self._respond = send
+        self._existing = existing
         self.reads = 0
 
     advice = "Check the runs."
@@ -60,7 +70,7 @@ class CreateItem(CreateOnce):
         return self._respond()
 
     def snapshot_existing(self, record: StartRecord) -> StartRecord:
-        return replace(record, existing_ids=())
+        return replace(record, existing_ids=self._existing)
 
     def find_candidates(self, record: StartRecord) -> list[Candidate]:
         self.reads += 1
@@ -140,6 +150,39 @@ def test_a_retry_knows_that_the_request_was_sent_twice(clock: Clock, caplog: pyt
     assert "a second one exists besides 'ours'" in caplog.text
 
 
+def test_a_request_that_may_be_the_second_one_is_sent_once(clock: Clock) -> None:
+    first = CreateItem(lambda read: [], send=end_attempt)
+    with pytest.raises(ExecutionTimeout):
+        first.ensure()
+    sent: list[int] = []
+
+    def send() -> str:
+        sent.append(1)
+        return lose_response()
+
+    retry = CreateItem(lambda read: [], send=send, store=first.store, try_number=2)
+    with pytest.raises(MosaicError, match="may have been sent twice"):
+        retry.ensure()
+    assert len(sent) == 1
+
+
+def test_a_refused_request_of_a_retry_leaves_the_intent_of_the_lost_one(clock: Clock) -> None:
+    lost = CreateItem(lambda read: [], send=end_attempt)
+    with pytest.raises(ExecutionTimeout):
+        lost.ensure()
+
+    def refuse() -> str:
+        raise MosaicPermissionError("403")
+
+    # The item of the lost request is listed after the search, and before the next request.
+    refused = CreateItem(lambda read: [], send=refuse, existing=("ours",), store=lost.store, try_number=2)
+    with pytest.raises(MosaicPermissionError):
+        refused.ensure()
+    saved = CreateItem(lambda read: [OURS], store=lost.store, try_number=3).state.load()
+    assert saved is not None
+    assert saved.existing_ids == ()
+
+
 @pytest.mark.parametrize("error", [MosaicNotFoundError("404"), MosaicResponseError("307"), MosaicServerError("500")])
 def test_a_list_that_fails_is_read_again(clock: Clock, error: MosaicError) -> None:
     def listed(read: int) -> list[Candidate]:
@@ -160,15 +203,8 @@ def test_a_list_that_always_fails_needs_manual_review(clock: Clock) -> None:
         CreateItem(listed).ensure()
 
 
-class ExecutionTimeout(BaseException):
-    """Airflow raises no Exception in a task whose execution_timeout has passed."""
-
-
 def test_an_attempt_that_is_ended_during_its_request_keeps_the_intent(caplog: pytest.LogCaptureFixture) -> None:
-    def send() -> str:
-        raise ExecutionTimeout
-
-    item = CreateItem(lambda read: [OURS], send=send)
+    item = CreateItem(lambda read: [OURS], send=end_attempt)
     with pytest.raises(ExecutionTimeout):
         item.ensure()
     saved = CreateItem(lambda read: [], store=item.store, try_number=2).state.load()
@@ -179,11 +215,7 @@ def test_an_attempt_that_is_ended_during_its_request_keeps_the_intent(caplog: py
 
 def attempt_that_died() -> StateStore:
     """Return the store after an attempt that was ended during its request."""
-
-    def send() -> str:
-        raise ExecutionTimeout
-
-    item = CreateItem(lambda read: [], send=send, timeout=10, max_tries=3, retries=3)
+    item = CreateItem(lambda read: [], send=end_attempt, timeout=10, max_tries=3, retries=3)
     with pytest.raises(ExecutionTimeout):
         item.ensure()
     return item.store

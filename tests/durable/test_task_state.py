@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -133,11 +134,32 @@ def test_a_clear_after_lowered_retries_is_detected_or_in_doubt() -> None:
         assert cleared.cleared_id == "an-id"
 
 
-def test_a_cleared_record_is_deleted() -> None:
+def test_a_request_without_effect_leaves_what_was_saved_before() -> None:
+    store = StateStore()
+    first = state(store)
+    assert first.load() is None
+    first.save(RECORD)
+    first.restore()
+    assert store.get("mosaic_run") is None
+    state(store).save(RECORD)
+    retry = state(store, try_number=2)
+    assert retry.load() == RECORD
+    retry.save(replace(RECORD, id="another", deadline=None))
+    retry.restore()
+    assert state(store, try_number=3).load() == RECORD
+
+
+@pytest.mark.parametrize("raising", [False, True])
+def test_a_request_without_effect_keeps_its_intent_if_the_earlier_record_is_lost(raising: bool) -> None:
     store = StateStore()
     state(store).save(RECORD)
-    state(store).clear()
-    assert state(store).load() is None
+    store.lose(raising=raising)
+    retry = state(store, try_number=2)
+    assert retry.load() is not None
+    intent = StartRecord(started_at=2.0)
+    retry.save(intent)
+    retry.restore()
+    assert state(store, try_number=3).load() == intent
 
 
 def test_without_durable_nothing_is_saved_or_loaded() -> None:
@@ -146,7 +168,7 @@ def test_without_durable_nothing_is_saved_or_loaded() -> None:
     again = state(store, durable=False)
     assert again.load() is None
     again.save(RECORD)
-    again.clear()
+    again.restore()
     assert len(store.history) == 1
 
 

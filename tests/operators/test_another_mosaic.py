@@ -93,7 +93,7 @@ def test_existing_runs_are_no_candidates_though_the_list_is_not_filtered(
 def test_too_many_existing_runs_need_manual_review(
     other: OtherMosaic, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "_MOST_EXISTING", 100)
+    monkeypatch.setattr(runs, "_MAX_EXISTING", 100)
     for number in range(101):
         other.add(f"old-{number}", status="completed")
     other.lose_answers = 1
@@ -103,7 +103,7 @@ def test_too_many_existing_runs_need_manual_review(
 
 
 def test_too_many_existing_runs_do_not_prevent_a_start(other: OtherMosaic, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "_MOST_EXISTING", 100)
+    monkeypatch.setattr(runs, "_MAX_EXISTING", 100)
     for number in range(101):
         other.add(f"old-{number}", status="completed")
     assert task_runner().run_to_end() == "started-101"

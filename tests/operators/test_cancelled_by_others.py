@@ -12,13 +12,12 @@ from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import TaskDeferralTimeout
 from tasks.fakes import Deferred, Killed, StateStore, TaskRunner
 from tasks.fixtures import AGENT, Clock, InBackground, effects, sent, started, until
+from tasks.kills import killed_once, received
 from tasks.task_runs import fail_first_attempt, fails_with, run_operator, run_task
 
 from airflow_provider_mosaic.api.errors import MosaicRunCancelledError, MosaicRunFailedError, MosaicTimeoutError
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicResumeRunOperator
-
-from .test_run_cancelling import killed_once, received
 
 GET_RUN = "GET /agent_run/{run_id}"
 WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])

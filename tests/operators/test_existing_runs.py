@@ -184,6 +184,17 @@ def test_retry_after_a_crash_continues_the_wait(mosaic: Emulator, run_id: str) -
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
 
 
+def test_retry_that_does_not_find_the_run_for_a_moment_continues_the_wait(
+    mosaic: Emulator, clock: Clock, run_id: str
+) -> None:
+    mosaic.finish_run(run_id, "failed")
+    task = resuming(run_id, deferrable=True)
+    assert isinstance(task.execute(), Deferred)
+    mosaic.inject("not_found", method="GET", path="/agent_run/{run_id}")
+    assert isinstance(task.execute(), Deferred)
+    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
+
+
 def test_deadline_is_that_of_the_first_attempt(mosaic: Emulator, run_id: str) -> None:
     mosaic.finish_run(run_id, "failed")
     task = resuming(run_id, deferrable=True, timeout=1000)

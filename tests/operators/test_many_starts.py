@@ -68,7 +68,7 @@ def test_unsorted_list_needs_more_requests(
     order: str,
     adopted: bool,
 ) -> None:
-    monkeypatch.setattr(runs, "_MOST_EXISTING", 200)
+    monkeypatch.setattr(runs, "_MAX_EXISTING", 200)
     mosaic.configure(list_order=order, clock_skew=0)
     mosaic.inject("answer_lost", method="POST", path=START)
     task = run_task(StateStore(), wait_for_completion=False)

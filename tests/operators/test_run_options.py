@@ -13,7 +13,12 @@ from tasks.fakes import Killed, StateStore
 from tasks.fixtures import START, Clock, effects, until
 from tasks.task_runs import fail_first_attempt, fails_with, run_task
 
-from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, MosaicRunFailedError, MosaicTimeoutError
+from airflow_provider_mosaic.api.errors import (
+    MosaicAmbiguousOutcomeError,
+    MosaicRunFailedError,
+    MosaicServerError,
+    MosaicTimeoutError,
+)
 
 #: A node of the emulator's agent.
 NODE = "b0000004-0000-4000-8000-000000000002"
@@ -219,6 +224,18 @@ def test_new_run_of_a_retry_keeps_the_deadline(mosaic: Emulator) -> None:
     [noted] = {value["deadline"] for _, value in task.store.history}
     mosaic.configure(hold_runs=True)
     assert task.execute().kwargs["deadline"] == noted
+
+
+def test_refused_new_run_keeps_the_deadline(mosaic: Emulator) -> None:
+    task = run_task(StateStore(), on_retry="new", timeout=60, deferrable=True)
+    fail_first_attempt(mosaic, task, "failed")
+    assert task.store is not None
+    [saved] = {value["deadline"] for _, value in task.store.history}
+    mosaic.inject("server_error", method="POST", path=START, status=503, retry_after=86400)
+    with pytest.raises(MosaicServerError):
+        task.execute()
+    mosaic.configure(hold_runs=True)
+    assert task.execute().kwargs["deadline"] == saved
 
 
 @pytest.mark.parametrize("on_retry", ["resume", "new"])

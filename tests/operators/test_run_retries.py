@@ -9,6 +9,7 @@ from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException
 from tasks.fakes import Deferred, Killed, StateStore
 from tasks.fixtures import AGENT, START, Clock, InBackground, effects, sent, started, until
+from tasks.kills import killed_once, received
 from tasks.task_runs import LATE, fail_first_attempt, fails_with, run_operator, run_task
 
 from airflow_provider_mosaic.api.errors import (
@@ -25,8 +26,6 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-
-from .test_run_cancelling import killed_once, received
 
 # Attempts that were killed before the id was recorded
 

@@ -109,6 +109,19 @@ def test_run_that_is_not_found_for_a_moment_is_waited_for(mosaic: Emulator, run_
     assert returned(sensor(run_id, deferrable=deferrable).run_to_end()) == run_id
 
 
+def test_poking_sensor_tolerates_a_later_not_found_for_a_minute(mosaic: Emulator, clock: Clock, run_id: str) -> None:
+    # More than the 15 seconds of a first read.
+    mosaic.inject("not_found", method="GET", path=GET_RUN, skip=1, times=6)
+
+    def end_it() -> None:
+        until(lambda: mosaic.counts().faults_used)
+        mosaic.finish_run(run_id)
+
+    with InBackground(end_it):
+        assert returned(sensor(run_id, deferrable=False).run_to_end()) == run_id
+    assert mosaic.counts().faults_used == {"not_found": 6}
+
+
 @pytest.mark.parametrize("status", [402, 409])
 def test_a_refusal_that_lasts_fails_the_sensor(clock: Clock, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
     refusal = answer(status, {"detail": "not like this"})

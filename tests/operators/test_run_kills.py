@@ -1,0 +1,214 @@
+"""A kill of the task cancels its run, on a worker and while it is deferred, and nothing is sent after it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from mosaic_emulator import Emulator
+from tasks.airflow_exceptions import AirflowFailException
+from tasks.fakes import Deferred, StateStore, TaskRunner
+from tasks.fixtures import AGENT, START, effects, sent, started
+from tasks.kills import killed_once, received
+from tasks.task_runs import fail_first_attempt, post_task, rendered, run_task
+
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicRunCancelledError
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.operators import MosaicRunAgentOperator
+
+CANCEL = "/agent_run/{run_id}/cancel"
+RESUME = "/agent_run/{run_id}/resume"
+GET_RUN = "/agent_run/{run_id}"
+
+
+def test_kill_during_the_wait_cancels_the_run(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), poll_interval=0.1)
+    with killed_once(received(mosaic, "GET", GET_RUN), task), pytest.raises(MosaicRunCancelledError):
+        task.execute()
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
+    assert sent(mosaic, "POST " + CANCEL) == 1
+
+
+def test_second_signal_lets_a_retry_resume_the_run(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True, cancel_terminal_status=409)
+    task = run_task(StateStore(), poll_interval=0.1)
+    is_time = received(mosaic, "GET", GET_RUN)
+    with killed_once(is_time, task, signals=2), pytest.raises(MosaicRunCancelledError):
+        task.execute()
+    mosaic.configure(hold_runs=False)
+    assert task.run_to_end() == mosaic.runs()[0]["run_id"]
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1, "runs_resumed": 1}
+
+
+@pytest.mark.parametrize("wait_for_completion", [True, False])
+def test_kill_during_the_start_cancels_the_run_once_its_id_is_known(
+    mosaic: Emulator, wait_for_completion: bool
+) -> None:
+    mosaic.configure(hold_runs=True)
+    mosaic.inject("hang", method="POST", path=START, seconds=0.4)
+    task = run_task(StateStore(), wait_for_completion=wait_for_completion)
+    with killed_once(received(mosaic, "POST", START), task), pytest.raises(MosaicRunCancelledError, match="killed"):
+        task.execute()
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
+
+
+def test_kill_while_a_retry_resumes_the_run_cancels_what_was_resumed(mosaic: Emulator) -> None:
+    task = run_task(StateStore())
+    fail_first_attempt(mosaic, task, "failed")
+    mosaic.configure(hold_runs=True)
+    mosaic.inject("hang", method="POST", path=RESUME, seconds=0.6)
+    with killed_once(received(mosaic, "POST", RESUME), task), pytest.raises(MosaicRunCancelledError, match="killed"):
+        task.execute()
+    assert effects(mosaic)["runs_resumed"] == 1
+    assert mosaic.runs()[0]["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("moment", ["starting", "waiting"])
+def test_kill_without_cancel_on_kill_keeps_the_run(mosaic: Emulator, moment: str) -> None:
+    mosaic.configure(hold_runs=True)
+    if moment == "starting":
+        mosaic.inject("hang", method="POST", path=START, seconds=0.4)
+    task = run_task(StateStore(), cancel_on_kill=False, poll_interval=0.1)
+    is_time = received(mosaic, "POST", START) if moment == "starting" else received(mosaic, "GET", GET_RUN)
+    with killed_once(is_time, task), pytest.raises(MosaicRunCancelledError, match="killed"):
+        task.execute()
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+@pytest.mark.alone
+def test_kill_cancels_within_seconds_when_the_server_hangs(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    mosaic.inject("hang", method="POST", path=CANCEL)
+    task = run_task(StateStore(), poll_interval=0.1, timeout=8)
+    started_at = time.monotonic()
+    is_time = received(mosaic, "GET", GET_RUN)
+    with killed_once(is_time, task), pytest.raises((MosaicRunCancelledError, AirflowFailException)):
+        task.execute()
+    # Airflow kills the process five seconds after the signal: there is no time for a second request.
+    assert time.monotonic() - started_at < 5
+
+
+def test_kill_during_the_start_cancels_by_one_short_request(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    mosaic.inject("hang", method="POST", path=START, seconds=0.6)
+    mosaic.inject("hang", method="POST", path=CANCEL, times=2)
+    task = run_task(StateStore())
+    is_time = received(mosaic, "POST", START)
+    with killed_once(is_time, task), pytest.raises(MosaicRunCancelledError, match="could not be cancelled"):
+        task.execute()
+    assert sent(mosaic, f"POST {CANCEL}") == 1
+
+
+@pytest.mark.parametrize(("make", "path"), [(run_task, "/agent/{agent_id}/runs"), (post_task, "/social/posts")])
+def test_kill_before_the_request_sends_nothing(mosaic: Emulator, make: Callable[..., TaskRunner], path: str) -> None:
+    mosaic.inject("hang", method="GET", path=path, seconds=0.6)
+    task = make(StateStore())
+    with killed_once(received(mosaic, "GET", path), task), pytest.raises(MosaicError, match="the task was killed"):
+        task.execute()
+    assert effects(mosaic) == {}
+
+
+@pytest.mark.parametrize(("make", "path"), [(run_task, START), (post_task, "/social/post")])
+def test_kill_while_the_request_is_rate_limited_sends_it_no_more(
+    mosaic: Emulator, make: Callable[..., TaskRunner], path: str
+) -> None:
+    mosaic.inject("rate_limit", method="POST", path=path, retry_after=1)
+    task = make(StateStore())
+    with killed_once(received(mosaic, "POST", path), task), pytest.raises(MosaicError, match="the task was killed"):
+        task.execute()
+    assert sent(mosaic, f"POST {path}") == 1
+    assert effects(mosaic) == {}
+
+
+def test_kill_while_the_media_are_read_posts_nothing(mosaic: Emulator, hook: MosaicHook) -> None:
+    run_id, _ = rendered(mosaic, hook)
+    mosaic.inject("hang", method="GET", path="/agent_run/{run_id}", seconds=0.6)
+    task = post_task(StateStore(), run_id=run_id)
+    with (
+        killed_once(received(mosaic, "GET", "/agent_run/{run_id}"), task),
+        pytest.raises(MosaicError, match="the task was killed"),
+    ):
+        task.execute()
+    assert "posts_made" not in effects(mosaic)
+
+
+def test_kill_before_the_start_does_nothing(mosaic: Emulator) -> None:
+    MosaicRunAgentOperator(task_id="run", agent_id=AGENT).on_kill()
+    assert mosaic.requests() == []
+
+
+def test_kill_after_a_deferral_cancels_the_run(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), deferrable=True)
+    deferred = task.execute()
+    mosaic.inject("hang", method="GET", path="/agent_run/{run_id}", seconds=0.4)
+    is_time = received(mosaic, "GET", "/agent_run/{run_id}")
+    with killed_once(is_time, task), pytest.raises((MosaicRunCancelledError, AirflowFailException)):
+        task.resume(deferred, {"outcome": "ended", "id": deferred.kwargs["run_id"], "status": "completed"})
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
+
+
+def test_kill_during_the_lookup_of_the_connection_cancels_the_run(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), deferrable=True)
+    deferred = task.execute()
+    look_up, is_looking_up = MosaicHook.get_connection, threading.Lock()
+
+    def look_up_and_be_killed(conn_id: str) -> Any:
+        # Airflow's requests to its supervisor share a lock: a second one in a signal handler would wait forever.
+        assert is_looking_up.acquire(blocking=False)
+        task.operator.on_kill()
+        is_looking_up.release()
+        return look_up(conn_id)
+
+    monkeypatch.setattr(MosaicHook, "get_connection", staticmethod(look_up_and_be_killed))
+    with pytest.raises(MosaicRunCancelledError, match=r"is cancelled|accepted the cancel"):
+        task.resume(deferred, {"outcome": "ended", "id": deferred.kwargs["run_id"], "status": "completed"})
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
+
+
+# Triggers
+
+
+@pytest.fixture
+def deferred(mosaic: Emulator) -> Deferred:
+    mosaic.configure(hold_runs=True)
+    deferred = run_task(StateStore(), deferrable=True).execute()
+    assert isinstance(deferred, Deferred)
+    return deferred
+
+
+def test_killed_trigger_cancels_the_run(mosaic: Emulator, deferred: Deferred) -> None:
+    asyncio.run(deferred.trigger().on_kill())
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
+
+
+def test_killed_trigger_without_cancel_on_kill_keeps_the_run(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    asyncio.run(run_task(StateStore(), deferrable=True, cancel_on_kill=False).execute().trigger().on_kill())
+    assert effects(mosaic) == {"runs_started": 1}
+    assert sent(mosaic, "POST " + CANCEL) == 0
+
+
+@pytest.mark.parametrize("prepare", ["ended", "broken", "forbidden", "no connection"])
+def test_killed_trigger_that_cannot_cancel_raises_nothing(
+    mosaic: Emulator, deferred: Deferred, prepare: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if prepare == "ended":
+        mosaic.finish_run(started(mosaic))
+    elif prepare == "broken":
+        mosaic.inject("server_error", method="POST", path=CANCEL, status=502)
+    elif prepare == "forbidden":
+        mosaic.inject("forbidden", method="POST", path=CANCEL)
+    else:
+        monkeypatch.delenv("AIRFLOW_CONN_MOSAIC_DEFAULT")
+        monkeypatch.setattr("airflow_provider_mosaic.triggers.runs._LOOKUP_PAUSES", (0.1,))
+    asyncio.run(deferred.trigger().on_kill())
+    assert mosaic.counts().runs_cancelled == (1 if prepare == "broken" else 0)

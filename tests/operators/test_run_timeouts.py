@@ -1,0 +1,260 @@
+"""The timeouts of a task, of an attempt and of a trigger cancel the run, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from mosaic_emulator import Emulator
+from tasks.airflow_exceptions import AirflowFailException, TaskDeferralTimeout
+from tasks.fakes import Deferred, Killed, StateStore, TaskRunner
+from tasks.fixtures import Clock, InBackground, effects, sent, started, until
+from tasks.task_runs import run_operator, run_task
+
+from airflow_provider_mosaic.api.errors import MosaicTimeoutError
+from airflow_provider_mosaic.tasks import runs
+
+CANCEL = "/agent_run/{run_id}/cancel"
+RESUME = "/agent_run/{run_id}/resume"
+GET_RUN = "/agent_run/{run_id}"
+WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+
+
+class TimedOut(BaseException):
+    """As Airflow raises it at the end of execution_timeout. Then it calls on_kill."""
+
+
+def time_out_at(function: str, task: TaskRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run an attempt whose execution_timeout ends in a function of :mod:`~airflow_provider_mosaic.tasks.runs`."""
+
+    def time_out(*args: Any, **kwargs: Any) -> None:
+        raise TimedOut
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, function, time_out)
+        with pytest.raises(TimedOut):
+            task.execute()
+    task.operator.on_kill()
+
+
+@WAITS
+def test_timeout_cancels_the_run_and_fails_without_retries(mosaic: Emulator, deferrable: bool) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), timeout=timedelta(seconds=0.3), deferrable=deferrable)
+    with pytest.raises(AirflowFailException, match=r"MosaicTimeoutError: .*timeout=0:00:00.300000.*cancelled") as over:
+        task.run_to_end()
+    assert type(over.value.error) is MosaicTimeoutError
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
+    assert mosaic.runs()[0]["status"] == "cancelled"
+
+
+@WAITS
+@pytest.mark.parametrize("limit", ["timeout", "execution_timeout"])
+def test_timeout_reports_that_the_run_could_not_be_read(
+    mosaic: Emulator, clock: Clock, deferrable: bool, limit: str
+) -> None:
+    mosaic.configure(hold_runs=True)
+    mosaic.inject("truncated_json", method="GET", path="/agent_run/{run_id}", times=10_000)
+    task = run_task(StateStore(), deferrable=deferrable, **{limit: timedelta(seconds=0.3)})
+    with pytest.raises((AirflowFailException, MosaicTimeoutError), match="The last poll failed: Could not read run"):
+        task.run_to_end()
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
+
+
+@WAITS
+def test_execution_timeout_cancels_the_run_and_allows_a_retry(mosaic: Emulator, clock: Clock, deferrable: bool) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), execution_timeout=timedelta(seconds=0.3), deferrable=deferrable)
+    with pytest.raises(MosaicTimeoutError, match=r"execution_timeout=0:00:00.300000.*cancelled"):
+        task.run_to_end()
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
+    mosaic.configure(hold_runs=False)
+    task.make = run_operator(deferrable=deferrable)
+    assert task.run_to_end() == started(mosaic)
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1, "runs_resumed": 1}
+
+
+def test_execution_timeout_counts_while_the_task_is_deferred(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(
+        StateStore(), execution_timeout=timedelta(seconds=100), timeout=timedelta(seconds=200), deferrable=True
+    )
+    deferred = task.execute()
+    assert deferred.trigger_kwargs["deadline"] == pytest.approx(task.start_date.timestamp() + 100)
+    task.start_date -= timedelta(seconds=150)
+    with pytest.raises(MosaicTimeoutError, match="execution_timeout"):
+        task.resume(deferred, {"outcome": "timeout", "id": deferred.kwargs["run_id"]})
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
+
+
+def test_second_deferral_does_not_extend_the_deadline(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(
+        StateStore(), execution_timeout=timedelta(seconds=100), timeout=timedelta(seconds=200), deferrable=True
+    )
+    deferred = task.execute()
+    # Airflow 3.1 reports the time of the resume as the start of the attempt.
+    task.start_date += timedelta(seconds=60)
+    again = task.resume(deferred, {"outcome": "ended", "id": deferred.kwargs["run_id"], "status": "failed"})
+    assert isinstance(again, Deferred)
+    assert again.kwargs == deferred.kwargs
+    assert again.trigger_kwargs["deadline"] == deferred.trigger_kwargs["deadline"]
+
+
+def test_deferral_of_an_earlier_version_continues(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), deferrable=True)
+    deferred = task.execute()
+    old = replace(deferred, kwargs={name: deferred.kwargs[name] for name in ("run_id", "deadline")})
+    assert isinstance(task.resume(old, None), Deferred)
+
+
+def test_triggerer_clock_that_is_a_little_ahead(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), timeout=30, deferrable=True)
+    deferred = task.execute()
+    with pytest.raises(AirflowFailException, match="timeout=0:00:30"):
+        task.resume(deferred, {"outcome": "timeout", "id": deferred.kwargs["run_id"]})
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
+
+
+@WAITS
+@pytest.mark.parametrize("clock_name", ["timeout", "execution_timeout"])
+def test_timeout_without_cancel_on_kill_keeps_the_run(mosaic: Emulator, deferrable: bool, clock_name: str) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), cancel_on_kill=False, deferrable=deferrable, **{clock_name: timedelta(seconds=0.2)})
+    with pytest.raises((AirflowFailException, MosaicTimeoutError), match="because cancel_on_kill=False"):
+        task.run_to_end()
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_run_that_ends_at_the_last_moment_is_taken(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), timeout=60, deferrable=True)
+    deferred = task.execute()
+    mosaic.finish_run(started(mosaic))
+    assert task.resume(deferred, {"outcome": "timeout", "id": started(mosaic)}) == started(mosaic)
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+FAILED_POLLS: list[tuple[str, dict[str, Any]]] = [
+    ("server_error", {"status": 502}),
+    ("rate_limit", {"retry_after": 0}),
+    ("reset", {}),
+    ("unauthorized", {}),
+    ("not_found", {}),
+]
+
+
+@pytest.mark.parametrize(("fault", "options"), FAILED_POLLS, ids=lambda value: str(value))
+def test_failed_request_at_the_timeout_cancels_no_ended_run(
+    mosaic: Emulator, fault: str, options: dict[str, Any]
+) -> None:
+    mosaic.configure(hold_runs=True)
+    # The first poll finds the run running. The second one is at the timeout.
+    mosaic.inject(fault, method="GET", path=GET_RUN, skip=1, **options)
+    task = run_task(StateStore(), timeout=1, poll_interval=60)
+
+    def end_it() -> None:
+        until(lambda: sent(mosaic, "GET " + GET_RUN))
+        mosaic.finish_run(started(mosaic))
+
+    with InBackground(end_it):
+        assert task.execute() == started(mosaic)
+    assert effects(mosaic) == {"runs_started": 1}
+    assert mosaic.counts().faults_used == {fault: 1}
+
+
+@WAITS
+def test_poll_that_was_sent_before_the_timeout_cancels_no_run(mosaic: Emulator, deferrable: bool) -> None:
+    mosaic.configure(hold_runs=True)
+    # The response is older than the end of the run, and arrives after the timeout.
+    mosaic.inject("hang", method="GET", path=GET_RUN, when="after", seconds=1.2)
+    task = run_task(StateStore(), timeout=1, poll_interval=60, deferrable=deferrable)
+
+    def end_it() -> None:
+        until(lambda: mosaic.counts().faults_used)
+        mosaic.finish_run(started(mosaic))
+
+    with InBackground(end_it):
+        assert task.execute() == started(mosaic)
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_timeout_takes_one_read(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), timeout=1.5, poll_interval=60, cancel_on_kill=False)
+    with pytest.raises(AirflowFailException):
+        task.execute()
+    # The first poll, the one at the timeout, and the one for the XComs.
+    assert sent(mosaic, "GET " + GET_RUN) == 3
+
+
+@pytest.mark.parametrize("status", [200, 400, 409])
+def test_any_response_to_the_cancel_of_an_ended_run_is_no_failure(mosaic: Emulator, status: int) -> None:
+    mosaic.configure(hold_runs=True, cancel_terminal_status=status)
+    task = run_task(StateStore(), timeout=60, deferrable=True)
+    deferred = task.execute()
+    mosaic.inject("hang", method="POST", path=CANCEL, when="before", seconds=0.5)
+
+    def end_it() -> None:
+        until(lambda: sent(mosaic, "POST " + CANCEL))
+        mosaic.finish_run(started(mosaic))
+
+    with InBackground(end_it), pytest.raises(AirflowFailException) as failure:
+        task.resume(deferred, {"outcome": "timeout", "id": started(mosaic)})
+    assert "may keep running" not in str(failure.value)
+
+
+def test_failed_cancel_is_reported(mosaic: Emulator, clock: Clock) -> None:
+    mosaic.configure(hold_runs=True)
+    mosaic.inject("server_error", method="POST", path=CANCEL, times=None)
+    task = run_task(StateStore(), timeout=0.1)
+    with pytest.raises(
+        AirflowFailException, match="could not be cancelled and may keep running: cancel it in the editor"
+    ):
+        task.execute()
+
+
+def test_execution_timeout_between_the_start_and_the_wait_lets_a_retry_resume(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore())
+    time_out_at("push_run", task, monkeypatch)
+    mosaic.configure(hold_runs=False)
+    assert task.run_to_end() == mosaic.runs()[0]["run_id"]
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1, "runs_resumed": 1}
+
+
+def test_execution_timeout_while_a_retry_reads_the_run_cancels_it(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore().killing_at("id"))
+    with pytest.raises(Killed):
+        task.execute()
+    time_out_at("read_started", task, monkeypatch)
+    mosaic.configure(hold_runs=False)
+    assert task.run_to_end() == mosaic.runs()[0]["run_id"]
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1, "runs_resumed": 1}
+
+
+def test_trigger_timeout_cancels_the_run_before_the_task_fails(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), deferrable=True)
+    task.execute()
+    with pytest.raises(TaskDeferralTimeout):
+        task.on_timeout()
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
+
+
+def test_trigger_timeout_without_cancel_on_kill_keeps_the_run(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), deferrable=True, cancel_on_kill=False)
+    task.execute()
+    with pytest.raises(TaskDeferralTimeout):
+        task.on_timeout()
+    assert effects(mosaic) == {"runs_started": 1}
