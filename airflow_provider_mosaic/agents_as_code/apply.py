@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Characters of a list of changes in the log. An error has two lists, each half as long.
-_LONGEST_LIST = 18_000
+_MAX_LIST_LENGTH = 18_000
 #: Seconds between reads of the agent after a change that Mosaic accepted.
 _EFFECT_PAUSES = (1.0, 2.0, 4.0, 8.0)
 
@@ -270,11 +270,11 @@ def _effect(plan: AgentPlan, left: AgentPlan) -> str:
         return "Nothing of the update took effect."
     not_done = frozenset(left.changes)
     done = [line for line in plan.changes if line not in not_done]
-    took_effect, did_not = (_lines(changes, most=_LONGEST_LIST // 2) for changes in (done, left.changes))
+    took_effect, did_not = (_lines(changes, most=_MAX_LIST_LENGTH // 2) for changes in (done, left.changes))
     return f"These changes took effect:\n  {took_effect}\nThese did not:\n  {did_not}"
 
 
-def _lines(changes: Sequence[str], *, most: int = _LONGEST_LIST) -> str:
+def _lines(changes: Sequence[str], *, most: int = _MAX_LIST_LENGTH) -> str:
     """Return changes, one a line: of many, the first ones and the number of the others."""
     shown: list[str] = []
     room = most

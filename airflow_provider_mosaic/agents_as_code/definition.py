@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_mosaic.api.arguments import validate_mapping
-from airflow_provider_mosaic.api.endpoints.agents import MOST_CONNECTIONS, MOST_NODES
+from airflow_provider_mosaic.api.endpoints.agents import MAX_CONNECTIONS, MAX_NODES
 from airflow_provider_mosaic.api.error_collector import ErrorCollector
 from airflow_provider_mosaic.api.responses import is_fit
 
@@ -25,7 +25,7 @@ from airflow_provider_mosaic.api.responses import is_fit
 SCHEMA_PATH = Path(__file__).with_name("agent_definition.schema.json")
 
 #: Cycles that an error lists. The time to find one grows with the number of connections.
-MOST_CYCLES = 100
+MAX_CYCLES = 100
 _TYPE_NAMES = {"string": "text", "object": "an object", "array": "a list"}
 
 
@@ -92,12 +92,12 @@ def validate_definition(value: object, *, name: str = "definition") -> AgentDefi
     )
     chains = document.get("connections", [])
     connections = tuple(dict.fromkeys(pair for chain in chains for pair in pairwise(chain)))
-    for what, found, most in (("nodes", nodes, MOST_NODES), ("connections", connections, MOST_CONNECTIONS)):
+    for what, found, most in (("nodes", nodes, MAX_NODES), ("connections", connections, MAX_CONNECTIONS)):
         if len(found) > most:
             errors.add(what, len(found), f"an agent has at most {most:,}.")
     _check_nodes(errors, nodes)
     _check_chains(errors, chains, document["nodes"])
-    for cycle in islice(find_cycles(connections), MOST_CYCLES):
+    for cycle in islice(find_cycles(connections), MAX_CYCLES):
         errors.add("connections", " -> ".join(cycle), "this is a cycle. An agent has none.")
     errors.raise_any(name)
     metadata = {field: document.get(field) for field in ("name", "description", "visibility")}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from airflow_provider_mosaic.agents_as_code.definition import MOST_CYCLES, AgentDefinition, DefinedNode, find_cycles
+from airflow_provider_mosaic.agents_as_code.definition import MAX_CYCLES, AgentDefinition, DefinedNode, find_cycles
 from airflow_provider_mosaic.agents_as_code.matching import Graph, match
 from airflow_provider_mosaic.api.endpoints.agents import AgentGraph, AgentNode
 from airflow_provider_mosaic.api.error_collector import ErrorCollector
@@ -209,7 +209,7 @@ def _check_cycles(
     names = {**keys, **{node_id: _label(node) for node_id, node in unknown.items()}}
     kept = [(names[s], names[t]) for s, t in edges if (s in unknown or t in unknown) and s in names and t in names]
     errors = ErrorCollector()
-    for cycle in islice(find_cycles([*definition.connections, *sorted(kept)]), MOST_CYCLES):
+    for cycle in islice(find_cycles([*definition.connections, *sorted(kept)]), MAX_CYCLES):
         why = "this is a cycle with tiles that the definition does not have. Define them or remove them."
         errors.add("connections", " -> ".join(cycle), why)
     errors.raise_any("definition")

@@ -30,7 +30,7 @@ DEFAULT_BASE_URL = "https://api.mosaic.so"
 USER_AGENT = f"airflow-provider-mosaic/{__version__} python/{platform.python_version()}"
 
 #: Seconds. Sockets accept no very long timeouts.
-_LONGEST_TIMEOUT = 86_400.0
+_MAX_TIMEOUT = 86_400.0
 #: Host and port of a URL. Libraries disagree about any other character: for "evil\@host", urlsplit returns host, and
 #: urllib3 connects to evil.
 AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?")
@@ -81,8 +81,8 @@ class Access:
                 "workspace_id", self.workspace_id, "a workspace id has only ASCII characters: it is sent as a header."
             )
         for name in ("timeout", "connect_timeout"):
-            if validate_seconds(name, getattr(self, name)) > _LONGEST_TIMEOUT:
-                raise_invalid(name, getattr(self, name), f"it must be at most {_LONGEST_TIMEOUT:.0f} seconds.")
+            if validate_seconds(name, getattr(self, name)) > _MAX_TIMEOUT:
+                raise_invalid(name, getattr(self, name), f"it must be at most {_MAX_TIMEOUT:.0f} seconds.")
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -171,7 +171,7 @@ def _with_scheme(text: str) -> str:
 # Redirects
 
 #: Redirects of one call on the same host. The last one is not followed.
-MOST_REDIRECTS = 5
+MAX_REDIRECTS = 5
 _THAT_KEEP_THE_REQUEST = frozenset({307, 308})
 _REDIRECTS = frozenset({301, 302, 303, *_THAT_KEEP_THE_REQUEST})
 
@@ -190,7 +190,7 @@ class Redirects:
         #: Why a redirect to the same host was not followed, and what to do; empty for other responses.
         self.why_not_followed = ""
         self._method = method
-        self._left = MOST_REDIRECTS
+        self._left = MAX_REDIRECTS
 
     def follow(self, response: Response) -> bool:
         """Return whether a response redirects the call to a new :attr:`url`."""
@@ -228,7 +228,7 @@ class Redirects:
         self._left -= 1
         if not self._left:
             self.why_not_followed = (
-                f"It redirected {MOST_REDIRECTS} times on the same host, and the request was not carried out. Check "
+                f"It redirected {MAX_REDIRECTS} times on the same host, and the request was not carried out. Check "
                 "the server, or the proxy before it."
             )
             return False

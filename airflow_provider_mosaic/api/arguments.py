@@ -26,11 +26,11 @@ from urllib.parse import urlsplit
 Validator = Callable[[str, Any], Any]
 
 #: Characters. Ids in Mosaic's documentation have at most 40.
-_LONGEST_ID = 500
+_MAX_ID_LENGTH = 500
 #: Characters that would end an id in a path, for Mosaic or for a proxy that decodes the path once more.
 _NOT_IN_IDS = frozenset("/\\?#%")
 #: Seconds. Python can't add much more to a date, and would fail after a run was started.
-_LONGEST_DURATION = 100 * 365 * 86400.0
+_MAX_DURATION = 100 * 365 * 86400.0
 
 
 def raise_invalid(
@@ -43,13 +43,13 @@ def raise_invalid(
     :param why: Sentences that follow the value: what is wrong, and what to do.
     """
     from airflow_provider_mosaic.api.errors import MosaicValidationError
-    from airflow_provider_mosaic.api.redaction import MOST_LISTED, more_than_listed, redact
+    from airflow_provider_mosaic.api.redaction import MAX_LISTED, more_than_listed, redact
 
     shown = redact(representation(value), longest=200)
     lines = list(items)
     raise MosaicValidationError(
         redact(f"{name}={shown}: {why}"),
-        items=[redact(f"  {line}") for line in (*lines[:MOST_LISTED], *more_than_listed(len(lines)))],
+        items=[redact(f"  {line}") for line in (*lines[:MAX_LISTED], *more_than_listed(len(lines)))],
         to_do=to_do,
     )
 
@@ -101,8 +101,8 @@ def validate_name(name: str, value: object, *, or_link: bool = False) -> str:
         raise_invalid(name, value, "it must be an id, not a link. The id is usually the last part of the address.")
     if not value.isprintable() or " " in value or value in (".", ".."):
         raise_invalid(name, value, "an id has no spaces and no control characters in it.")
-    if len(value) > _LONGEST_ID:
-        raise_invalid(name, value, f"it has {len(value):,} characters; an id has at most {_LONGEST_ID}.")
+    if len(value) > _MAX_ID_LENGTH:
+        raise_invalid(name, value, f"it has {len(value):,} characters; an id has at most {_MAX_ID_LENGTH}.")
     return value
 
 
@@ -326,7 +326,7 @@ def validate_seconds(name: str, value: object) -> float:
         raise_invalid(name, value, "it must be a number of seconds or a timedelta.")
     if seconds <= 0:
         raise_invalid(name, value, "it must be more than 0 seconds.")
-    if seconds > _LONGEST_DURATION:
+    if seconds > _MAX_DURATION:
         raise_invalid(name, value, "it must be a number of seconds or a timedelta, of 100 years at most.")
     return float(seconds)
 

@@ -13,7 +13,7 @@ from airflow_provider_mosaic.api.redaction import one_line, redact
 #: Characters of a name that are compared. The time grows with the square of the length.
 _COMPARED = 100
 #: Known names that are compared with an unknown one.
-_MOST_COMPARED = 1_000
+_MAX_COMPARED = 1_000
 
 
 def normalize_name(name: str) -> str:
@@ -29,7 +29,7 @@ def suggest(unknown: object, known: Iterable[str], *, similarity: float = 0.6) -
     """
     if not isinstance(unknown, str):
         return ""
-    by_plain = {normalize_name(each)[:_COMPARED]: each for each in sorted(known)[:_MOST_COMPARED]}
+    by_plain = {normalize_name(each)[:_COMPARED]: each for each in sorted(known)[:_MAX_COMPARED]}
     similar = difflib.get_close_matches(normalize_name(unknown[:_COMPARED]), list(by_plain), cutoff=similarity)
     return f" Did you mean {', '.join(one_line(by_plain[each]) for each in similar)}?" if similar else ""
 

@@ -13,7 +13,7 @@ from typing import Any
 from airflow_provider_mosaic.api.redaction import masked
 
 #: Characters. The longest messages list the failed nodes of a run.
-_LONGEST_MESSAGE = 20_000
+_MAX_MESSAGE_LENGTH = 20_000
 
 
 class MosaicError(Exception):
@@ -62,9 +62,9 @@ class MosaicError(Exception):
     ) -> None:
         super().__init__()
         #: What happened, with the id.
-        self.what = masked(message)[:_LONGEST_MESSAGE]
+        self.what = masked(message)[:_MAX_MESSAGE_LENGTH]
         #: Details, one a line.
-        self.items = tuple(masked(item)[:_LONGEST_MESSAGE] for item in items)
+        self.items = tuple(masked(item)[:_MAX_MESSAGE_LENGTH] for item in items)
         self.set_consequences(means=means, to_do=to_do)
         self.status = status
         self.method = method
@@ -82,11 +82,11 @@ class MosaicError(Exception):
         """Replace :attr:`means` and :attr:`to_do`: a task knows more about them than the code that raised the error."""
         texts = (to_do,) if isinstance(to_do, str) else to_do
         #: What it means for money or publicity; empty if only the task can know.
-        self.means = masked(means)[:_LONGEST_MESSAGE]
+        self.means = masked(means)[:_MAX_MESSAGE_LENGTH]
         #: What the user can do, one alternative a text.
-        self.to_do = tuple(masked(text)[:_LONGEST_MESSAGE] for text in texts if text)
+        self.to_do = tuple(masked(text)[:_MAX_MESSAGE_LENGTH] for text in texts if text)
         sentences = " ".join(filter(None, (self.what, self.means, *self.to_do)))
-        self.args = ("\n".join((sentences, *self.items))[:_LONGEST_MESSAGE],)
+        self.args = ("\n".join((sentences, *self.items))[:_MAX_MESSAGE_LENGTH],)
 
     @property
     def lines(self) -> tuple[str, ...]:

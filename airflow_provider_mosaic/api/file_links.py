@@ -203,7 +203,7 @@ def _unsigned(value: Any) -> Any:
 # Secrets
 
 #: Most values of one link that are masked.
-_MOST_VALUES = 500
+_MAX_VALUES = 500
 
 
 def link_secrets(*links: str, path: bool = True) -> tuple[str, ...]:
@@ -215,7 +215,7 @@ def link_secrets(*links: str, path: bool = True) -> tuple[str, ...]:
     :param path: Whether to include the path, which may contain ids that messages name.
     """
     shown = links if path else [re.sub(r"(?<=://)[^;?#]*", "", link, count=1) for link in links]
-    return tuple(dict.fromkeys(value for link in shown for value in _link_values(link)))[:_MOST_VALUES]
+    return tuple(dict.fromkeys(value for link in shown for value in _link_values(link)))[:_MAX_VALUES]
 
 
 def _link_values(link: str, depth: int = 3) -> Iterator[str]:

@@ -41,7 +41,7 @@ T = TypeVar("T")
 M = TypeVar("M", bound="Model")
 
 #: Characters of the longest time and status.
-_LONGEST_TIME, _LONGEST_STATUS = 64, 100
+_MAX_TIME_LENGTH, _MAX_STATUS_LENGTH = 64, 100
 #: Whether pydantic builds a deferred model under a lock. Without the lock, two threads that use a model first at the
 #: same time get an AttributeError (seen with pydantic 2.11 to 2.13).
 _BUILDS_WITH_LOCK = hasattr(pydantic.main, "_rebuild_lock")
@@ -129,7 +129,7 @@ def _with_documented_status(data: dict[str, Any], spellings: Mapping[str, str]) 
 
 def status_key(text: str) -> str:
     """Return a status in snake case: ``timed_out`` for ``Timed-Out`` and ``TimedOut``."""
-    if len(text) > _LONGEST_STATUS:
+    if len(text) > _MAX_STATUS_LENGTH:
         return text
     return re.sub(r"[\s_\-]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text)).lower()
 
@@ -169,7 +169,7 @@ def parse_time(value: object) -> datetime | None:
         return None
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return _since_epoch(value)
-    if isinstance(value, str) and 0 < len(value) <= _LONGEST_TIME:
+    if isinstance(value, str) and 0 < len(value) <= _MAX_TIME_LENGTH:
         try:
             parsed = pendulum.parse(value, strict=False)
         except Exception:
@@ -227,7 +227,7 @@ _PLAIN_STATUS = re.compile(r"(?!mk_|whsk_)[a-z]{1,30}(?:_[a-z]{1,30})?")
 def _clean_status(text: str) -> str:
     # A triggerer reads thousands of statuses. Nearly all are plain words, which need no masking. The ellipsis of a text
     # that was cut is one character more.
-    return label(text) if _PLAIN_STATUS.fullmatch(text) else one_line(text, longest=_LONGEST_STATUS - 1)
+    return label(text) if _PLAIN_STATUS.fullmatch(text) else one_line(text, longest=_MAX_STATUS_LENGTH - 1)
 
 
 def _id(value: str) -> str:

@@ -42,20 +42,20 @@ log = logging.getLogger(__name__)
 #: Documented maximum of items a page.
 PAGE_LIMIT = 100
 #: Consecutive pages without a new item that are an error. A server that filters while it reads may return a few.
-MOST_IDLE_PAGES = 20
+MAX_IDLE_PAGES = 20
 #: Pages of the longest list: a million items.
-MOST_PAGES = 10_000
+MAX_PAGES = 10_000
 _CURSOR_FIELDS = ("next_cursor", "cursor", "nextCursor")
 _MORE_FIELDS = ("has_more", "hasMore")
 _TOTAL_FIELDS = ("total", "total_count", "totalCount")
 #: Items of any list that is permitted fewer pages: a server may ignore the page limit.
-_LEAST_MOST_ITEMS = 100_000
+_MIN_ITEM_LIMIT = 100_000
 #: Items of a page that are processed before other coroutines run.
 _ITEMS_PER_TURN = 20
 #: Characters of a key that is kept. An item without an id is its own key, and may be large.
-_LONGEST_KEY = 500
+_MAX_KEY_LENGTH = 500
 #: Characters. Servers and proxies reject much longer URLs.
-_LONGEST_CURSOR = 8192
+_MAX_CURSOR_LENGTH = 8192
 
 
 def _join_statuses(name: str, value: object) -> str:
@@ -114,9 +114,9 @@ class Listing(Generic[T]):
     page: Callable[[str | None], Call[Page[T]]]
     key: Callable[[T], str]
     complete: bool = False
-    most_pages: int = MOST_PAGES
+    most_pages: int = MAX_PAGES
 
-    def all_or_error(self, *, most_pages: int = MOST_PAGES) -> Listing[T]:
+    def all_or_error(self, *, most_pages: int = MAX_PAGES) -> Listing[T]:
         """Return the same list for a caller that relies on missing items: the iteration reaches the end or fails."""
         return replace(self, complete=True, most_pages=most_pages)
 
@@ -165,8 +165,8 @@ def read_page(key: str, read: Callable[[dict[str, Any]], T], *, newest_first: bo
         if cursor and (isinstance(cursor, bool) or not isinstance(cursor, (str, int))):
             # To ignore it would hide the items that follow.
             raise InvalidResponse(f"'next_cursor' is a {type(cursor).__name__} where a text was expected")
-        if cursor and len(str(cursor)) > _LONGEST_CURSOR:
-            raise InvalidResponse(f"'next_cursor' is longer than {_LONGEST_CURSOR} characters")
+        if cursor and len(str(cursor)) > _MAX_CURSOR_LENGTH:
+            raise InvalidResponse(f"'next_cursor' is longer than {_MAX_CURSOR_LENGTH} characters")
         has_cursor = newest_first or any(name in place for place in places for name in _CURSOR_FIELDS)
         totals = (place.get(name) for place in places for name in _TOTAL_FIELDS)
         total = None if has_cursor else next((each for each in totals if isinstance(each, int)), None)
@@ -183,7 +183,7 @@ class _Iteration(Generic[T]):
         self._cursors: set[str] = set()
         self._ids: set[str] = set()
         self._pages = self._idle_pages = 0
-        self._most_items = max(listing.most_pages * PAGE_LIMIT, _LEAST_MOST_ITEMS)
+        self._most_items = max(listing.most_pages * PAGE_LIMIT, _MIN_ITEM_LIMIT)
         self._call = listing.page(None)
         self.next_call: Call[Page[T]] | None = self._call
 
@@ -192,7 +192,7 @@ class _Iteration(Generic[T]):
         known = len(self._ids)
         for item in page.items:
             key = self._listing.key(item)
-            if len(key) > _LONGEST_KEY:
+            if len(key) > _MAX_KEY_LENGTH:
                 key = hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
             if key not in self._ids:
                 if len(self._ids) >= self._most_items:
@@ -219,7 +219,7 @@ class _Iteration(Generic[T]):
                 len(self._ids),
             )
             return None
-        if self._idle_pages >= MOST_IDLE_PAGES:
+        if self._idle_pages >= MAX_IDLE_PAGES:
             raise self._endless_list(
                 f"gave {self._idle_pages} pages in a row without a new item, and a cursor for more"
             )

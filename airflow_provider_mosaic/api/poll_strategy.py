@@ -106,7 +106,7 @@ def _row(item: _Item) -> RunningRow:
     run_id = item.run_id or item.agent_state_id or item.id
     counts = item.node_status_counts
     return RunningRow(
-        run_id=text if len(text := str(run_id or "")) <= _LONGEST_ID else "",
+        run_id=text if len(text := str(run_id or "")) <= _MAX_ID_LENGTH else "",
         running=item.status == RunStatus.RUNNING.value or _is_running(item.status),
         counts=_counts(counts) if isinstance(counts, Mapping) else None,
     )
@@ -162,7 +162,7 @@ _MAX_REFUSALS, _REST_AFTER_REFUSALS = 2, 3600.0
 #: Running runs that a scan keeps in mind. A server may ignore the page limit.
 _MAX_SEEN = 200_000
 #: Characters of the longest run id.
-_LONGEST_ID = 500
+_MAX_ID_LENGTH = 500
 #: Audits in a row that find an ended run after which the list counts as stale, and the least seconds without it then.
 _MAX_FAILED_AUDITS, _REST_AFTER_FAILED_AUDITS = 2, 120.0
 #: Pages by which a scan is judged.

@@ -17,7 +17,7 @@ from airflow_provider_mosaic.api.arguments import raise_invalid, validate_choice
 
 _VISIBILITIES = ("public", "unlisted", "private")
 _YOUTUBE_FLAGS = ("madeForKids", "shorts", "notifySubscribers")
-_LONGEST_YOUTUBE_TITLE = 100
+_MAX_TITLE_LENGTH = 100
 #: Fields with the options of one platform.
 _PLATFORM_OBJECTS = (
     "youTubeOptions",
@@ -88,9 +88,9 @@ def validate_provider_options(name: str, value: object) -> dict[str, Any]:
 def _validate_youtube(name: str, youtube: Mapping[str, Any]) -> None:
     if "title" in youtube:
         title = youtube["title"]
-        if not isinstance(title, str) or not title.strip() or len(title) > _LONGEST_YOUTUBE_TITLE:
+        if not isinstance(title, str) or not title.strip() or len(title) > _MAX_TITLE_LENGTH:
             raise_invalid(
-                f"{name}['title']", title, f"it must be text of 1 to {_LONGEST_YOUTUBE_TITLE} characters. Nothing was "
+                f"{name}['title']", title, f"it must be text of 1 to {_MAX_TITLE_LENGTH} characters. Nothing was "
                 "posted.",
             )  # fmt: skip
     if "visibility" in youtube:

@@ -10,9 +10,9 @@ from airflow_provider_mosaic.api.file_links import is_signature
 from airflow_provider_mosaic.api.redaction import label, masked
 
 #: Characters of the longest address.
-_LONGEST = 2_000
+_MAX_LENGTH = 2_000
 #: Addresses of one post. There are six platforms, each with a few accounts.
-_MOST = 50
+_MAX_URLS = 50
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ def public_urls(post: Post) -> tuple[PublicUrl, ...]:
     found: dict[str, PublicUrl] = {}
     for destination in (*post.destinations, *post.results, *post.links):
         url = destination.post_url
-        if url and url not in found and len(found) < _MOST and is_public(url):
+        if url and url not in found and len(found) < _MAX_URLS and is_public(url):
             account = destination.account_username or destination.account_name
             found[url] = PublicUrl(platform=_label(destination.platform), account=_label(account), url=url)
     return tuple(found.values())
@@ -55,7 +55,7 @@ def _label(text: str | None) -> str | None:
 
 def is_public(url: str) -> bool:
     """Return whether an address may be shown and stored: of the web, short, and without a signature."""
-    if len(url) > _LONGEST or not url.isprintable() or " " in url or "\\" in url or masked(url) != url:
+    if len(url) > _MAX_LENGTH or not url.isprintable() or " " in url or "\\" in url or masked(url) != url:
         return False
     try:
         parts = urlsplit(url)

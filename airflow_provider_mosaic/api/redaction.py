@@ -36,14 +36,14 @@ _READ_AHEAD = 8
 _SHORTEST_VALUE = 4
 #: The same for numbers, API keys, and folders in the path of a link.
 SHORTEST_COMMON = 8
-_LONGEST_LABEL = 200
+_MAX_LABEL_LENGTH = 200
 #: Most names, ids or nodes that a message lists.
-MOST_LISTED = 50
+MAX_LISTED = 50
 
 _known: tuple[str, ...] = ()
-_MOST_KNOWN = 256
+_MAX_KNOWN = 256
 _signed: tuple[str, ...] = ()
-_MOST_SIGNED = 400
+_MAX_SIGNED = 400
 _lock = threading.Lock()
 
 
@@ -59,7 +59,7 @@ def remember(*secrets: str) -> None:
     if new:
         with _lock:
             _known = tuple(dict.fromkeys((*_known, *(form for each in new for form in (*_in_base64(each), each)))))
-            _known = _known[-_MOST_KNOWN:]
+            _known = _known[-_MAX_KNOWN:]
 
 
 def _in_base64(secret: str) -> Iterator[str]:
@@ -79,7 +79,7 @@ def remember_signed(secrets: Iterable[str]) -> None:
     global _signed
     new = [each for each in secrets if looks_random(each) and not _UUID.fullmatch(each)]
     with _lock:
-        _signed = (*_signed, *(each for each in new if each not in _signed))[-_MOST_SIGNED:]
+        _signed = (*_signed, *(each for each in new if each not in _signed))[-_MAX_SIGNED:]
 
 
 def looks_random(text: str) -> bool:
@@ -100,27 +100,27 @@ def redact(text: str, secrets: Iterable[str] = (), *, longest: int | None = None
     return text if longest is None or len(text) <= longest else text[:longest] + "…"
 
 
-def one_line(text: str, secrets: Iterable[str] = (), *, longest: int = _LONGEST_LABEL) -> str:
+def one_line(text: str, secrets: Iterable[str] = (), *, longest: int = _MAX_LABEL_LENGTH) -> str:
     """Redact a text of the server, and replace line feeds and tabs by spaces."""
     return re.sub(r"[\t\n]+", " ", redact(text, secrets, longest=longest))
 
 
 def label(text: str) -> str:
     """Return an id, status or name of the server for use in messages: at most 200 characters, on one line, visible."""
-    text = _mask_values(text, _known, _LONGEST_LABEL * 2)
+    text = _mask_values(text, _known, _MAX_LABEL_LENGTH * 2)
     if not text.isprintable():
         text = re.sub(r"[\t\n]+", " ", visible(text))
-    return text if len(text) <= _LONGEST_LABEL else text[:_LONGEST_LABEL] + "…"
+    return text if len(text) <= _MAX_LABEL_LENGTH else text[:_MAX_LABEL_LENGTH] + "…"
 
 
 def listed(names: Sequence[str]) -> str:
     """Return the first fifty names, separated by commas, and the number of the others."""
-    return ", ".join([*names[:MOST_LISTED], *more_than_listed(len(names))])
+    return ", ".join([*names[:MAX_LISTED], *more_than_listed(len(names))])
 
 
 def more_than_listed(count: int) -> list[str]:
     """Return what ends a list of fifty that has more."""
-    return [f"and {count - MOST_LISTED} more"] if count > MOST_LISTED else []
+    return [f"and {count - MAX_LISTED} more"] if count > MAX_LISTED else []
 
 
 def holds_known_secret(text: str) -> bool:
@@ -143,14 +143,14 @@ def values(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 #: Characters of an encoded character: ``&#x2F;``, ``\\u002f``.
-_LONGEST_ENCODED = 6
+_MAX_ENCODED_LENGTH = 6
 
 
 def _mask_values(text: str, secrets: tuple[str, ...], most: int | None) -> str:
     """Mask the secrets in a text, or in about the first ``most`` characters of a longer one."""
     if most is None or len(text) <= most:
         return _mask_found(text, secrets)
-    longest = max(map(len, secrets), default=0) * _LONGEST_ENCODED
+    longest = max(map(len, secrets), default=0) * _MAX_ENCODED_LENGTH
     if len(text) <= most + longest:
         return _mask_found(text, secrets)
     # The cut may leave a part of a secret at the end, which is not found. Drop as many characters from the end as an
@@ -266,7 +266,7 @@ _URL = re.compile(
 _STORAGE_SCHEME = re.compile(
     r"(?<![a-z])(?:s3[an]?|gs|gcs|abfss?|adls?|az|wasbs?|sftp|ssh|smb|hdfs|file)\Z", re.IGNORECASE
 )
-_LONGEST_SCHEME = 5
+_MAX_SCHEME_LENGTH = 5
 _STORAGE_USERINFO = re.compile(r"[\w.\-]+@")
 # A password that contains a slash: the text after the colon is not a port.
 _USERINFO_WITH_SLASH = re.compile(r"(?<=://)[^\s/?#:@\"'<>]{0,200}:(?!\d{0,5}/)[^\s\"'<>@]{0,500}@")
@@ -292,7 +292,7 @@ def _mask_links(text: str) -> str:
 
 def _mask_link(link: re.Match[str]) -> str:
     userinfo = link["userinfo"] or ""
-    before = link.string[max(0, link.start() - _LONGEST_SCHEME - 1) : link.start()]
+    before = link.string[max(0, link.start() - _MAX_SCHEME_LENGTH - 1) : link.start()]
     if not (_STORAGE_USERINFO.fullmatch(userinfo) and _STORAGE_SCHEME.search(before)):
         userinfo = ""
     parts = (("parameters", ";"), ("query", "?"), ("fragment", "#"))

@@ -16,7 +16,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunFailedError,
     MosaicRunPartialError,
 )
-from airflow_provider_mosaic.api.redaction import MOST_LISTED, label, listed, more_than_listed, one_line
+from airflow_provider_mosaic.api.redaction import MAX_LISTED, label, listed, more_than_listed, one_line
 
 _MAX_MESSAGE_LENGTH = 300
 _FAILED = "Failed nodes:"
@@ -69,7 +69,7 @@ def node_lines(run: Run, nodes: Sequence[RunNode] = ()) -> tuple[str, ...]:
 
 
 def _table(rows: Mapping[tuple[str, str], Iterable[str]]) -> list[str]:
-    first = islice(rows.items(), MOST_LISTED)
+    first = islice(rows.items(), MAX_LISTED)
     shown = [(label(name), label(node_id), messages) for (node_id, name), messages in first]
     width = max(len(name) for name, _, _ in shown)
     lines = [f"  {name:<{width}}  {node_id}  {_short('; '.join(messages))}" for name, node_id, messages in shown]
@@ -130,7 +130,7 @@ def post_failure(post: Post) -> MosaicPostFailedError:
     if post.status in UNCLEAR_ENDS or not (means or post.status == PostStatus.PARTIAL_FAILURE):
         means.append("It may be published on some accounts, so it is not sent again. Check the accounts.")
     if failed and post.status != PostStatus.REJECTED:
-        means.append(f"It failed on {'; '.join([*failed[:MOST_LISTED], *more_than_listed(len(failed))])}.")
+        means.append(f"It failed on {'; '.join([*failed[:MAX_LISTED], *more_than_listed(len(failed))])}.")
     is_partial = post.status == PostStatus.PARTIAL_FAILURE
     return MosaicPostFailedError(
         f"Post {post.post_id!r} ended as {post.status}{_reported(post.reported_status)}{_status_message(post.error)}.",

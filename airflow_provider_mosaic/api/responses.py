@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from airflow_provider_mosaic.api.call import Call
 
 #: Characters of the server's explanation that an error quotes.
-_LONGEST_DETAIL = 500
+_MAX_DETAIL_LENGTH = 500
 #: Bytes that are read of an error response.
 _MAX_ERROR_BYTES = 64 * 1024
 #: Chunks of one response. However little is in a chunk, it costs the event loop as much as 10 KiB of a large one.
@@ -40,13 +40,13 @@ _RESET_HEADERS = ("x-ratelimit-reset", "x-rate-limit-reset", "ratelimit-reset", 
 #: Smallest number that means seconds since the epoch, not a pause; 100 times as much means milliseconds.
 _MIN_EPOCH = 1e9
 #: Characters of the longest Retry-After; a date has 29.
-_LONGEST_RETRY_AFTER = 64
+_MAX_RETRY_AFTER_LENGTH = 64
 
 
 #: Replaces a character that can't be stored.
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 #: Documented responses have nine levels.
-MOST_LEVELS = 100
+MAX_LEVELS = 100
 
 
 def _finite(number: str) -> float | None:
@@ -102,7 +102,7 @@ def unescaped(text: str) -> str:
 
 def _check_levels(data: Any) -> None:
     level = [data]
-    for _ in range(MOST_LEVELS):
+    for _ in range(MAX_LEVELS):
         level = [
             inner
             for outer in level
@@ -237,7 +237,7 @@ class ResponseBody:
 def _seconds_until(value: str, now: datetime | None, *, epoch: bool = False) -> float | None:
     """Parse a number of seconds or an HTTP date; with ``epoch``, large numbers are times since the epoch."""
     value = value.strip()
-    if not value or len(value) > _LONGEST_RETRY_AFTER:
+    if not value or len(value) > _MAX_RETRY_AFTER_LENGTH:
         return None
     now = now or datetime.now(timezone.utc)
     try:
@@ -254,7 +254,7 @@ def _seconds_until(value: str, now: datetime | None, *, epoch: bool = False) -> 
 
 def _parse_date(value: str) -> datetime | None:
     """Parse an HTTP date."""
-    if not value or len(value) > _LONGEST_RETRY_AFTER:
+    if not value or len(value) > _MAX_RETRY_AFTER_LENGTH:
         return None
     try:
         date = parsedate_to_datetime(value)
@@ -308,7 +308,7 @@ def detail_of(response: Response, secrets: Iterable[str] = ()) -> str | None:
 
 def explanation(value: Any, secrets: Iterable[str] = ()) -> str | None:
     """Return the text of an error body of any shape, on one line and without secrets; None if there is none."""
-    return redact(" ".join(_texts(value).split()), secrets, longest=_LONGEST_DETAIL) or None
+    return redact(" ".join(_texts(value).split()), secrets, longest=_MAX_DETAIL_LENGTH) or None
 
 
 def _plain_text(response: Response) -> str:
@@ -317,7 +317,7 @@ def _plain_text(response: Response) -> str:
         return ""
     if re.search("html|xml|image|video|audio", response.headers.get("content-type", "").lower()):
         return ""
-    text = " ".join(response.content[: _LONGEST_DETAIL * 8].decode("utf-8", "replace").lstrip("\ufeff").split())
+    text = " ".join(response.content[: _MAX_DETAIL_LENGTH * 8].decode("utf-8", "replace").lstrip("\ufeff").split())
     unprintable = sum(not char.isprintable() or char == REPLACEMENT for char in text)
     if unprintable > len(text) / 4 or re.match(r'[<{]|\[\s*["{\[\d]', text):
         return ""

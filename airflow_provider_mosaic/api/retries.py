@@ -24,16 +24,16 @@ from airflow_provider_mosaic.api.metrics import REQUESTS_RETRIED, count
 log = logging.getLogger(__name__)
 
 #: Longest cooldown in seconds. A server that needs more asks again; one that asks for a month is mistaken.
-LONGEST_COOLDOWN = 900.0
+MAX_COOLDOWN = 900.0
 #: Cooldowns after a 429 that does not ask for one: the first, and the longest.
-_FIRST_COOLDOWN, _MAX_COOLDOWN = 1.0, 60.0
+_FIRST_OWN_COOLDOWN, _MAX_OWN_COOLDOWN = 1.0, 60.0
 #: Seconds from which a cooldown is logged.
 _MIN_LOGGED = 30.0
 
 
 def bounded_cooldown(seconds: float) -> float:
     """Return the cooldown to keep when a server asks for one."""
-    return min(seconds, LONGEST_COOLDOWN)
+    return min(seconds, MAX_COOLDOWN)
 
 
 class RateLimit:
@@ -58,7 +58,7 @@ class RateLimit:
                 self._rate_limits += 1
             # A server may round its pause down to "Retry-After: 0". Without a least cooldown, the next request would
             # follow at once.
-            grown = min(_MAX_COOLDOWN, _FIRST_COOLDOWN * 2.0 ** min(max(0, self._rate_limits - 1), 10))
+            grown = min(_MAX_OWN_COOLDOWN, _FIRST_OWN_COOLDOWN * 2.0 ** min(max(0, self._rate_limits - 1), 10))
             cooldown = max(cooldown or 0.0, grown)
         if cooldown is None:
             return

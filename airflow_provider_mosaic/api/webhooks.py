@@ -30,7 +30,7 @@ from airflow_provider_mosaic.api.responses import MAX_VALUES, decode_json, has_m
 
 SIGNATURE_HEADER = "X-Mosaic-Signature"
 #: Bytes of the longest accepted body: the end of a run with thousands of outputs. A receiver should not read more.
-LONGEST_EVENT = 16 * 1024 * 1024
+MAX_EVENT_SIZE = 16 * 1024 * 1024
 
 
 class UpdatedNode(Model):
@@ -98,11 +98,11 @@ def read_event(body: bytes | str) -> WebhookEvent:
     """
     Read the event in the body of a webhook.
 
-    :param body: At most :data:`LONGEST_EVENT` bytes.
+    :param body: At most :data:`MAX_EVENT_SIZE` bytes.
     :raises MosaicResponseError: The body is not an event. Respond with 400: a retry would send the same body.
     """
-    if len(body) > LONGEST_EVENT:
-        raise MosaicResponseError(f"The webhook's body is longer than {LONGEST_EVENT // 1024 // 1024} MiB.")
+    if len(body) > MAX_EVENT_SIZE:
+        raise MosaicResponseError(f"The webhook's body is longer than {MAX_EVENT_SIZE // 1024 // 1024} MiB.")
     if has_more_values(body.encode("utf-8", "replace") if isinstance(body, str) else body, MAX_VALUES):
         raise MosaicResponseError("The webhook's body has too many values for an event.")
     try:

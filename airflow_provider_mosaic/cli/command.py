@@ -18,7 +18,7 @@ from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 #: Characters of a value in the output.
-_LONGEST_VALUE = 2000
+_MAX_VALUE_LENGTH = 2000
 
 
 class CommandHook(MosaicHook):
@@ -100,12 +100,12 @@ def _printable(value: Any, blank: str | None) -> Any:
     if isinstance(value, list):
         return [_printable(each, blank) for each in value]
     text = value.isoformat() if hasattr(value, "isoformat") else str(value)
-    return one_line(text, longest=_LONGEST_VALUE)
+    return one_line(text, longest=_MAX_VALUE_LENGTH)
 
 
 def print_line(text: str) -> None:
     """Print a sentence, or a line of a list."""
-    sys.stdout.write(f"{one_line(text, longest=_LONGEST_VALUE)}\n")
+    sys.stdout.write(f"{one_line(text, longest=_MAX_VALUE_LENGTH)}\n")
 
 
 def confirm(args: Namespace, effect: str) -> None:

@@ -49,17 +49,17 @@ _ORDER = {
     "completed": 6,
 }
 #: Tiles that a page shows.
-_MOST_TILES = 1_000
+_MAX_TILES = 1_000
 #: Destinations of a post that its page shows, and metrics of each.
-_MOST_DESTINATIONS, _MOST_METRICS = 1_000, 100
+_MAX_DESTINATIONS, _MAX_METRICS = 1_000, 100
 #: Seconds for which a page of the list of agents is used.
 _NAMES_MAX_AGE = 600.0
 #: A thousand agents. Those after them have no name.
-_MOST_PAGES = 10
+_MAX_PAGES = 10
 #: Seconds for which the metrics of a post are used.
 _METRICS_MAX_AGE = 300.0
 #: Characters of the text of a post.
-_LONGEST_TEXT = 10_000
+_MAX_TEXT_LENGTH = 10_000
 
 
 async def run_details(reads: MosaicReads, key: TaskKey, item: TaskItem, run: Run) -> RunDetails:
@@ -147,7 +147,7 @@ def _tiles(nodes: tuple[RunNode, ...]) -> tuple[Tile, ...]:
             message=message_of("\n".join(node.errors) or node.status_message),
             needs_credits=node.needs_credits,
         )
-        for node in nodes[:_MOST_TILES]
+        for node in nodes[:_MAX_TILES]
     )
 
 
@@ -164,7 +164,7 @@ async def agent_names(reads: MosaicReads, agents: Mapping[str, Collection[str]])
 async def _names(reads: MosaicReads, conn_id: str, agent_ids: Collection[str]) -> dict[str, str]:
     names: dict[str, str] = {}
     cursor = None
-    for _ in range(_MOST_PAGES):
+    for _ in range(_MAX_PAGES):
         if len(names) == len(agent_ids):
             break
         call = list_agents().page(cursor)
@@ -186,14 +186,14 @@ async def post_details(reads: MosaicReads, item: TaskItem, post: Post) -> PostDe
 
 def _post_details(post: Post, metrics: PostAnalytics | None) -> PostDetails:
     public = {place.url for place in public_urls(post)}
-    platforms = metrics.platforms[:_MOST_DESTINATIONS] if metrics else ()
+    platforms = metrics.platforms[:_MAX_DESTINATIONS] if metrics else ()
     rows = {row.platform: _metrics_shown(row.metrics) for row in platforms}
-    destinations = [_destination(each, public, rows) for each in post.outcomes[:_MOST_DESTINATIONS]]
+    destinations = [_destination(each, public, rows) for each in post.outcomes[:_MAX_DESTINATIONS]]
     return PostDetails(
         id=post.post_id,
         status=label(post.status),
         outcome=post_outcome(post).outcome.value,
-        text=None if post.description is None else redact(post.description, longest=_LONGEST_TEXT),
+        text=None if post.description is None else redact(post.description, longest=_MAX_TEXT_LENGTH),
         scheduled_at=post.scheduled_at,
         created_at=post.created_at,
         destinations=tuple(sorted(destinations, key=lambda each: each.status != "failed" and each.error is None)),
@@ -202,7 +202,7 @@ def _post_details(post: Post, metrics: PostAnalytics | None) -> PostDetails:
 
 def _metrics_shown(metrics: Mapping[str, int | float | None]) -> dict[str, int | float]:
     numbers = ((name, number) for name, number in metrics.items() if number is not None)
-    return {label(name): number for name, number in islice(numbers, _MOST_METRICS)}
+    return {label(name): number for name, number in islice(numbers, _MAX_METRICS)}
 
 
 def _destination(

@@ -29,10 +29,10 @@ from airflow_provider_mosaic.tasks.reporting import ITEM_KEY, NEEDS_CREDITS_KEY,
 
 PAGE_SIZE = 50
 #: The most XComs of a page. The oldest are left out.
-MOST_XCOMS = 10_000
+MAX_XCOMS = 10_000
 #: The most choices of a filter.
-_MOST_CHOICES = 500
-_MOST_CONNECTIONS = 20
+_MAX_CHOICES = 500
+_MAX_CONNECTIONS = 20
 
 
 def last_night(
@@ -73,7 +73,7 @@ def last_night(
         page=page,
         pages=pages,
         total=total,
-        truncated=sum(each.xcoms for each in groups) >= MOST_XCOMS,
+        truncated=sum(each.xcoms for each in groups) >= MAX_XCOMS,
         states={name: count for name, count in states.most_common() if name},
         cards=tuple(_card(row, now) for row in rows),
         choices=Choices(
@@ -92,7 +92,7 @@ def used_agents(readable_dags: Collection[str]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     with create_session(scoped=False) as session:
         for conn_id, agent_id in session.execute(query):
-            if len(found) == _MOST_CONNECTIONS and conn_id not in found:
+            if len(found) == _MAX_CONNECTIONS and conn_id not in found:
                 break
             if conn_id.isprintable():
                 found.setdefault(conn_id, set()).update([agent_id] if agent_id else [])
@@ -144,7 +144,7 @@ def _pushed_items(dag_ids: Collection[str], *, since: datetime) -> Any:
             item["conn_id"].is_not(None),
         )
         .order_by(xcom.timestamp.desc())
-        .limit(MOST_XCOMS)
+        .limit(MAX_XCOMS)
         .subquery()
     )
 
@@ -212,7 +212,7 @@ def _sums(groups: Iterable[Any], name: str) -> Counter[Any]:
 
 
 def _choices(values: Iterable[str | None]) -> tuple[str, ...]:
-    return tuple(sorted({value for value in values if value is not None}))[:_MOST_CHOICES]
+    return tuple(sorted({value for value in values if value is not None}))[:_MAX_CHOICES]
 
 
 def _card(row: Any, now: datetime) -> Card:

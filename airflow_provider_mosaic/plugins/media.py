@@ -27,7 +27,7 @@ Variant = Literal["video", "thumbnail", "premiere"]
 FIRST = "first"
 
 #: Outputs of a run that a page shows, and inputs. Many thousands would block the API server for seconds.
-_MOST_MEDIA = 1_000
+_MAX_MEDIA = 1_000
 _SAFE_ID = re.compile(r"[\w-][\w.-]{0,199}")
 
 
@@ -62,7 +62,7 @@ def run_links(run: Run) -> dict[str, MediaLinks]:
             media=item.video_url or item.image_url or item.audio_url,
             thumbnail=item.thumbnail_url or item.image_url,
         )
-        for index, item in enumerate(run.inputs[:_MOST_MEDIA])
+        for index, item in enumerate(run.inputs[:_MAX_MEDIA])
     }
     return {**inputs, **links, **({FIRST: first} if first else {})}
 
@@ -102,16 +102,16 @@ def input_media(run: Run, key: TaskKey) -> tuple[Media, ...]:
             kind=_input_kind(item),
             links=links[f"input-{index}"],
         )
-        for index, item in enumerate(run.inputs[:_MOST_MEDIA])
+        for index, item in enumerate(run.inputs[:_MAX_MEDIA])
     )
     return shown + _rest(len(run.inputs))
 
 
 def _rest(count: int) -> tuple[Media, ...]:
     """Return what stands for the files that a page does not show."""
-    if count <= _MOST_MEDIA:
+    if count <= _MAX_MEDIA:
         return ()
-    name = f"{count - _MOST_MEDIA:,} more, which are not shown"
+    name = f"{count - _MAX_MEDIA:,} more, which are not shown"
     return (Media(id="more", name=name, kind="file"),)
 
 
@@ -167,7 +167,7 @@ def _is_loopback(host: str) -> bool:
 def _outputs(run: Run) -> Mapping[str, Output]:
     """Return the outputs by media id: their own, or their place if they have none."""
     found: dict[str, Output] = {}
-    for index, output in enumerate(run.outputs[:_MOST_MEDIA]):
+    for index, output in enumerate(run.outputs[:_MAX_MEDIA]):
         own = output.output_id
         is_usable = _SAFE_ID.fullmatch(own) and own not in found and own != FIRST and not own.startswith("input-")
         found[own if is_usable else f"output-{index}"] = output

@@ -41,14 +41,14 @@ READ_TIMEOUT = 10.0
 #: Seconds of an action: Mosaic may take longer to cancel or resume than to read.
 ACTION_TIMEOUT = 45.0
 #: Requests at the same time with one connection.
-_MOST_REQUESTS = 6
+_MAX_REQUESTS = 6
 #: Seconds without requests after the first error in a row, and after many.
 _FIRST_PAUSE = 5.0
-_LONGEST_PAUSE = 120.0
+_MAX_PAUSE = 120.0
 
 #: Responses that are kept, and the sum of their weights, which are about the kilobytes that they take.
-_MOST_KEPT = 1_000
-_MOST_WEIGHT = 100_000
+_MAX_KEPT = 1_000
+_MAX_WEIGHT = 100_000
 #: What a value of JSON takes once it is validated, beside its text.
 _BYTES_PER_VALUE = 500
 
@@ -110,7 +110,7 @@ class ReadingCache:
         self._drop(key)
         self._kept[key] = _Kept(reading, time.monotonic(), weight)
         self.weight += weight
-        while len(self) > 1 and (len(self) > _MOST_KEPT or self.weight > _MOST_WEIGHT):
+        while len(self) > 1 and (len(self) > _MAX_KEPT or self.weight > _MAX_WEIGHT):
             self._drop(next(iter(self._kept)))
 
     def forget(self, conn_id: str) -> None:
@@ -129,7 +129,7 @@ class _Connection:
     def __init__(self, conn_id: str) -> None:
         self._conn_id = conn_id
         self.client = SharedClient(self._look_up)
-        self.slots = asyncio.Semaphore(_MOST_REQUESTS)
+        self.slots = asyncio.Semaphore(_MAX_REQUESTS)
         self.access: Access | None = None
         self._last_error: MosaicError | None = None
         self._paused_until = 0.0
@@ -157,7 +157,7 @@ class _Connection:
     def record_error(self, error: MosaicError) -> float:
         """Start a pause, because Mosaic did not respond or asked for one. Return its seconds."""
         self._errors += 1
-        grown = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._errors - 1, 10))
+        grown = min(_MAX_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._errors - 1, 10))
         asked = bounded_cooldown(error.retry_after) if error.retry_after is not None else 0.0
         now = time.monotonic()
         self._last_error = error
@@ -298,7 +298,7 @@ class MosaicReads:
     def _keep_error(self, key: Key, error: MosaicError) -> Reading[Any]:
         """Keep the error of one item, for twice as long as the one before."""
         kept = self._cache.get(key)
-        pause = min(_LONGEST_PAUSE, max(_FIRST_PAUSE, 2 * kept.reading.pause)) if kept else _FIRST_PAUSE
+        pause = min(_MAX_PAUSE, max(_FIRST_PAUSE, 2 * kept.reading.pause)) if kept else _FIRST_PAUSE
         reading = self._stale(key, error, pause)
         self._keep(key, reading, kept.weight if kept else 1)
         return reading

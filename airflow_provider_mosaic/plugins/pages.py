@@ -19,12 +19,12 @@ MediaKind = Literal["video", "image", "audio", "file"]
 ItemKind = Literal["run", "post", "asset"]
 
 #: Characters of a message.
-LONGEST_MESSAGE = 1_000
+MAX_MESSAGE_LENGTH = 1_000
 
 
 def message_of(text: str | None) -> str | None:
     """Return a message of Mosaic for a page: without secrets, and not too long."""
-    return redact(text, longest=LONGEST_MESSAGE) if text else None
+    return redact(text, longest=MAX_MESSAGE_LENGTH) if text else None
 
 
 class PageModel(BaseModel):

@@ -24,7 +24,7 @@ from airflow_provider_mosaic.plugins.item_details import post_details, run_detai
 from airflow_provider_mosaic.plugins.items import UNFINISHED, TaskRecord
 from airflow_provider_mosaic.plugins.media import asset_media
 from airflow_provider_mosaic.plugins.mosaic_reads import MosaicReads, Reading
-from airflow_provider_mosaic.plugins.pages import LONGEST_MESSAGE, Problem, ProblemKind, TaskPage
+from airflow_provider_mosaic.plugins.pages import MAX_MESSAGE_LENGTH, Problem, ProblemKind, TaskPage
 from airflow_provider_mosaic.tasks.reporting import TaskItem
 
 #: Seconds for which a response is used for other viewers.
@@ -37,7 +37,7 @@ _REFRESH_TASK = 10.0
 _REFRESH_ERROR = 15.0
 #: A page waits for this many times as long as the last response took.
 _SLOWNESS = 5.0
-_LONGEST_REFRESH = 120.0
+_MAX_REFRESH = 120.0
 
 
 async def task_page(reads: MosaicReads, task: TaskRecord, *, csrf_token: str | None) -> TaskPage:
@@ -130,12 +130,12 @@ def _refresh_after(
     task: TaskRecord, reading: Reading[Any], *, ended: bool, started_at: datetime | None
 ) -> float | None:
     if reading.error is not None:
-        return round(min(max(_REFRESH_ERROR, reading.pause), _LONGEST_REFRESH), 1)
+        return round(min(max(_REFRESH_ERROR, reading.pause), _MAX_REFRESH), 1)
     if ended:
         return _REFRESH_TASK if task.state in UNFINISHED else None
     age = datetime.now(timezone.utc) - started_at if started_at else timedelta()
     usual = _REFRESH[(age > timedelta(minutes=10)) + (age > timedelta(hours=1))]
-    return round(min(max(usual, _SLOWNESS * reading.seconds), _LONGEST_REFRESH), 1)
+    return round(min(max(usual, _SLOWNESS * reading.seconds), _MAX_REFRESH), 1)
 
 
 def _problem(error: MosaicError) -> Problem:
@@ -146,4 +146,4 @@ def _problem(error: MosaicError) -> Problem:
         MosaicConnectionError: "no_access",
     }
     kind = next((kind for each, kind in kinds.items() if isinstance(error, each)), "unreachable")
-    return Problem(kind=kind, message=one_line(str(error), longest=LONGEST_MESSAGE))
+    return Problem(kind=kind, message=one_line(str(error), longest=MAX_MESSAGE_LENGTH))

@@ -53,7 +53,7 @@ _MISSING = (MosaicNotFoundError, MosaicPermissionError, MosaicResponseError, Mos
 _KINDS = {"image_url": "image", "audio_url": "audio"}
 _UNSAFE = re.compile(r"[^\w.\- ]")
 #: Bytes of an id in a file name. File systems allow 255 for the whole name.
-_LONGEST_NAME_PART = 180
+_MAX_NAME_PART_LENGTH = 180
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -269,4 +269,4 @@ class _Links:
 def _safe_name(output_id: str) -> str:
     """Return an id of the server as part of a file name, without separators and leading dots."""
     name = _UNSAFE.sub("_", output_id).lstrip(".")
-    return name.encode("utf-8", "replace")[:_LONGEST_NAME_PART].decode("utf-8", "ignore") or "_"
+    return name.encode("utf-8", "replace")[:_MAX_NAME_PART_LENGTH].decode("utf-8", "ignore") or "_"

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from airflow_provider_mosaic.api.endpoints.triggers import UNCHANGED, YouTubeTrigger, validate_filter
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.options import KEEP_CALLBACK, YOUTUBE_TRIGGER
-from airflow_provider_mosaic.api.redaction import MOST_LISTED, listed
+from airflow_provider_mosaic.api.redaction import MAX_LISTED, listed
 from airflow_provider_mosaic.durable.reads import read_until
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
@@ -192,7 +192,7 @@ class YouTubeTask:
         triggers = read_until(self._read, is_current)
         if is_current(triggers):
             return triggers
-        shown = triggers[:MOST_LISTED]
+        shown = triggers[:MAX_LISTED]
         current = "; ".join(f"{trigger.id} has {listed(trigger.youtube_channels)}" for trigger in shown)
         raise MosaicError(
             f"The triggers of agent {self._desired.agent_id!r} do not show the change. Requested: "

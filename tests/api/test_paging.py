@@ -16,7 +16,7 @@ from airflow_provider_mosaic.api.paging import Listing, Page, Row, aiterate, by_
 from airflow_provider_mosaic.api.responses import Response
 
 #: Stops a list that has no end.
-MOST_PAGES = 20
+MAX_PAGES = 20
 
 
 class Pages:
@@ -28,7 +28,7 @@ class Pages:
 
     def send(self, call: Call[Page[Any]]) -> Page[Any]:
         self.cursors.append(call.query["cursor"])
-        assert len(self.cursors) < MOST_PAGES
+        assert len(self.cursors) < MAX_PAGES
         page = self._pages[call.query["cursor"]]  # type: ignore[index]
         return call.result(Response(200, {}, json.dumps(page).encode()))
 

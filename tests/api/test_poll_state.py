@@ -34,7 +34,7 @@ from airflow_provider_mosaic.api.poll_state import (
     post_poll_state,
     run_poll_state,
 )
-from airflow_provider_mosaic.api.retries import LONGEST_COOLDOWN
+from airflow_provider_mosaic.api.retries import MAX_COOLDOWN
 
 START = 1_000_000.0
 
@@ -115,7 +115,7 @@ def test_retry_after_makes_one_pause_longer() -> None:
 def test_retry_after_is_bounded() -> None:
     state = FakeWait(poll_interval=10.0).state
     state.record_error(MosaicServerError("x", retry_after=30 * 86400.0))
-    assert state.pause() == LONGEST_COOLDOWN
+    assert state.pause() == MAX_COOLDOWN
 
 
 def test_retry_after_does_not_exceed_the_deadline() -> None:

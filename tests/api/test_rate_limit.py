@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_mosaic.api.errors import MosaicRateLimitError, MosaicServerError
-from airflow_provider_mosaic.api.retries import LONGEST_COOLDOWN, RateLimit
+from airflow_provider_mosaic.api.retries import MAX_COOLDOWN, RateLimit
 
 
 def test_the_cooldown_is_as_long_as_the_server_asks() -> None:
@@ -53,7 +53,7 @@ def test_the_cooldown_is_at_most_15_minutes_and_logged_once(caplog: pytest.LogCa
         rate_limit.record_error(
             MosaicServerError("The answer was 503.", status=503, retry_after=30 * 86400.0), now=50.0
         )
-    assert rate_limit.cooldown_until == 50.0 + LONGEST_COOLDOWN
+    assert rate_limit.cooldown_until == 50.0 + MAX_COOLDOWN
     (line,) = caplog.messages
     assert line.startswith("The answer was 503. All waits of the connection pause until ")
     rate_limit.record_error(MosaicServerError("x", status=503, retry_after=30 * 86400.0), now=rate_limit.cooldown_until)

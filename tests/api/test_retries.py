@@ -17,7 +17,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.media_types import AssetType
-from airflow_provider_mosaic.api.retries import LONGEST_COOLDOWN, RetryPolicy, may_send_again
+from airflow_provider_mosaic.api.retries import MAX_COOLDOWN, RetryPolicy, may_send_again
 
 from .every_sample import SAMPLES
 
@@ -83,7 +83,7 @@ def test_zero_retry_after_uses_the_backoff(asked: float) -> None:
 def test_retry_after_is_limited_to_fifteen_minutes() -> None:
     patient = RetryPolicy(budget=1e12)
     for asked in (3600.0, 1e300):
-        assert LONGEST_COOLDOWN <= patient.pause(1, MosaicServerError("x", retry_after=asked)) <= LONGEST_COOLDOWN + 1
+        assert MAX_COOLDOWN <= patient.pause(1, MosaicServerError("x", retry_after=asked)) <= MAX_COOLDOWN + 1
     with pytest.raises(MosaicServerError):
         RetryPolicy().pause_within_budget(1, MosaicServerError("x", retry_after=3600.0))
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from airflow_provider_mosaic.api.errors import MosaicResponseError
-from airflow_provider_mosaic.api.webhooks import LONGEST_EVENT, read_event, signature_fits
+from airflow_provider_mosaic.api.webhooks import MAX_EVENT_SIZE, read_event, signature_fits
 
 pytestmark = pytest.mark.hostile
 
@@ -25,7 +25,7 @@ NO_EVENTS: dict[str, bytes | str] = {
     "a text": b'"RUN_FINISHED"',
     "300,000 nodes": b'{"flag":"RUN_FINISHED","updated_nodes":[' + b"{}," * 300_000 + b"{}]}",
     "300,000 nodes, as text": '{"flag":"RUN_FINISHED","updated_nodes":[' + "{}," * 300_000 + "{}]}",
-    "longer than any event": b'{"flag":"RUN_FINISHED","x":"' + b"x" * LONGEST_EVENT + b'"}',
+    "longer than any event": b'{"flag":"RUN_FINISHED","x":"' + b"x" * MAX_EVENT_SIZE + b'"}',
 }
 
 

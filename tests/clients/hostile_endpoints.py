@@ -13,7 +13,7 @@ from functools import cache
 from .servers import Reply
 
 #: Seconds after which a server stops, so that a client without a limit fails its test instead of hanging.
-_LONGEST = 4.0
+_MAX_SECONDS = 4.0
 
 
 def endless(start: bytes, more: bytes, *, pause: float = 0.02) -> Reply:
@@ -24,7 +24,7 @@ def endless(start: bytes, more: bytes, *, pause: float = 0.02) -> Reply:
     """
 
     def reply(connection: socket.socket) -> bool:
-        ends_at = time.monotonic() + _LONGEST
+        ends_at = time.monotonic() + _MAX_SECONDS
         with contextlib.suppress(OSError):
             connection.sendall(start)
             while time.monotonic() < ends_at:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_mosaic.api.access import MOST_REDIRECTS, Access
+from airflow_provider_mosaic.api.access import MAX_REDIRECTS, Access
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.account import whoami
 from airflow_provider_mosaic.api.endpoints.runs import cancel_run, get_run
@@ -196,9 +196,9 @@ def test_https_to_http_redirect_error(
 @pytest.mark.parametrize("call", [whoami(), cancel_run("run-1")], ids=["GET", "POST"])
 def test_endless_redirects_error(transport: Transport, call: Call[object]) -> None:
     with HostileServer(answer(307, Location="/whoami")) as server:
-        with pytest.raises(MosaicResponseError, match=f"redirected {MOST_REDIRECTS} times on the same host"):
+        with pytest.raises(MosaicResponseError, match=f"redirected {MAX_REDIRECTS} times on the same host"):
             transport.send(access_to(server.url), call)
-        assert server.count == MOST_REDIRECTS
+        assert server.count == MAX_REDIRECTS
 
 
 # HTTP without TLS

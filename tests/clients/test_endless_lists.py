@@ -17,7 +17,7 @@ from airflow_provider_mosaic.api.endpoints.runs import list_runs
 from airflow_provider_mosaic.api.endpoints.social import list_posts
 from airflow_provider_mosaic.api.endpoints.storage_watchers import list_storage_triggers
 from airflow_provider_mosaic.api.errors import MosaicResponseError
-from airflow_provider_mosaic.api.paging import MOST_IDLE_PAGES, Listing, aiterate, iterate
+from airflow_provider_mosaic.api.paging import MAX_IDLE_PAGES, Listing, aiterate, iterate
 from airflow_provider_mosaic.clients.async_client import AsyncClient
 from airflow_provider_mosaic.clients.sync_client import SyncClient
 
@@ -70,11 +70,11 @@ def test_list_without_new_items_fails(transport: Transport, page: Callable[[int]
     found: list[Any] = []
     with HostileServer(pages(page)) as server, pytest.raises(MosaicResponseError) as error:
         read_list(transport, server, list_runs("a"), found)
-    assert f"{MOST_IDLE_PAGES} pages in a row without a new item" in str(error.value)
+    assert f"{MAX_IDLE_PAGES} pages in a row without a new item" in str(error.value)
     assert f"{there} items were read" in str(error.value)
     assert not error.value.effect_unknown
     assert len(found) == there
-    assert len(server.seen) == there + MOST_IDLE_PAGES
+    assert len(server.seen) == there + MAX_IDLE_PAGES
 
 
 def test_ignored_offset_fails(transport: Transport) -> None:
@@ -88,16 +88,16 @@ def test_ignored_offset_fails(transport: Transport) -> None:
 
 
 def test_empty_pages_are_skipped(transport: Transport) -> None:
-    last = 2 * MOST_IDLE_PAGES
+    last = 2 * MAX_IDLE_PAGES
     found: list[Any] = []
 
     def page(number: int) -> Any:
-        full = number % MOST_IDLE_PAGES == 0
+        full = number % MAX_IDLE_PAGES == 0
         return {"runs": [run(number)] if full else [], "next_cursor": None if number == last else f"c{number}"}
 
     with HostileServer(pages(page)) as server:
         read_list(transport, server, list_runs(), found)
-    assert [each.run_id for each in found] == ["0", str(MOST_IDLE_PAGES), str(last)]
+    assert [each.run_id for each in found] == ["0", str(MAX_IDLE_PAGES), str(last)]
 
 
 def test_endless_list_fails_at_the_page_limit(transport: Transport) -> None:
@@ -111,7 +111,7 @@ def test_endless_list_fails_at_the_page_limit(transport: Transport) -> None:
 
 
 def test_list_with_endless_pages_fails(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paging, "_LEAST_MOST_ITEMS", 5_000)
+    monkeypatch.setattr(paging, "_MIN_ITEM_LIMIT", 5_000)
     found: list[Any] = []
     with (
         HostileServer(pages(lambda n: {"runs": [run(f"{n}-{i}") for i in range(3_000)], "cursor": n + 1})) as server,

@@ -132,7 +132,7 @@ def test_a_response_to_an_older_request_does_not_end_a_pause(mosaic: Emulator, c
 def test_requests_that_wait_for_others_are_not_sent_in_a_pause(
     mosaic: Emulator, client: SyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mosaic_reads, "_MOST_REQUESTS", 1)
+    monkeypatch.setattr(mosaic_reads, "_MAX_REQUESTS", 1)
     run_ids = [start(client) for _ in range(5)]
     mosaic.inject("rate_limit", path=PATH, retry_after=30)
 
@@ -146,7 +146,7 @@ def test_requests_that_wait_for_others_are_not_sent_in_a_pause(
 def test_many_viewers_of_a_slow_mosaic_cause_no_pause(
     mosaic: Emulator, client: SyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mosaic_reads, "_MOST_REQUESTS", 1)
+    monkeypatch.setattr(mosaic_reads, "_MAX_REQUESTS", 1)
     monkeypatch.setattr(mosaic_reads, "READ_TIMEOUT", 5.0)
     slow, other = start(client), start(client)
 
@@ -223,8 +223,8 @@ def test_a_missing_run_and_a_missing_connection() -> None:
 
 
 def test_memory_is_bounded(client: SyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mosaic_reads, "_MOST_KEPT", 10)
-    monkeypatch.setattr(mosaic_reads, "_MOST_WEIGHT", 50)
+    monkeypatch.setattr(mosaic_reads, "_MAX_KEPT", 10)
+    monkeypatch.setattr(mosaic_reads, "_MAX_WEIGHT", 50)
 
     async def steps(reads: MosaicReads) -> None:
         for number in range(30):
@@ -249,7 +249,7 @@ def test_memory_is_bounded(client: SyncClient, monkeypatch: pytest.MonkeyPatch) 
     ids=["text", "models", "values"],
 )
 def test_memory_is_bounded_by_the_size_of_responses(long: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mosaic_reads, "_MOST_WEIGHT", 5_000)
+    monkeypatch.setattr(mosaic_reads, "_MAX_WEIGHT", 5_000)
 
     async def steps(reads: MosaicReads) -> None:
         for number in range(20):

@@ -13,7 +13,7 @@ import pytest
 from tasks.fixtures import AGENT, run_bounded
 from tasks.other_mosaic import OtherMosaic, serving
 
-from airflow_provider_mosaic.api.paging import MOST_IDLE_PAGES
+from airflow_provider_mosaic.api.paging import MAX_IDLE_PAGES
 
 from .test_poller import start_waits
 from .watch import Watching, ended
@@ -62,7 +62,7 @@ def test_a_watch_logs_that_the_list_has_no_end_and_misses_nothing(
             await watching.until(lambda: endless.lists() > 4)
             endless.endless = True
             before = endless.lists()
-            await watching.until(lambda: endless.lists() > before + 3 * MOST_IDLE_PAGES)
+            await watching.until(lambda: endless.lists() > before + 3 * MAX_IDLE_PAGES)
             endless.status, endless.endless = "completed", False
             await watching.until(lambda: watching.events)
             return watching.events

@@ -111,7 +111,7 @@ def test_the_twentieth_error_in_a_row_ends_the_wait(
     # Count them without waiting for 15 minutes.
     monkeypatch.setattr(poll_state, "ERRORS_TIMEOUT", 0.0)
     # A 429 starts a cooldown although it does not ask for one.
-    monkeypatch.setattr(retries, "_MAX_COOLDOWN", 0.002)
+    monkeypatch.setattr(retries, "_MAX_OWN_COOLDOWN", 0.002)
     mosaic.finish_run(run_id)
     mosaic.inject(fault, method="GET", path=GET_RUN, times=MAX_ERRORS - 1, **options)
     assert event_of(run_trigger(run_id, poll_interval=0.002))["outcome"] == "ended"

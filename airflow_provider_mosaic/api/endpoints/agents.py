@@ -38,7 +38,7 @@ from airflow_provider_mosaic.api.run_inputs import is_id
 
 #: Most nodes of an agent, connections, and node types. Agents in Mosaic have some tens. The time to compare an agent
 #: with its definition grows with the square.
-MOST_NODES, MOST_CONNECTIONS, _MOST_NODE_TYPES = 2_000, 10_000, 2_000
+MAX_NODES, MAX_CONNECTIONS, _MAX_NODE_TYPES = 2_000, 10_000, 2_000
 
 
 class Agent(Model):
@@ -80,9 +80,9 @@ class AgentGraph(Model):
 
     agent: Agent
     agent_nodes: Many[AgentNode] = Field(
-        default=(), validation_alias=AliasChoices("agent_nodes", "nodes"), max_length=MOST_NODES
+        default=(), validation_alias=AliasChoices("agent_nodes", "nodes"), max_length=MAX_NODES
     )
-    connections: Many[Connection] = Field(default=(), max_length=MOST_CONNECTIONS)
+    connections: Many[Connection] = Field(default=(), max_length=MAX_CONNECTIONS)
 
     @property
     def shows_connections(self) -> bool:
@@ -288,8 +288,8 @@ def list_node_types() -> Call[tuple[NodeType, ...]]:
 
     def read(data: Any) -> tuple[NodeType, ...]:
         types = read_list("node_types", NodeType)(data)
-        if len(types) > _MOST_NODE_TYPES:
-            raise InvalidResponse(f"it has more than {_MOST_NODE_TYPES} node types")
+        if len(types) > _MAX_NODE_TYPES:
+            raise InvalidResponse(f"it has more than {_MAX_NODE_TYPES} node types")
         return types
 
     return Call(

@@ -3,7 +3,7 @@
 import { RequestError, unexpected } from "./api.js";
 
 /** Seconds until a failed call is repeated: the first pause is doubled up to the longest. */
-const [FIRST_PAUSE, LONGEST_PAUSE] = [5, 120];
+const [FIRST_PAUSE, MAX_PAUSE] = [5, 120];
 
 /**
  * Call `load` now, and again after each pause that it returns. Calls never overlap.
@@ -63,5 +63,5 @@ export function refreshing(load, onError) {
  * @param {number | null} retryAfter What the server asks for.
  */
 function pauseAfter(errors, retryAfter) {
-  return Math.max(Math.min(FIRST_PAUSE * 2 ** errors, LONGEST_PAUSE), retryAfter ?? 0);
+  return Math.max(Math.min(FIRST_PAUSE * 2 ** errors, MAX_PAUSE), retryAfter ?? 0);
 }

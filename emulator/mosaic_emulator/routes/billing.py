@@ -15,8 +15,8 @@ from mosaic_emulator.routes.request_context import Context
 
 router = APIRouter()
 
-MOST = 1_000_000
-MOST_EVENTS = 10_000
+MAX_AMOUNT = 1_000_000
+MAX_EVENTS = 10_000
 
 
 class AutoTopUp(RequestBody):
@@ -56,7 +56,7 @@ async def get_credits_usage(context: Context) -> Response:
     since = context.query_time("start_date") or until - timedelta(days=30)
     if since > until:
         raise context.invalid_request("start_date: is after end_date", "query", "start_date")
-    limit = context.query_int("limit", 5000, 1, MOST_EVENTS)
+    limit = context.query_int("limit", 5000, 1, MAX_EVENTS)
     return context.respond(context.state.ledger.usage_json(since, until, limit))
 
 
@@ -68,9 +68,9 @@ async def set_auto_topup(context: Context) -> Response:
     if not ledger.can_top_up:
         raise ApiError(403, "The plan does not allow automatic top-ups")
     for name in ("threshold", "quantity"):
-        if not 0 <= getattr(top_up, name) <= MOST:
+        if not 0 <= getattr(top_up, name) <= MAX_AMOUNT:
             status = context.settings.out_of_range_status
-            raise ApiError(status, f"{name}: must be between 0 and {MOST}", location=("body", "auto_topup", name))
+            raise ApiError(status, f"{name}: must be between 0 and {MAX_AMOUNT}", location=("body", "auto_topup", name))
     ledger.auto_topup = {
         "enabled": top_up.enabled,
         "threshold": without_fraction(top_up.threshold),
