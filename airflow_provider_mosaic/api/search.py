@@ -27,8 +27,8 @@ class SearchResult(enum.Enum):
 
     FOUND = "found"
     NOTHING = "nothing"
+    #: Another reading may decide.
     UNCLEAR = "unclear"
-    SEARCH_AGAIN = "search again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +110,7 @@ class Search:
         self._sightings = 0
 
     def add_listing(
-        self, candidates: Sequence[Candidate], siblings: Siblings, *, over: bool = False, last: bool = False
+        self, candidates: Sequence[Candidate], siblings: Siblings, *, over: bool = False
     ) -> tuple[SearchResult, tuple[Candidate, ...]]:
         """
         Record a reading of the list. The siblings must be read after the list.
@@ -137,7 +137,7 @@ class Search:
             return SearchResult.FOUND, free
         if over and not left:
             return SearchResult.NOTHING, ()
-        return (SearchResult.UNCLEAR if last else SearchResult.SEARCH_AGAIN), left
+        return SearchResult.UNCLEAR, left
 
     def _is_free(self, candidate: Candidate, siblings: Siblings) -> bool:
         """Return whether no sibling can own a candidate."""

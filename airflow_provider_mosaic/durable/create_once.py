@@ -345,15 +345,15 @@ class CreateOnce(ABC):
                 # Repeat the search also after a permanent error: otherwise the task fails for manual review.
                 log.warning("The search for %s failed and is repeated. %s", self._description, error)
                 continue
-            result, left = search.add_listing(candidates, owners, over=over, last=is_last)
+            result, left = search.add_listing(candidates, owners, over=over)
             if result is SearchResult.NOTHING:
                 return None
-            if result is SearchResult.FOUND and may_adopt:
-                log.warning("Found %s: %s. The task continues with it.", self._description, left[0])
-                return left[0].id
-            if result is not SearchResult.SEARCH_AGAIN:
-                raise self._unknown_outcome(left, lost) from lost
-        raise AssertionError("the last reading decides")
+            if result is SearchResult.FOUND:
+                break
+        if result is SearchResult.FOUND and may_adopt:
+            log.warning("Found %s: %s. The task continues with it.", self._description, left[0])
+            return left[0].id
+        raise self._unknown_outcome(left, lost) from lost
 
     def _read_lists(
         self, record: StartRecord, lost: MosaicAmbiguousOutcomeError | None, siblings: SiblingTasks | None

@@ -233,8 +233,7 @@ class Poller:
             for wait in due
             if isinstance(wait, BatchedRunWait) and wait not in self._to_poll_alone and not wait.state.expired
         ]
-        polled_alone = self._leave_to_scans(runs, now)
-        left_to_scans = set(runs).difference(polled_alone)
+        left_to_scans = self._leave_to_scans(runs, now)
         alone = [wait for wait in due if wait not in left_to_scans]
         self._lacks_slots = False
         # First the waits at their deadline, then the others in the order of all waits. Each poll moves its wait to the
@@ -245,19 +244,21 @@ class Poller:
                 break
             self._start_poll(wait)
 
-    def _leave_to_scans(self, due: list[BatchedRunWait], now: float) -> list[BatchedRunWait]:
-        """Leave due runs to the running scan, the next one, or a new one. Return the others, to poll one by one."""
+    def _leave_to_scans(self, due: list[BatchedRunWait], now: float) -> set[BatchedRunWait]:
+        """Leave due runs to the running scan, the next one, or a new one, and return them."""
         if self._scan is not None:
             # Many stay due until it ends, unless it shows them.
-            return due if len(due) < MIN_RUNS_FOR_LIST else []
+            return set(due) if len(due) >= MIN_RUNS_FOR_LIST else set()
+        postponed: set[BatchedRunWait] = set()
         if now < self._next_scan and self._strategy.prefers_list(len(self._runs), now=now):
-            due = [wait for wait in due if not self._postpone_to_next_scan(wait, now)]
+            postponed = {wait for wait in due if self._postpone_to_next_scan(wait, now)}
+            due = [wait for wait in due if wait not in postponed]
         # A few due runs do not make many others early.
         early = self._due_soon(now) if len(due) >= _MIN_DUE_PER_PAGE * self._strategy.pages else []
         if self._strategy.prefers_list(len(due) + len(early), now=now):
             self._start_scan([*due, *early], now)
-            return []
-        return due
+            return postponed.union(due)
+        return postponed
 
     def _postpone_to_next_scan(self, wait: BatchedRunWait, now: float) -> bool:
         """Move a wait to the next scan if that is within its poll interval. Return whether it is."""

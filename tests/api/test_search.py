@@ -51,10 +51,10 @@ def test_the_result_of_readings_that_show_the_same(
 ) -> None:
     search = Search(own_request=own_request)
     for _ in range(REQUIRED_SIGHTINGS - 1):
-        assert search.add_listing(candidates(listed), siblings(owned, possible_owners))[0] is SearchResult.SEARCH_AGAIN
+        assert search.add_listing(candidates(listed), siblings(owned, possible_owners))[0] is SearchResult.UNCLEAR
     fifth = search.add_listing(candidates(listed), siblings(owned, possible_owners))
-    assert fifth == (result if result is SearchResult.FOUND else SearchResult.SEARCH_AGAIN, tuple(candidates(left)))
-    at_the_end = search.add_listing(candidates(listed), siblings(owned, possible_owners), over=True, last=True)
+    assert fifth == (result if result is SearchResult.FOUND else SearchResult.UNCLEAR, tuple(candidates(left)))
+    at_the_end = search.add_listing(candidates(listed), siblings(owned, possible_owners), over=True)
     assert at_the_end == (result, tuple(candidates(left)))
 
 
@@ -74,9 +74,9 @@ def test_a_partial_match_is_neither_adopted_nor_ruled_out() -> None:
     partial, full = Candidate(id="d", status="posted", is_partial_match=True), Candidate(id="p", status="posted")
 
     def at_the_end(*listed: Candidate) -> tuple[SearchResult, tuple[Candidate, ...]]:
-        return Search(own_request=True).add_listing(listed, Siblings(), over=True, last=True)
+        return Search(own_request=True).add_listing(listed, Siblings(), over=True)
 
-    assert Search(own_request=True).add_listing([partial], Siblings())[0] is SearchResult.SEARCH_AGAIN
+    assert Search(own_request=True).add_listing([partial], Siblings())[0] is SearchResult.UNCLEAR
     assert at_the_end(partial)[0] is SearchResult.UNCLEAR
     # A full match is preferred to a partial one.
     assert at_the_end(partial, full) == (SearchResult.FOUND, (full,))
@@ -87,7 +87,7 @@ def test_a_sibling_that_started_after_the_first_reading_is_no_owner() -> None:
     search = Search(own_request=True)
     search.add_listing(candidates("a"), siblings())
     for others in "vwx":
-        assert search.add_listing(candidates("a"), siblings(possible_owners=others))[0] is SearchResult.SEARCH_AGAIN
+        assert search.add_listing(candidates("a"), siblings(possible_owners=others))[0] is SearchResult.UNCLEAR
     assert search.add_listing(candidates("a"), siblings(possible_owners="y")) == (
         SearchResult.FOUND,
         tuple(candidates("a")),
@@ -97,9 +97,9 @@ def test_a_sibling_that_started_after_the_first_reading_is_no_owner() -> None:
 def test_a_sibling_of_the_first_reading_may_own_it_until_it_saves_another_id() -> None:
     search = Search(own_request=True)
     for _ in range(REQUIRED_SIGHTINGS + 3):
-        assert search.add_listing(candidates("a"), siblings(possible_owners="x"))[0] is SearchResult.SEARCH_AGAIN
+        assert search.add_listing(candidates("a"), siblings(possible_owners="x"))[0] is SearchResult.UNCLEAR
     for _ in range(REQUIRED_SIGHTINGS - 1):
-        assert search.add_listing(candidates("ab"), siblings(owned="b"))[0] is SearchResult.SEARCH_AGAIN
+        assert search.add_listing(candidates("ab"), siblings(owned="b"))[0] is SearchResult.UNCLEAR
     assert search.add_listing(candidates("ab"), siblings(owned="b")) == (SearchResult.FOUND, tuple(candidates("a")))
 
 
@@ -110,18 +110,15 @@ def test_a_candidate_with_a_rival_is_not_adopted() -> None:
     # "a" may belong to another pipeline, and "b" may be ours although a sibling may own it.
     for _ in range(REQUIRED_SIGHTINGS):
         search.add_listing(candidates("ab"), siblings(possible_owners="x"))
-        assert search.add_listing(candidates("ab"), siblings(possible_owners="x"))[0] is SearchResult.SEARCH_AGAIN
-    assert (
-        search.add_listing(candidates("ab"), siblings(possible_owners="x"), over=True, last=True)[0]
-        is SearchResult.UNCLEAR
-    )
+        assert search.add_listing(candidates("ab"), siblings(possible_owners="x"))[0] is SearchResult.UNCLEAR
+    assert search.add_listing(candidates("ab"), siblings(possible_owners="x"), over=True)[0] is SearchResult.UNCLEAR
 
 
 @pytest.mark.parametrize("between", ["", "ab", "b"])
 def test_only_readings_in_a_row_that_show_the_same_candidate_count(between: str) -> None:
     search = Search(own_request=True)
     for listed in (*["a"] * (REQUIRED_SIGHTINGS - 1), between, *["a"] * (REQUIRED_SIGHTINGS - 1)):
-        assert search.add_listing(candidates(listed), siblings())[0] is SearchResult.SEARCH_AGAIN
+        assert search.add_listing(candidates(listed), siblings())[0] is SearchResult.UNCLEAR
     assert search.add_listing(candidates("a"), siblings()) == (SearchResult.FOUND, tuple(candidates("a")))
 
 
@@ -129,9 +126,9 @@ def test_after_a_try_that_died_waiting_siblings_may_own_it() -> None:
     # They may have died together, and only one of them after its request.
     search = Search(own_request=False)
     for _ in range(REQUIRED_SIGHTINGS + 1):
-        assert search.add_listing(candidates("a"), siblings(waiting="x"))[0] is SearchResult.SEARCH_AGAIN
-    assert search.add_listing(candidates("a"), siblings(possible_owners="x"))[0] is SearchResult.SEARCH_AGAIN
-    assert search.add_listing(candidates("a"), siblings(owned="a"))[0] is SearchResult.SEARCH_AGAIN
+        assert search.add_listing(candidates("a"), siblings(waiting="x"))[0] is SearchResult.UNCLEAR
+    assert search.add_listing(candidates("a"), siblings(possible_owners="x"))[0] is SearchResult.UNCLEAR
+    assert search.add_listing(candidates("a"), siblings(owned="a"))[0] is SearchResult.UNCLEAR
     assert search.add_listing(candidates("a"), siblings(owned="a"), over=True)[0] is SearchResult.NOTHING
 
 
@@ -139,11 +136,11 @@ def test_unknown_siblings_may_own_it() -> None:
     search = Search(own_request=True)
     unknown = Siblings(possible_owners=None)
     for _ in range(REQUIRED_SIGHTINGS + 1):
-        assert search.add_listing(candidates("a"), unknown)[0] is SearchResult.SEARCH_AGAIN
+        assert search.add_listing(candidates("a"), unknown)[0] is SearchResult.UNCLEAR
     # Possible owners at the first reading with known siblings may have been so at the first reading.
     for _ in range(REQUIRED_SIGHTINGS + 1):
-        assert search.add_listing(candidates("a"), siblings(possible_owners="x"))[0] is SearchResult.SEARCH_AGAIN
-    assert search.add_listing(candidates("a"), unknown, over=True, last=True)[0] is SearchResult.UNCLEAR
+        assert search.add_listing(candidates("a"), siblings(possible_owners="x"))[0] is SearchResult.UNCLEAR
+    assert search.add_listing(candidates("a"), unknown, over=True)[0] is SearchResult.UNCLEAR
 
 
 def test_an_id_that_a_sibling_has_owned_is_never_adopted() -> None:
@@ -156,7 +153,7 @@ def test_an_id_that_a_sibling_has_owned_is_never_adopted() -> None:
 
 def test_candidates_that_appear_after_two_minutes_are_ignored() -> None:
     search = Search(own_request=True)
-    assert search.add_listing(candidates("a"), siblings(possible_owners="x"), over=True)[0] is SearchResult.SEARCH_AGAIN
+    assert search.add_listing(candidates("a"), siblings(possible_owners="x"), over=True)[0] is SearchResult.UNCLEAR
     assert (
         search.add_listing(candidates("ab"), siblings(owned="a", possible_owners="y"), over=True)[0]
         is SearchResult.NOTHING
@@ -199,9 +196,8 @@ def test_a_search_has_a_result_in_a_dag_run_that_starts_more_runs(starts_a_secon
                     ),
                 ),
                 over=place >= len(PAUSES),
-                last=pause is None,
             )
-            if result is not SearchResult.SEARCH_AGAIN:
+            if result is not SearchResult.UNCLEAR:
                 break
             now += pause or 0.0
         if result is SearchResult.FOUND:
