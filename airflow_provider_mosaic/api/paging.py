@@ -364,4 +364,10 @@ def rows_reader(model: type[R], path: str) -> Callable[[Any], Page[R]]:
 
 def row_key(row: Row) -> str:
     """Return what identifies a row in its list: its id, or all of its fields if it has none."""
-    return row.id if row.id else repr(sorted(row.as_row().items(), key=str))
+    return row.id or all_fields(row)
+
+
+def all_fields(item: Model) -> str:
+    """Return the key of an item without an id. Only an equal item has it."""
+    # ``repr`` of a model leaves out the fields that are not documented.
+    return repr(sorted(item.model_dump(mode="json").items(), key=str))

@@ -9,7 +9,7 @@ from typing_extensions import Self
 
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call
 from airflow_provider_mosaic.api.models import Id, Many, Model, Time, Words, read_object
-from airflow_provider_mosaic.api.paging import Listing, Page, filters, read_page
+from airflow_provider_mosaic.api.paging import Listing, Page, all_fields, filters, read_page
 from airflow_provider_mosaic.api.public_urls import is_public
 from airflow_provider_mosaic.api.redaction import label
 from airflow_provider_mosaic.api.responses import MAX_VALUES
@@ -140,4 +140,12 @@ def list_post_comments(post_id: str, *, social_connection_id: str | None = None)
             max_bytes=MAX_BYTES_OF_MANY,
         )
 
-    return Listing(page, key=lambda comment: comment.comment_id or comment.platform_comment_id or repr(comment))
+    return Listing(page, key=_comment_key)
+
+
+def _comment_key(comment: Comment) -> str:
+    if comment.comment_id:
+        return comment.comment_id
+    # Two platforms may use the same id.
+    own = comment.platform_comment_id
+    return f"{comment.platform} {own}" if own else all_fields(comment)
