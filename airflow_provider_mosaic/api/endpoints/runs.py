@@ -27,7 +27,7 @@ from airflow_provider_mosaic.api.models import (
     read_list,
     status_words,
 )
-from airflow_provider_mosaic.api.options import RUN_AGENT
+from airflow_provider_mosaic.api.options import RUN_AGENT, validate_callback
 from airflow_provider_mosaic.api.paging import Listing, filters, paged, read_page
 from airflow_provider_mosaic.api.redaction import label
 from airflow_provider_mosaic.api.run_inputs import validate_one_way
@@ -250,12 +250,13 @@ def start_run(
     :param update_params: Parameters for this run only: ``{agent_node_id: {name: value}}``. The hook and the operator
         also accept the name of a tile for its id.
     :param ignore_nodes: Ids of nodes to bypass.
-    :param callback_url: URL that receives the webhooks of this run.
+    :param callback_url: URL that receives the webhooks of this run. Only the operator accepts ``airflow`` for it.
     :raises MosaicNeedsCreditsError: There are not enough credits. No run was started.
     :raises MosaicAmbiguousOutcomeError: A run may have been started and paid. Look for it with :func:`list_runs`.
     """
     body = validated_values(
-        RUN_AGENT,
+        # Only a task can resolve "airflow".
+        {**RUN_AGENT, "callback_url": validate_callback},
         video_urls=video_urls,
         video_ids=video_ids,
         node_render_ids=node_render_ids,
