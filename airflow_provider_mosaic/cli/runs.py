@@ -71,7 +71,9 @@ def runs_cancel(args: Namespace) -> None:
             "retries.",
         )
         hook.cancel_run(run.run_id)
-        print_line(f"Mosaic accepted the cancel. {_describe(hook.get_run(run.run_id))}")
+        # The read can fail.
+        print_line(f"Mosaic accepted the cancel of run {run.run_id!r}.")
+        print_line(_describe(hook.get_run(run.run_id)))
 
 
 @changing_command
