@@ -307,11 +307,6 @@ def read_object(model: type[M], *, within: str = "", **known: Any) -> Callable[[
     return read
 
 
-def read_list(key: str, model: type[M]) -> Callable[[Any], tuple[M, ...]]:
-    """Return a function that reads a response with a list of objects under ``key``."""
-    return lambda data: tuple(model.model_validate(item) for item in list_in(data, key))
-
-
 def object_in(data: Any) -> dict[str, Any]:
     """Return a decoded response as a dict. Raise :class:`InvalidResponse` if it is not an object."""
     if not isinstance(data, Mapping):

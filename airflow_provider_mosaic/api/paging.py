@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from airflow_provider_mosaic.api.retries import RetryPolicy
 
 T = TypeVar("T")
+M = TypeVar("M", bound=Model)
 log = logging.getLogger(__name__)
 
 #: Documented maximum of items a page.
@@ -173,6 +174,25 @@ def read_page(key: str, read: Callable[[dict[str, Any]], T], *, newest_first: bo
         return Page(items, str(cursor) if cursor else None, total)
 
     return reader
+
+
+def read_list(key: str, model: type[M]) -> Callable[[Any], tuple[M, ...]]:
+    """
+    Return a function that reads a list without documented pagination.
+
+    A response with more pages is an error. A caller that relies on missing items would create them again.
+    """
+    read = read_page(key, model.model_validate)
+
+    def read_whole(data: Any) -> tuple[M, ...]:
+        page = read(data)
+        if page.next_cursor is not None:
+            raise InvalidResponse("it has a cursor for more items, and pagination of this list is not documented")
+        if page.total is not None and page.total > len(page.items):
+            raise InvalidResponse(f"it has {len(page.items)} of {page.total} items, and no cursor for the others")
+        return page.items
+
+    return read_whole
 
 
 class _Iteration(Generic[T]):

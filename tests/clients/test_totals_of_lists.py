@@ -1,4 +1,4 @@
-"""Lists that report a total instead of a cursor. A caller that relies on missing items must not miss any."""
+"""Lists that report more items than they have. A caller that relies on missing items must not miss any."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_mosaic.api.endpoints.runs import list_runs
-from airflow_provider_mosaic.api.endpoints.social import list_posts
+from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.endpoints.agents import list_node_types
+from airflow_provider_mosaic.api.endpoints.avatars import list_avatar_profiles
+from airflow_provider_mosaic.api.endpoints.billing import list_plans
+from airflow_provider_mosaic.api.endpoints.runs import get_run_nodes, list_runs
+from airflow_provider_mosaic.api.endpoints.social import list_posts, list_social_connections
 from airflow_provider_mosaic.api.errors import MosaicResponseError
 from airflow_provider_mosaic.api.paging import Listing
 
 from .servers import HostileServer, answer
 from .test_endless_lists import read_list
-from .transports import Transport
+from .transports import Transport, access_to
 
 RUNS = [{"run_id": str(number), "status": "running"} for number in range(25)]
 
@@ -46,3 +50,35 @@ def test_list_that_ends_is_complete(transport: Transport, more: dict[str, Any]) 
 def test_newest_posts_are_enough(transport: Transport) -> None:
     posts = [{"post_id": str(number)} for number in range(25)]
     assert read(transport, list_posts().all_or_error(), {"posts": posts, "total": 300}) == len(posts)
+
+
+#: Lists without documented pagination, by the name of their field.
+UNPAGED: dict[str, Call[Any]] = {
+    "avatar_profiles": list_avatar_profiles(),
+    "connected_accounts": list_social_connections(),
+    "node_types": list_node_types(),
+    "nodes": get_run_nodes("r"),
+    "plans": list_plans(),
+}
+
+
+def read_unpaged(transport: Transport, name: str, more: dict[str, Any]) -> Any:
+    with HostileServer(answer(200, {name: [], **more})) as server:
+        return transport.send(access_to(server.url), UNPAGED[name])[0]
+
+
+@pytest.mark.parametrize("name", UNPAGED)
+@pytest.mark.parametrize(
+    "more",
+    [{"next_cursor": "c"}, {"cursor": 7}, {"has_more": True}, {"pagination": {"nextCursor": "c"}}, {"total": 1}],
+    ids=str,
+)
+def test_part_of_a_list_without_pagination_is_an_error(transport: Transport, name: str, more: dict[str, Any]) -> None:
+    with pytest.raises(MosaicResponseError, match="cursor"):
+        read_unpaged(transport, name, more)
+
+
+@pytest.mark.parametrize("name", UNPAGED)
+def test_empty_fields_of_pagination_are_ignored(transport: Transport, name: str) -> None:
+    more = {"next_cursor": None, "cursor": "", "has_more": False, "pagination": None, "total": None}
+    assert read_unpaged(transport, name, more) == ()

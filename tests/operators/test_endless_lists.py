@@ -15,7 +15,11 @@ from tasks.other_mosaic import OtherMosaic, serving
 from tasks.task_runs import fails_with
 
 from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError
-from airflow_provider_mosaic.operators import MosaicRunAgentOperator, MosaicSocialPostOperator
+from airflow_provider_mosaic.operators import (
+    MosaicCreateAvatarProfileOperator,
+    MosaicRunAgentOperator,
+    MosaicSocialPostOperator,
+)
 
 pytestmark = pytest.mark.hostile
 
@@ -41,9 +45,10 @@ class EndlessMosaic(OtherMosaic):
         if method == "POST":
             self.sent.append(path)
             return 0, None
-        listed = re.fullmatch(r"/agent/[^/]+/(runs)|/social/(posts)", path)
+        listed = re.fullmatch(r"/agent/[^/]+/(runs)|/social/(posts)|/avatar-profiles", path)
         assert listed, target
-        items = {listed[1] or listed[2]: []}
+        name = listed[1] or listed[2] or "avatar_profiles"
+        items: dict[str, Any] = {name: []}
         return 200, items | (self._page(next(self._numbers)) if self.sent else {})
 
 
@@ -71,3 +76,15 @@ def test_lost_post_is_not_sent_again_when_the_list_does_not_end(endless: Endless
     message = fails_with(task.execute, MosaicAmbiguousOutcomeError)
     assert "The lists could not be read" in message
     assert endless.sent == ["/social/post"]
+
+
+def test_lost_avatar_profile_is_not_sent_again_when_the_list_has_another_page(
+    endless: EndlessMosaic, clock: Clock
+) -> None:
+    task = TaskRunner(
+        lambda: MosaicCreateAvatarProfileOperator(task_id="avatar", name="Host", video_url="https://a.example/v.mp4"),
+        store=StateStore(),
+    )
+    message = fails_with(task.execute, MosaicAmbiguousOutcomeError)
+    assert "The lists could not be read" in message
+    assert endless.sent == ["/avatar-profiles/create"]

@@ -30,10 +30,9 @@ from airflow_provider_mosaic.api.models import (
     Words,
     id_in,
     object_in,
-    read_list,
     read_object,
 )
-from airflow_provider_mosaic.api.paging import Listing, paged, read_page
+from airflow_provider_mosaic.api.paging import Listing, paged, read_list, read_page
 from airflow_provider_mosaic.api.run_inputs import is_id
 
 #: Most nodes of an agent, connections, and node types. Agents in Mosaic have some tens. The time to compare an agent

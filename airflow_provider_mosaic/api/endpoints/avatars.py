@@ -11,8 +11,9 @@ from pydantic import AliasChoices, Field
 
 from airflow_provider_mosaic.api.arguments import validated_values
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, RetrySafety
-from airflow_provider_mosaic.api.models import Id, Model, Status, Words, read_list, read_object, status_words
+from airflow_provider_mosaic.api.models import Id, Model, Status, Words, read_object, status_words
 from airflow_provider_mosaic.api.options import AVATAR_PROFILE, validate_avatar_sources, validate_profile_name
+from airflow_provider_mosaic.api.paging import read_list
 
 
 class AvatarStatus(str, enum.Enum):
@@ -107,7 +108,7 @@ def get_avatar_profile(avatar_profile_id: str) -> Call[AvatarProfile]:
 
 def list_avatar_profiles() -> Call[tuple[AvatarProfile, ...]]:
     """
-    Return all profiles. No pagination is documented, so one response is taken for the whole list.
+    Return all profiles. No pagination is documented: a response with a cursor for more is an error.
 
     API page: https://docs.mosaic.so/api/avatar-profiles/get-avatar-profiles
     """

@@ -20,8 +20,8 @@ from airflow_provider_mosaic.api.arguments import (
     validate_url,
 )
 from airflow_provider_mosaic.api.call import Call, RetrySafety
-from airflow_provider_mosaic.api.models import Flag, Many, Model, Time, Words, object_in, read_list, read_object
-from airflow_provider_mosaic.api.paging import filters
+from airflow_provider_mosaic.api.models import Flag, Many, Model, Time, Words, object_in, read_object
+from airflow_provider_mosaic.api.paging import filters, read_list
 
 
 class AutoTopup(Model):

@@ -24,11 +24,10 @@ from airflow_provider_mosaic.api.models import (
     Words,
     id_in,
     object_in,
-    read_list,
     status_words,
 )
 from airflow_provider_mosaic.api.options import RUN_AGENT, validate_callback
-from airflow_provider_mosaic.api.paging import Listing, filters, paged, read_page
+from airflow_provider_mosaic.api.paging import Listing, filters, paged, read_list, read_page
 from airflow_provider_mosaic.api.redaction import label
 from airflow_provider_mosaic.api.run_inputs import validate_one_way
 

@@ -32,7 +32,6 @@ from airflow_provider_mosaic.api.models import (
     Words,
     id_in,
     object_in,
-    read_list,
     read_object,
     status_words,
 )
@@ -43,7 +42,7 @@ from airflow_provider_mosaic.api.options import (
     validate_platforms,
     validate_post_has_content,
 )
-from airflow_provider_mosaic.api.paging import Listing, filters, paged, read_page
+from airflow_provider_mosaic.api.paging import Listing, filters, paged, read_list, read_page
 from airflow_provider_mosaic.api.post_options import ProviderOptions, validate_provider_options
 from airflow_provider_mosaic.api.redaction import label
 
@@ -183,7 +182,7 @@ class Post(Model):
 
 def list_social_connections() -> Call[tuple[SocialConnection, ...]]:
     """
-    Return the connected accounts. No pagination is documented, so one response is taken for the whole list.
+    Return the connected accounts. No pagination is documented: a response with a cursor for more is an error.
 
     API page: https://docs.mosaic.so/api/social/get-social-connections
     """
