@@ -11,8 +11,10 @@ from pydantic import ValidationError
 
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.account import Whoami, whoami
+from airflow_provider_mosaic.api.endpoints.agents import AgentNode, update_agent
+from airflow_provider_mosaic.api.endpoints.assets import start_upload
 from airflow_provider_mosaic.api.endpoints.avatars import create_avatar_profile, get_avatar_profile
-from airflow_provider_mosaic.api.endpoints.billing import get_credits
+from airflow_provider_mosaic.api.endpoints.billing import PlanOffer, get_credits, get_credits_usage
 from airflow_provider_mosaic.api.endpoints.engagement import PostAnalytics
 from airflow_provider_mosaic.api.endpoints.runs import NodeCounts, Output, Run, RunNode
 from airflow_provider_mosaic.api.endpoints.social import Destination, Post, SocialConnection
@@ -301,3 +303,25 @@ def test_avatar_profile_that_was_read_has_its_id(body: Any) -> None:
 def test_avatar_profile_that_was_created_may_name_its_id_in_full() -> None:
     call = create_avatar_profile("Host A", video_id="v")
     assert call.result(Response(201, {}, b'{"success": true, "avatar_profile_id": "a"}')).id == "a"
+
+
+def read(call: Call[Any], body: Any) -> Any:
+    return call.result(Response(200, {}, json.dumps(body).encode()))
+
+
+def test_null_counts_as_absent_where_two_objects_are_merged() -> None:
+    older = {"balance": 731, "unlimited": True}
+    credits = read(get_credits(), {"balance": None, "unlimited": None, "credits": older})
+    assert (credits.balance, credits.unlimited) == (731, True)
+    usage = {"summary": {"total_credits_used": 5}, "breakdown": {"total_credits_used": None}}
+    assert read(get_credits_usage(), usage).total_credits_used == 5
+    assert PlanOffer.model_validate({"id": "p", "billing": None, "monthly_price_usd": 50}).billing == "monthly"
+
+
+def test_null_counts_as_absent_beside_an_older_field() -> None:
+    node = AgentNode.model_validate({"agent_node_id": "n", "node_type": None, "node_type_id": "t"})
+    assert node.node_type.node_type_id == "t"
+    change = read(update_agent("a", name="A"), {"agent_id": None, "agent": {"id": "a"}})
+    assert change.agent_id == "a"
+    form = {"video_id": "v", "upload_url": "https://s.example/", "upload_fields": None, "fields": {"key": "k"}}
+    assert read(start_upload("video"), form).upload_fields == {"key": "k"}

@@ -62,7 +62,7 @@ class AgentNode(Model):
     @classmethod
     def _nest_flat_node_type(cls, data: Any) -> Any:
         # Shape of March 2026.
-        if isinstance(data, Mapping) and "node_type" not in data and "node_type_id" in data:
+        if isinstance(data, Mapping) and data.get("node_type") is None and "node_type_id" in data:
             return {**data, "node_type": {name: data.get(name) for name in ("node_type_id", "node_type_name")}}
         return data
 
@@ -373,5 +373,5 @@ def _read_change(data: Any) -> AgentChange:
     # Responses of March 2026 have the agent's metadata instead.
     body = object_in(data)
     agent = body.get("agent")
-    holder = agent if "agent_id" not in body and isinstance(agent, Mapping) else body
+    holder = agent if body.get("agent_id") is None and isinstance(agent, Mapping) else body
     return AgentChange.model_validate({**body, "agent_id": id_in(holder, "agent_id", "id")})

@@ -81,7 +81,7 @@ def start_upload(asset_type: AssetKind | AssetType) -> Call[UploadForm]:
     def read(data: Any) -> UploadForm:
         body = object_in(data)
         # 2025: "fields".
-        fields = body.get("upload_fields", body.get("fields"))
+        fields = next((body[name] for name in ("upload_fields", "fields") if body.get(name) is not None), None)
         if not isinstance(fields, dict):
             raise InvalidResponse("the field 'upload_fields' is missing")
         return UploadForm(

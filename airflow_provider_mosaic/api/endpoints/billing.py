@@ -24,6 +24,11 @@ from airflow_provider_mosaic.api.models import Flag, Many, Model, Time, Words, o
 from airflow_provider_mosaic.api.paging import filters, read_list
 
 
+def _merged(*objects: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of all objects. A later object replaces fields, except with a null, which counts as absent."""
+    return {name: value for each in objects for name, value in each.items() if value is not None}
+
+
 class AutoTopup(Model):
     """Automatic purchases: ``quantity`` credits whenever the balance falls below ``threshold``."""
 
@@ -115,7 +120,7 @@ class PlanOffer(Model):
             for billing in ("monthly", "annual"):
                 price = data.get(f"{billing}_price_usd")
                 if price is not None:
-                    return {"billing": billing, **data, "price_usd": price}
+                    return _merged({"billing": billing}, data, {"price_usd": price})
         return data
 
 
@@ -138,7 +143,7 @@ def get_credits() -> Call[Credits]:
         body = object_in(data)
         # March 2026: the balance is under "credits".
         nested = body.get("credits")
-        return Credits.model_validate({**(nested if isinstance(nested, dict) else {}), **body})
+        return Credits.model_validate(_merged(nested if isinstance(nested, dict) else {}, body))
 
     return Call(description="read the credits", path="/credits", read=read)
 
@@ -161,7 +166,7 @@ def get_credits_usage(
     def read(data: Any) -> CreditUsage:
         body = object_in(data)
         summary, breakdown = (object_in(body.get(name) or {}) for name in ("summary", "breakdown"))
-        return CreditUsage.model_validate({**summary, **breakdown})
+        return CreditUsage.model_validate(_merged(summary, breakdown))
 
     return Call(
         description="read the use of credits",
