@@ -153,10 +153,12 @@ def validate_filter(name: str, value: object) -> dict[str, Any]:
     """
     Return the filter of a trigger in a form that can be compared: without null limits, and empty without a limit.
 
-    :param value: ``{"duration": {"min_seconds": ..., "max_seconds": ...}}``. The limits are not validated here.
+    :param value: ``{"duration": {"min_seconds": ..., "max_seconds": ...}}``. The limits are not validated here, and a
+        duration of another type is returned unchanged.
     """
-    options = validate_mapping(name, value)
-    duration = {key: limit for key, limit in (options.get("duration") or {}).items() if limit is not None}
+    duration = validate_mapping(name, value).get("duration")
+    if isinstance(duration, Mapping):
+        duration = {key: limit for key, limit in duration.items() if limit is not None}
     return {"duration": duration} if duration else {}
 
 
