@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -42,6 +43,10 @@ TEMPLATE = "{{ task.row_label(ti) }}"
 _MAX_LENGTH = 100
 #: Arguments that are labelled by the last part of a path.
 _PATHS = frozenset({"source", "destination", "definition", "video_urls", "media_urls"})
+#: The page of a video, which its path does not identify.
+_YOUTUBE_PAGE = re.compile(
+    r"https?://(?:[\w-]+\.)?youtube\.com/watch/?(?:\?(?:[^#]*&)?v=([\w-]+)|[?#]|$)", re.IGNORECASE
+)
 
 
 class MosaicBaseOperator(BaseOperator):
@@ -240,12 +245,15 @@ def _label(name: str, value: Any) -> str:
         return ""
     if isinstance(value, (str, int, float)) or not isinstance(value, Sequence):
         return _short(name, str(value))
-    more = f" +{len(value) - 1}" if len(value) > 1 else ""
-    return f"{_short(name, str(value[0]))}{more}" if value else ""
+    first = _short(name, str(value[0])) if value else ""
+    return f"{first} +{len(value) - 1}" if first and len(value) > 1 else first
 
 
 def _short(name: str, text: str) -> str:
-    if name in _PATHS:
+    page = _YOUTUBE_PAGE.match(text) if name in _PATHS else None
+    if page:
+        text = page[1] or ""
+    elif name in _PATHS:
         # The query of a signed URL is a secret.
         text = text.partition("?")[0].partition("#")[0].rstrip("/").rpartition("/")[2]
     text = " ".join(text.split())

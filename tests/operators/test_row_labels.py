@@ -70,7 +70,22 @@ ROWS: list[tuple[Callable[[], Any], dict[str, Any], str]] = [
         "Nightly",
     ),
     (lambda: MosaicRunSensor.partial(task_id="t").expand(run_id=["r"]), {"run_id": "r"}, "r"),
+    (
+        lambda: MosaicRunAgentOperator.partial(task_id="t", agent_id="a").expand(video_urls=["u"]),
+        {"video_urls": "https://www.youtube.com/watch?list=PL1&v=dQw4w9WgXcQ&t=7"},
+        "dQw4w9WgXcQ",
+    ),
+    (
+        lambda: MosaicUploadOperator.partial(task_id="t").expand(source=["u"]),
+        {"source": "https://cdn.example.org/watch?v=hush"},
+        "watch",
+    ),
     # No label: the number stays.
+    (
+        lambda: MosaicRunAgentOperator.partial(task_id="t", agent_id="a").expand(video_urls=["u"]),
+        {"video_urls": ["https://m.youtube.com/watch?list=PL1", "https://youtu.be/dQw4w9WgXcQ"]},
+        "3",
+    ),
     (lambda: MosaicUploadOperator.partial(task_id="t").expand(source=[None]), {"source": None}, "3"),
     (lambda: MosaicRunAgentOperator.partial(task_id="t", agent_id="a").expand(durable=[True]), {"durable": True}, "3"),
 ]
