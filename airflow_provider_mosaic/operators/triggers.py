@@ -23,6 +23,10 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
     the triggers again after each change. If nothing differs, nothing is sent. From then on Mosaic starts a run, which
     costs credits, whenever one of the channels publishes a video.
 
+    A channel that the trigger shares with another trigger is moved too. If an add does not move it, the task removes it
+    from all triggers and adds it again. A channel of a trigger with a filter other than a duration is moved only with
+    ``exclusive=True``: otherwise the task fails before it sends anything.
+
     A channel given by its URL or handle is recognized by the handle that Mosaic reports, which may come late. Until
     then each run of the task sends the channel again, which changes nothing. Ids (``UC...``) are always recognized.
 

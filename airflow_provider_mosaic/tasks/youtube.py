@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -61,8 +61,8 @@ class DesiredTrigger:
 
     def matches(self, trigger: YouTubeTrigger) -> bool:
         """Return whether a trigger of the agent is the requested one: the filter identifies it."""
-        others = {name: value for name, value in trigger.filter_options.items() if name != "duration" and value}
-        return not others and validate_filter("filter_options", trigger.filter_options) == self.filter_options
+        own = validate_filter("filter_options", trigger.filter_options)
+        return _has_known_filter(trigger) and own == self.filter_options
 
 
 class YouTubeTask:
@@ -85,17 +85,25 @@ class YouTubeTask:
         missing = self._missing(before)
         now = before
         if missing or self._callback_differs(before):
+            self._fail_if_unknown(before)
             # Only an add changes the callback. A channel that the trigger has already can be sent again.
-            self._add(missing or desired.channels[:1])
-            now = self._read_until(
-                lambda triggers: not self._missing(triggers) and not self._callback_differs(triggers)
-            )
+            self._add(missing or desired.channels[:1], desired.callback_url)
+            now = read_until(self._read, self._is_set)
+            if self._shared(now):
+                self._move(now)
+                now = read_until(self._read, self._is_set)
+            self._fail_unless_shown(self._is_set(now), now)
         extra = self._extra(now, before)
         self._fail_if_shared(extra, now)
         if extra:
             self._hook.remove_youtube_channels(desired.agent_id, extra)
             log.info("Removed from the triggers of agent %r: %s.", desired.agent_id, listed(extra))
-            now = self._read_until(lambda triggers: not self._extra(triggers, before))
+
+            def is_removed(triggers: tuple[YouTubeTrigger, ...]) -> bool:
+                return bool(self._matching(triggers)) and not self._extra(triggers, before)
+
+            now = read_until(self._read, is_removed)
+            self._fail_unless_shown(is_removed(now), now)
         elif now is before:
             log.info("The trigger of agent %r already matches. Nothing was sent.", desired.agent_id)
         return [trigger.id for trigger in self._matching(now)]
@@ -121,15 +129,43 @@ class YouTubeTask:
             found[channel] = known or self._resolved.get(channel)
         return found
 
+    def _others(self, triggers: tuple[YouTubeTrigger, ...]) -> list[YouTubeTrigger]:
+        return [trigger for trigger in triggers if not self._desired.matches(trigger)]
+
     def _missing(self, triggers: tuple[YouTubeTrigger, ...]) -> list[str]:
-        """Return requested channels that the trigger does not have, or whose id is unknown."""
-        existing = _channels(self._matching(triggers))
+        """Return requested channels that only other triggers have, that they have too, or whose id is unknown."""
+        existing, elsewhere = _channels(self._matching(triggers)), _channels(self._others(triggers))
         return [
             channel
             for channel, channel_id in self._ids(triggers).items()
             # An empty id stays unknown: the channel was added, and is not added again.
-            if channel_id is None or (channel_id and channel_id not in existing)
+            if channel_id is None or (channel_id and (channel_id not in existing or channel_id in elsewhere))
         ]
+
+    def _shared(self, triggers: tuple[YouTubeTrigger, ...]) -> list[str]:
+        """Return the ids of requested channels that the trigger has, and other triggers too."""
+        existing, elsewhere = _channels(self._matching(triggers)), _channels(self._others(triggers))
+        # A channel may be given by its id and by its handle.
+        ids = dict.fromkeys(filter(None, self._ids(triggers).values()))
+        return [each for each in ids if each in existing and each in elsewhere]
+
+    def _is_set(self, triggers: tuple[YouTubeTrigger, ...]) -> bool:
+        """Return whether the trigger exists, with its callback, and alone has the requested channels."""
+        differs = self._missing(triggers) or self._callback_differs(triggers)
+        return bool(self._matching(triggers)) and not differs
+
+    def _move(self, triggers: tuple[YouTubeTrigger, ...]) -> None:
+        """Remove channels that other triggers still have after an add from all triggers, and add them again."""
+        self._fail_if_unknown(triggers)
+        desired, shared = self._desired, self._shared(triggers)
+        matching = self._matching(triggers)
+        callback_url = desired.callback_url
+        if callback_url == KEEP_CALLBACK and _channels(matching).keys() <= set(shared):
+            # Mosaic deletes a trigger without channels.
+            callback_url = next((each.callback_url for each in matching if each.callback_url), None)
+        self._hook.remove_youtube_channels(desired.agent_id, shared)
+        log.info("Removed from all triggers of agent %r, to be added again: %s.", desired.agent_id, listed(shared))
+        self._add(shared, callback_url)
 
     def _callback_differs(self, triggers: tuple[YouTubeTrigger, ...]) -> bool:
         if self._desired.callback_url == KEEP_CALLBACK:
@@ -156,10 +192,21 @@ class YouTubeTask:
             )
         return extra
 
+    def _fail_if_unknown(self, triggers: tuple[YouTubeTrigger, ...]) -> None:
+        """Raise if a requested channel is in a trigger with a filter that the provider does not know."""
+        unknown = _channels(trigger for trigger in self._others(triggers) if not _has_known_filter(trigger))
+        shared = [channel for channel in self._ids(triggers).values() if channel in unknown]
+        if shared and not self._desired.exclusive:
+            raise MosaicError(
+                f"These channels are in triggers of agent {self._desired.agent_id!r} whose filter is unknown: "
+                f"{listed(shared)}.",
+                means="Nothing was removed from these triggers.",
+                to_do="Remove them there in the editor, or set exclusive=True.",
+            )
+
     def _fail_if_shared(self, extra: list[str], triggers: tuple[YouTubeTrigger, ...]) -> None:
         """Raise if other triggers have a channel that is to be removed: Mosaic would remove it from them, too."""
-        matching = self._matching(triggers)
-        others = _channels(trigger for trigger in triggers if trigger not in matching)
+        others = _channels(self._others(triggers))
         shared = [channel for channel in extra if channel in others]
         if shared and not self._desired.exclusive:
             raise MosaicError(
@@ -169,13 +216,13 @@ class YouTubeTask:
                 to_do="Remove them in the editor, or set exclusive=True.",
             )
 
-    def _add(self, channels: list[str] | tuple[str, ...]) -> None:
+    def _add(self, channels: Sequence[str], callback_url: str | None) -> None:
         desired = self._desired
         duration = desired.filter_options.get("duration", {})
         added = self._hook.add_youtube_channels(
             desired.agent_id,
             channels,
-            trigger_callback_url=UNCHANGED if desired.callback_url == KEEP_CALLBACK else desired.callback_url,
+            trigger_callback_url=UNCHANGED if callback_url == KEEP_CALLBACK else callback_url,
             min_seconds=duration.get("min_seconds"),
             max_seconds=duration.get("max_seconds"),
         )
@@ -183,15 +230,9 @@ class YouTubeTask:
         self._resolved.update({channel: ids.get(channel, "") for channel in channels})
         log.info("Sent to the trigger of agent %r: %s.", desired.agent_id, listed(channels))
 
-    def _read_until(self, is_shown: Callable[[tuple[YouTubeTrigger, ...]], bool]) -> tuple[YouTubeTrigger, ...]:
-        """Read the triggers until they show a change."""
-
-        def is_current(triggers: tuple[YouTubeTrigger, ...]) -> bool:
-            return bool(self._matching(triggers)) and is_shown(triggers)
-
-        triggers = read_until(self._read, is_current)
-        if is_current(triggers):
-            return triggers
+    def _fail_unless_shown(self, is_shown: bool, triggers: tuple[YouTubeTrigger, ...]) -> None:
+        if is_shown:
+            return
         shown = triggers[:MAX_LISTED]
         current = "; ".join(f"{trigger.id} has {listed(trigger.youtube_channels)}" for trigger in shown)
         raise MosaicError(
@@ -199,6 +240,13 @@ class YouTubeTask:
             f"{listed(self._desired.channels)}. Current: {current or 'none'}.",
             transient=True,
         )
+
+
+def _has_known_filter(trigger: YouTubeTrigger) -> bool:
+    """Return whether a trigger filters videos by limits of their duration only."""
+    duration = trigger.filter_options.get("duration") or {}
+    others = (value for name, value in trigger.filter_options.items() if name != "duration")
+    return not any(others) and isinstance(duration, Mapping) and duration.keys() <= {"min_seconds", "max_seconds"}
 
 
 def _channels(triggers: Iterable[YouTubeTrigger]) -> dict[str, None]:

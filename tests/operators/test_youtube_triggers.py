@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -9,6 +12,7 @@ from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException
 from tasks.fakes import TaskRunner
 from tasks.fixtures import AGENT, LATE_EFFECT_PAUSES, Clock, effects, sent
+from tasks.other_mosaic import OtherMosaic, serving
 from tasks.task_runs import LATE
 
 from airflow_provider_mosaic.api.endpoints.triggers import YouTubeTrigger
@@ -285,3 +289,118 @@ def test_wrong_arguments_are_rejected_before_anything_is_sent(
     with pytest.raises(AirflowFailException, match=pattern):
         task_runner([A], **options, **LATE).execute()
     assert mosaic.requests() == []
+
+
+# A requested channel that other triggers have too
+
+
+class SharedChannels(OtherMosaic):
+    """
+    A Mosaic with triggers that share a channel, as the editor may make them.
+
+    :param others: The filters of the other triggers. Each of them has the channels A and C.
+    :param moves: Whether an add moves a channel that the selected trigger has already.
+    """
+
+    def __init__(self, *others: dict[str, Any], channels: tuple[str, ...] = (A, B), moves: bool = False) -> None:
+        super().__init__()
+        self._moves = moves
+        self.triggers: list[dict[str, Any]] = []
+        self._make({}, channels, HOOK)
+        for each in others:
+            self._make(each, (A, C), None)
+
+    def _make(self, filters: dict[str, Any], channels: tuple[str, ...], callback: str | None) -> dict[str, Any]:
+        trigger = {
+            "id": f"t{len(self.requests)}{len(self.triggers)}",
+            "filter_options": filters,
+            "youtube_channels": list(channels),
+            "callback_url": callback,
+        }
+        self.triggers.append(trigger)
+        return trigger
+
+    def answer(self, method: str, target: str) -> tuple[int, Any]:
+        self.requests.append(f"{method} {target}")
+        if method == "GET":
+            return 200, self.triggers
+        body = json.loads(self.body)
+        own = next((each for each in self.triggers if each["filter_options"] == body.get("filter_options", {})), None)
+        for channel in body["youtube_channels"]:
+            if "/add_" in target and own and channel in own["youtube_channels"] and not self._moves:
+                continue
+            for each in self.triggers:
+                each["youtube_channels"] = [other for other in each["youtube_channels"] if other != channel]
+            if "/add_" in target:
+                own = own or self._make({}, (), None)
+                own["youtube_channels"].append(channel)
+                own["callback_url"] = body.get("trigger_callback_url", own["callback_url"])
+        self.triggers = [each for each in self.triggers if each["youtube_channels"]]
+        return 200, {"status": "ok"}
+
+    def changes(self) -> list[str]:
+        return [each.rpartition("/")[2].partition("_")[0] for each in self.requests if each.startswith("POST")]
+
+    def shown(self) -> list[tuple[set[str], str | None]]:
+        """Return the channels and the callback of each trigger."""
+        return [(set(each["youtube_channels"]), each["callback_url"]) for each in self.triggers]
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[SharedChannels], SharedChannels]]:
+    with ExitStack() as stack:
+
+        def start(shared: SharedChannels) -> SharedChannels:
+            stack.enter_context(serving(shared))
+            connection = {"conn_type": "mosaic", "host": shared.url, "password": "mk_other"}
+            monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
+            return shared
+
+        yield start
+
+
+Serve = Callable[[SharedChannels], SharedChannels]
+
+
+@pytest.mark.parametrize(("moves", "changes"), [(True, ["add"]), (False, ["add", "remove", "add"])])
+def test_shared_channel_is_moved(serve: Serve, moves: bool, changes: list[str]) -> None:
+    shared = serve(SharedChannels(LONG, moves=moves))
+    task = task_runner([A, B])
+    assert task.execute() == ["t00"]
+    assert shared.shown() == [({A, B}, HOOK), ({C}, None)]
+    assert shared.changes() == changes
+    task.execute()
+    assert shared.changes() == changes
+
+
+def test_shared_channel_leaves_the_other_triggers_with_exclusive(serve: Serve) -> None:
+    shared = serve(SharedChannels(LONG, {"duration": "60-120"}, {"title": "News"}))
+    task_runner([A, B], exclusive=True).execute()
+    assert shared.shown() == [({A, B}, HOOK)]
+    assert shared.changes() == ["add", "remove", "add", "remove"]
+
+
+@pytest.mark.parametrize(("options", "callback"), [({}, HOOK), ({"callback_url": None}, None)])
+def test_trigger_that_has_only_the_shared_channel_keeps_its_callback(
+    serve: Serve, options: dict[str, Any], callback: str | None
+) -> None:
+    shared = serve(SharedChannels(LONG, channels=(A,)))
+    task_runner([A], **options).execute()
+    assert shared.shown() == [({C}, None), ({A}, callback)]
+
+
+@pytest.mark.parametrize(
+    "unknown", [{"duration": "60-120"}, {"duration": [60, 120]}, {"duration": {"min": 60}}, {"title": "News"}], ids=str
+)
+@pytest.mark.parametrize("channels", [[A, B], [B, C]], ids=["shared", "only there"])
+def test_channel_of_a_trigger_with_an_unknown_filter_is_not_moved(
+    serve: Serve, unknown: dict[str, Any], channels: list[str]
+) -> None:
+    shared = serve(SharedChannels(unknown))
+    with pytest.raises(MosaicError, match=r"whose filter is unknown: UC.*Nothing was removed"):
+        task_runner(channels).execute()
+    assert shared.changes() == []
+    # Other channels are not affected.
+    shared.triggers[0]["youtube_channels"] = [B]
+    task_runner([B]).execute()
+    assert shared.changes() == []

@@ -39,6 +39,8 @@ class OtherMosaic:
         #: Fields of a post when it is read.
         self.post_fields: dict[str, Any] = {"status": "posted"}
         self.url = ""
+        #: The body of the latest request.
+        self.body = b""
 
     def add(self, run_id: str, **fields: Any) -> dict[str, Any]:
         run = {
@@ -123,7 +125,7 @@ def serving(mosaic: OtherMosaic) -> Iterator[OtherMosaic]:
         disable_nagle_algorithm = True
 
         def _serve(self) -> None:
-            self.rfile.read(int(self.headers.get("content-length") or 0))
+            mosaic.body = self.rfile.read(int(self.headers.get("content-length") or 0))
             status, body = mosaic.answer(self.command, self.path)
             if status == 0:
                 self.close_connection = True
