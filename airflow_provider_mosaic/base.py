@@ -43,9 +43,9 @@ TEMPLATE = "{{ task.row_label(ti) }}"
 _MAX_LENGTH = 100
 #: Arguments that are labelled by the last part of a path.
 _PATHS = frozenset({"source", "destination", "definition", "video_urls", "media_urls"})
-#: The page of a video, which its path does not identify.
+#: The page of a video, which its path does not identify. A list may be rendered to text.
 _YOUTUBE_PAGE = re.compile(
-    r"https?://(?:[\w-]+\.)?youtube\.com/watch/?(?:\?(?:[^#]*&)?v=([\w-]+)|[?#]|$)", re.IGNORECASE
+    r"[\[\s\"']*https?://(?:[\w-]+\.)?youtube\.com/watch/?(?:\?(?:[^#]*&)?v=([\w-]+)|[?#]|$)", re.IGNORECASE
 )
 
 

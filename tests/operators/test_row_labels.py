@@ -76,6 +76,11 @@ ROWS: list[tuple[Callable[[], Any], dict[str, Any], str]] = [
         "dQw4w9WgXcQ",
     ),
     (
+        lambda: MosaicRunAgentOperator.partial(task_id="t", agent_id="a").expand(video_urls=["u"]),
+        {"video_urls": "['https://www.youtube.com/watch?v=dQw4w9WgXcQ']"},
+        "dQw4w9WgXcQ",
+    ),
+    (
         lambda: MosaicUploadOperator.partial(task_id="t").expand(source=["u"]),
         {"source": "https://cdn.example.org/watch?v=hush"},
         "watch",
