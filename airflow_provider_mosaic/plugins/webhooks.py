@@ -16,6 +16,7 @@ import hmac
 import logging
 import secrets
 import time
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Annotated
 
@@ -39,6 +40,10 @@ _MAX_BODY = 1 << 20
 _BODY_TIMEOUT = 30.0
 #: Seconds for which the secret of a connection is kept, and for which an unknown connection is not looked up again.
 _SECRET_LIFETIME = 30.0
+#: Seconds until the next lookup after one that failed.
+_LOOKUP_PAUSE = 5.0
+#: Seconds for which the last secret of a connection is used while its lookups fail.
+_OUTAGE = 600.0
 #: Lookups of all unknown connections: how many at once, and how many a second.
 _LOOKUPS = (20, 5.0)
 #: Webhooks of one connection, likewise.
@@ -68,50 +73,89 @@ class _TokenBucket:
 
 
 class _WebhookSecrets:
-    """The webhook secrets of connections, kept for a short time."""
+    """
+    The webhook secrets of connections, kept for a short time.
 
-    def __init__(self) -> None:
-        #: The secret, which is empty for a connection that receives no webhooks, and until when it is kept.
-        self._entries: dict[str, tuple[str, float]] = {}
-        self._lookups: dict[str, asyncio.Task[str]] = {}
+    :param warn: Logs a warning: its text and the values.
+    """
+
+    def __init__(self, warn: Callable[..., None]) -> None:
+        self._warn = warn
+        #: What :meth:`get` returns, and until when.
+        self._entries: dict[str, tuple[str | None, float]] = {}
+        #: The connections that had a secret: what the last successful lookup returned, and when.
+        self._known: dict[str, tuple[str, float]] = {}
+        self._lookups: dict[str, asyncio.Task[str | None]] = {}
         self._limit = _TokenBucket(*_LOOKUPS)
 
-    async def get(self, conn_id: str) -> str:
-        """Return the secret of a connection. It is empty if there is none, or if too many ids were asked for."""
+    async def get(self, conn_id: str) -> str | None:
+        """
+        Return the secret of a connection; None if it can't be read now.
+
+        It is empty if the connection receives no webhooks, or if too many ids were asked for.
+        """
         secret, expires_at = self._entries.get(conn_id, ("", 0.0))
         if time.monotonic() < expires_at:
             return secret
         lookup = self._lookups.get(conn_id)
         if lookup is None:
             # A known connection is looked up again although requests with invented ids use up the limit.
-            if not secret and not self._limit.take():
+            if conn_id not in self._known and not self._limit.take():
                 return ""
             lookup = self._lookups[conn_id] = asyncio.create_task(self._look_up(conn_id))
         return await asyncio.shield(lookup)
 
-    async def _look_up(self, conn_id: str) -> str:
+    async def _look_up(self, conn_id: str) -> str | None:
+        secret: str | None
         try:
             secret = await asyncio.to_thread(_read_secret, conn_id)
-            now = time.monotonic()
-            self._entries = {known: entry for known, entry in self._entries.items() if entry[0] or now < entry[1]}
-            self._entries[conn_id] = (secret, now + _SECRET_LIFETIME)
-            return secret
+            lifetime = _SECRET_LIFETIME
+            if secret or conn_id in self._known:
+                self._known[conn_id] = (secret, time.monotonic())
+        except Exception as error:
+            secret = self._after_failure(conn_id, error)
+            lifetime = _SECRET_LIFETIME if secret == "" else _LOOKUP_PAUSE
         finally:
             del self._lookups[conn_id]
+        now = time.monotonic()
+        self._entries = {each: entry for each, entry in self._entries.items() if now < entry[1]}
+        self._entries[conn_id] = (secret, now + lifetime)
+        return secret
+
+    def _after_failure(self, conn_id: str, error: Exception) -> str | None:
+        """
+        Return what :meth:`get` returns after a failed lookup.
+
+        Airflow reports an outage of its database or of a secrets backend like a connection that does not exist. A
+        connection that had a secret is therefore not taken for deleted at once.
+        """
+        from airflow.providers.common.compat.sdk import AirflowNotFoundException
+
+        known, read_at = self._known.get(conn_id, ("", 0.0))
+        is_recent = bool(known) and time.monotonic() < read_at + _OUTAGE
+        if not is_recent and isinstance(error, AirflowNotFoundException):
+            return ""
+        # The text of the error may contain the connection.
+        self._warn(
+            "The lookup of connection %r failed (%s). %s.",
+            conn_id,
+            type(error).__name__,
+            "Its last webhook secret is used" if is_recent else "Its webhooks get status 503",
+        )
+        return known if is_recent else None
 
 
 def _read_secret(conn_id: str) -> str:
-    """Return the webhook secret of a connection; an empty text if there is none."""
+    """
+    Return the webhook secret of a connection; an empty text if it has none.
+
+    :raises AirflowNotFoundException: Airflow found no such connection.
+    """
     from airflow.sdk import BaseHook
 
     from airflow_provider_mosaic.hooks.connection import read_webhook_secret
 
-    try:
-        return read_webhook_secret(BaseHook.get_connection(conn_id))
-    except Exception as error:
-        # The text of the error may contain the connection.
-        log.debug("Connection %r could not be read: %s", conn_id, type(error).__name__)
-        return ""
+    return read_webhook_secret(BaseHook.get_connection(conn_id))
 
 
 class _HintWriter:
@@ -141,7 +185,7 @@ class WebhookReceiver:
     """The receiver of one process of the API server."""
 
     def __init__(self) -> None:
-        self._secrets = _WebhookSecrets()
+        self._secrets = _WebhookSecrets(self._log)
         self._hints = _HintWriter()
         self._limits: dict[str, _TokenBucket] = {}
         self._logged_at = float("-inf")
@@ -160,7 +204,7 @@ class WebhookReceiver:
 
         Responses: 200 also for events that are ignored; 404 while webhooks are switched off; 401 for an unknown
         connection, a wrong token or a wrong signature; 429 for too many webhooks; 408, 413 and 400 for a body that is
-        too slow, too long or no event; 503 if the hint cannot be written.
+        too slow, too long or no event; 503 if the connection cannot be read or the hint cannot be written.
         """
         if not webhooks_are_on():
             raise HTTPException(404, headers={"Connection": "close"})
@@ -185,6 +229,8 @@ class WebhookReceiver:
 
     async def _is_authentic(self, conn_id: str, token: str, signature: str | None) -> bool:
         secret = await self._secrets.get(conn_id) if is_receivable(conn_id) else ""
+        if secret is None:
+            raise HTTPException(503, headers={"Connection": "close"})
         expected = secret or self._no_secret
         has_token = hmac.compare_digest(token.encode("utf-8", "replace"), path_token(expected, conn_id).encode())
         has_signature = signature_fits(signature, expected)

@@ -355,6 +355,82 @@ def test_secret_is_kept_for_a_short_time(receiver: Receiver, monkeypatch: pytest
     assert receiver.lookups == {CONN_ID: 1, "unknown": 1}
 
 
+class DatabaseError(Exception):
+    """What Airflow raises if it cannot read a connection."""
+
+
+@contextmanager
+def outage(how: str) -> Iterator[None]:
+    """Let the lookups of connections fail: with an error, or like a connection that does not exist."""
+    with pytest.MonkeyPatch.context() as patch:
+        if how == "error":
+
+            def get_connection(conn_id: str) -> None:
+                raise DatabaseError(SECRET)
+
+            patch.setattr("airflow.sdk.BaseHook.get_connection", get_connection)
+        else:
+            # Airflow logs the error of a secrets backend or its database, and raises AirflowNotFoundException.
+            patch.delenv(f"AIRFLOW_CONN_{CONN_ID.upper()}")
+        yield
+
+
+@pytest.mark.parametrize("how", ["error", "not found"])
+def test_secret_is_kept_over_an_outage(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    monkeypatch.setattr(webhooks, "_SECRET_LIFETIME", 0.0)
+    monkeypatch.setattr(webhooks, "_LOOKUP_PAUSE", 0.0)
+    assert receiver.deliver().status_code == 200
+    with outage(how):
+        assert [receiver.deliver({"flag": "TEST"}).status_code for _ in range(3)] == [200] * 3
+        assert receiver.deliver(signature="whsk_other").status_code == 401
+    assert receiver.lookups[CONN_ID] == 5
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(warnings) == 1
+    assert "The lookup of connection 'mosaic_default' failed" in warnings[0]
+    assert "Its last webhook secret is used." in warnings[0]
+    assert SECRET not in warnings[0]
+
+
+def test_webhook_is_sent_again_if_the_connection_cannot_be_read(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(webhooks, "_LOOKUP_PAUSE", 0.2)
+    with outage("error"):
+        assert [receiver.deliver().status_code for _ in range(3)] == [503] * 3
+    assert "Its webhooks get status 503." in caplog.text
+    assert receiver.lookups[CONN_ID] < 3
+    time.sleep(0.2)
+    assert receiver.deliver().status_code == 200
+
+
+def test_deleted_connection_is_unknown_after_a_while(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhooks, "_SECRET_LIFETIME", 0.0)
+    monkeypatch.setattr(webhooks, "_LOOKUP_PAUSE", 0.0)
+    assert receiver.deliver().status_code == 200
+    monkeypatch.setattr(webhooks, "_OUTAGE", 0.0)
+    # Invented ids use up the lookups of unknown connections.
+    monkeypatch.setattr(webhooks._TokenBucket, "take", lambda bucket: bucket._burst != webhooks._LOOKUPS[0])
+    with outage("not found"):
+        assert receiver.deliver().status_code == 401
+    # After a long outage, the connection is still known.
+    assert receiver.deliver().status_code == 200
+
+
+def test_connection_without_a_secret_receives_no_webhooks_at_once(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhooks, "_SECRET_LIFETIME", 0.0)
+    assert receiver.deliver().status_code == 200
+    connect(monkeypatch, CONN_ID)
+    assert receiver.deliver().status_code == 401
+    monkeypatch.setattr(webhooks, "_LOOKUP_PAUSE", 0.0)
+    for how, status in (("not found", 401), ("error", 503)):
+        with outage(how):
+            assert receiver.deliver().status_code == status
+
+
 def test_rotated_secret_replaces_the_address(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhooks, "_SECRET_LIFETIME", 0.0)
     connect(monkeypatch, CONN_ID, webhook_secret="rotated")
