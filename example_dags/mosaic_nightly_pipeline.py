@@ -10,7 +10,7 @@ It uses the connection `mosaic_default` and these variables:
 | variable | value |
 | --- | --- |
 | `mosaic_recordings` | the folder of the recordings, or object storage prefix (`s3://aws_default@studio/recordings`) |
-| `mosaic_results` | the folder for the edited files. A recording whose subfolder has `_SUCCESS` is not edited again |
+| `mosaic_results` | the folder for the edited files. A recording whose subfolder (`talk.mp4/`) has `_SUCCESS` is done |
 | `mosaic_agent_id` | the agent that edits them |
 """
 
@@ -47,7 +47,7 @@ def mosaic_nightly_pipeline() -> None:
         recordings = ObjectStoragePath(Variable.get("mosaic_recordings"))
         results = ObjectStoragePath(Variable.get("mosaic_results"))
         videos = sorted(str(path) for path in recordings.iterdir() if path.suffix.lower() in VIDEOS)
-        folders = {video: results / ObjectStoragePath(video).stem for video in videos}
+        folders = {video: results / ObjectStoragePath(video).name for video in videos}
         return [
             {"source": video, "destination": str(folder)}
             for video, folder in folders.items()

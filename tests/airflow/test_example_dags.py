@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
+from collections.abc import Callable
 from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import pytest
 from airflow.sdk import DAG
@@ -101,20 +103,37 @@ def test_quick_start_has_under_twenty_lines() -> None:
     assert 0 < lines_of_code(path) < 20
 
 
+def nightly_pipeline() -> list[Callable[..., Any]]:
+    """Return the functions that find recordings and mark them as complete."""
+    (path,) = (path for path in EXAMPLES if path.stem == "mosaic_nightly_pipeline")
+    pipeline = load(path)
+    return [pipeline.get_task(task_id).python_callable for task_id in ("new_recordings", "recording.mark_complete")]
+
+
 def test_partially_downloaded_recording_is_edited_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_VAR_MOSAIC_RECORDINGS", str(tmp_path))
     monkeypatch.setenv("AIRFLOW_VAR_MOSAIC_RESULTS", str(tmp_path / "results"))
     for name in ("done", "half", "new"):
         (tmp_path / f"{name}.mp4").touch()
     for name in ("done", "half"):
-        (tmp_path / "results" / name).mkdir(parents=True)
-        (tmp_path / "results" / name / "first.mp4").touch()
-    (path,) = (path for path in EXAMPLES if path.stem == "mosaic_nightly_pipeline")
-    pipeline = load(path)
-    code = {
-        task_id: pipeline.get_task(task_id).python_callable for task_id in ("new_recordings", "recording.mark_complete")
-    }
-    code["recording.mark_complete"](
-        [str(tmp_path / "results" / "done" / "first.mp4")], str(tmp_path / "results" / "done")
-    )
-    assert [Path(each["source"]).name for each in code["new_recordings"]()] == ["half.mp4", "new.mp4"]
+        (tmp_path / "results" / f"{name}.mp4").mkdir(parents=True)
+        (tmp_path / "results" / f"{name}.mp4" / "first.mp4").touch()
+    new_recordings, mark_complete = nightly_pipeline()
+    done = tmp_path / "results" / "done.mp4"
+    mark_complete([str(done / "first.mp4")], str(done))
+    assert [Path(each["source"]).name for each in new_recordings()] == ["half.mp4", "new.mp4"]
+
+
+def test_recordings_that_differ_only_in_their_suffix_have_own_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_MOSAIC_RECORDINGS", str(tmp_path))
+    monkeypatch.setenv("AIRFLOW_VAR_MOSAIC_RESULTS", str(tmp_path / "results"))
+    new_recordings, mark_complete = nightly_pipeline()
+    for name in ("talk.mov", "talk.mp4"):
+        (tmp_path / name).touch()
+    first, second = new_recordings()
+    assert first["destination"] != second["destination"]
+    Path(first["destination"]).mkdir(parents=True)
+    mark_complete(["first.mp4"], first["destination"])
+    assert new_recordings() == [second]

@@ -49,10 +49,10 @@ def write_page(
 ) -> Path:
     """Write the page, with relative links to the videos, and return its path."""
     sections = [
-        f"<section>\n<h2>{escape(source.stem)}</h2>\n<div class='videos'>\n{_video(path, source, 'before')}\n"
-        + "\n".join(_video(path, each, "after") for each in edited[source.stem])
+        f"<section>\n<h2>{escape(source.name)}</h2>\n<div class='videos'>\n{_video(path, source, 'before')}\n"
+        + "\n".join(_video(path, each, "after") for each in edited[source.name])
         + "\n</div>\n<ol>\n"
-        + "\n".join(_item(event) for event in story if event.recording == source.stem)
+        + "\n".join(_item(event) for event in story if event.recording == source.name)
         + "\n</ol>\n</section>"
         for source in sources
     ]

@@ -59,7 +59,7 @@ class Pipeline:
         self._mosaic = mosaic
         self._airflow = airflow
         # The order of the DAG's mapped tasks.
-        self._names = sorted(source.stem for source in sources)
+        self._names = sorted(source.name for source in sources)
         self._print_line = print_line
         self._tile_fails = tile_fails
         self._run_id = ""
@@ -142,7 +142,7 @@ class Pipeline:
 
     def _tell(self, name: str, text: str) -> None:
         self.story.append(Event(recording=name, text=text))
-        self._print_line(f"  {name:<14} {text}")
+        self._print_line(f"  {name:<18} {text}")
 
     def _failed_logs(self) -> str:
         rest = self._airflow.rest
