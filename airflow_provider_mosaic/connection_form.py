@@ -69,7 +69,8 @@ EXTRA_FIELDS = (
     ExtraField(
         name="timeout",
         label="Request timeout",
-        description="Seconds to wait for a response. Default: 60; starting a run and finalizing an upload wait longer.",
+        description="Seconds to wait for a response. Default: 60; starting a run, creating a post and finalizing an "
+        "upload wait longer.",
         type="integer",
     ),
     ExtraField(

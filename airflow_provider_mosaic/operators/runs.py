@@ -41,8 +41,9 @@ class MosaicRunAgentOperator(WaitingOperator):
     a task state store (before 3.3) does not know the run of an earlier attempt: a retry there starts a run only if the
     earlier attempt cannot have started one, and fails otherwise. A cleared task starts a new run.
 
-    An argument that rendered to None is rejected before a run is started, unless ``optional`` names it. So is a None
-    among the values of ``expand()``. A None in the DAG file, or in an entry of ``expand_kwargs()``, means "none".
+    An argument that rendered to None is rejected before a run is started, unless ``optional`` names it. A None among
+    the values of ``expand()`` is rejected too. A None in the DAG file, or in an entry of ``expand_kwargs()``, means
+    "none".
 
     XCom: ``mosaic_run_id``, as soon as the run is started; ``mosaic_agent_url``, the URL of the agent's page, if the
     connection points to Mosaic itself. At the end of the wait, also after a failure: ``status`` (``completed``,

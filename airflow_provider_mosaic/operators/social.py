@@ -34,8 +34,9 @@ class MosaicSocialPostOperator(WaitingOperator):
     sent again. A retry on an Airflow without a task state store (before 3.3), which cannot remember the earlier
     attempt, searches the list too.
 
-    An argument that rendered to None is rejected before anything is published, unless ``optional`` names it. So is a
-    None among the values of ``expand()``. A None in the DAG file, or in an entry of ``expand_kwargs()``, means "none".
+    An argument that rendered to None is rejected before anything is published, unless ``optional`` names it. A
+    None among the values of ``expand()`` is rejected too. A None in the DAG file, or in an entry of
+    ``expand_kwargs()``, means "none".
 
     XCom: ``mosaic_post_id``, as soon as the post is created; ``post_urls``, once Mosaic reports them (usually only with
     ``wait_for_completion=True``): a list with ``platform``, ``account`` and ``url`` of each destination. The post id is
