@@ -92,9 +92,9 @@ def fail_without_retry(*more: type[MosaicError]) -> Iterator[None]:
         is_final_refusal = (
             isinstance(error, more) and is_refusal(error) and not isinstance(error, MosaicConnectionError)
         )
-        if error.transient and not is_final_refusal:
-            raise
-        raise fail_exception(error) from _causing_error(error)
+        if is_final_refusal or not error.transient:
+            raise MosaicFailException(error) from _causing_error(error)
+        raise
 
 
 def fail_exception(error: MosaicError) -> MosaicFailException:

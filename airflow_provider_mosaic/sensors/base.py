@@ -175,10 +175,10 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
         from airflow_provider_mosaic.api.errors import MosaicError
         from airflow_provider_mosaic.api.metrics import POLLS, count
         from airflow_provider_mosaic.api.poll_state import REFUSALS
-        from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, fail_without_retry
+        from airflow_provider_mosaic.durable.failures import fail_without_retry
         from airflow_provider_mosaic.durable.reads import read_known, read_new
 
-        with fail_without_retry(*NON_RETRYABLE_ERRORS, *REFUSALS):
+        with fail_without_retry(*REFUSALS):
             for name, validator in self._options.items():
                 validator(name, getattr(self, name))
             read = partial(self._read, hook)
@@ -202,11 +202,11 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
         from airflow_provider_mosaic.api.errors import MosaicError, MosaicTimeoutError
         from airflow_provider_mosaic.api.poll_state import REFUSALS
         from airflow_provider_mosaic.durable.completion_waiter import read_event
-        from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, fail_without_retry
+        from airflow_provider_mosaic.durable.failures import fail_without_retry
 
         with self._adding_consequences(context):
             try:
-                with fail_without_retry(*NON_RETRYABLE_ERRORS, *REFUSALS):
+                with fail_without_retry(*REFUSALS):
                     read_event(event, self._id, self._state.name)
             except MosaicTimeoutError as error:
                 return error

@@ -197,24 +197,22 @@ class DownloadTask:
         """Return the name of a file, by the media type that its host reports. It is the same in each attempt."""
         kind = _KINDS.get(file.field, "video")
         part = file.part
+        suffix = suffix_for(info.media_type, info.names)
         if file.field == "premiere_prproj_url":
             suffix = ".premiere.zip"
         elif file.field == "thumbnail_url":
-            suffix = suffix_for(info.media_type, info.names)
             suffix = suffix if kind_of_suffix(suffix) == "image" else ".jpg"
-        else:
-            suffix = suffix_for(info.media_type, info.names)
-            if not suffix:
-                suffix = USUAL_SUFFIX[kind]
-                log.warning(
-                    "The format of output %r is unknown (content type %r). It is saved with the suffix %s.",
-                    file.output.output_id,
-                    info.media_type,
-                    suffix,
-                )
-            if part == "video":
-                found = kind_of_suffix(suffix)
-                part = found if found in USUAL_SUFFIX else kind
+        elif not suffix:
+            suffix = USUAL_SUFFIX[kind]
+            log.warning(
+                "The format of output %r is unknown (content type %r). It is saved with the suffix %s.",
+                file.output.output_id,
+                info.media_type,
+                suffix,
+            )
+        if part == "video":
+            found = kind_of_suffix(suffix)
+            part = found if found in USUAL_SUFFIX else kind
         output_id = file.output.output_id or f"output-{file.index}"
         name = self._name(output_id, file.index, part, suffix)
         names_of_output = {each for other, each in names.items() if other.index == file.index}

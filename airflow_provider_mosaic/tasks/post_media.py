@@ -76,7 +76,7 @@ def _outputs_to_post(run: Run, output_ids: Iterable[str] | None) -> Iterator[tup
 
 
 def _links_in(value: Any) -> Iterator[str]:
-    """Return the links in an argument, also if a template rendered it to text."""
+    """Yield the links in an argument, also if a template rendered it to text."""
     if isinstance(value, str):
         yield from _LINK.findall(value)
     elif isinstance(value, Mapping):

@@ -288,11 +288,15 @@ class StartRun(CreateOnce):
 
     def snapshot_existing(self, record: StartRecord) -> StartRecord:
         """Add the agent's newest runs."""
+
+        def existing_runs() -> tuple[tuple[str, ...], float | None] | None:
+            return runs_before(self._runs_since(self._earliest(record.started_at)), most=_MAX_EXISTING)
+
         known = self._hook.client.clock_ahead
-        found = runs_before(self._runs_since(self._earliest(record.started_at)), most=_MAX_EXISTING)
+        found = existing_runs()
         if self._hook.client.clock_ahead > known + SKEW.total_seconds() / 2:
             # The first response shows that the list was read from a time in the server's future.
-            found = runs_before(self._runs_since(self._earliest(record.started_at)), most=_MAX_EXISTING)
+            found = existing_runs()
         return record if found is None else replace(record, existing_ids=found[0], existing_until=found[1])
 
     def find_candidates(self, record: StartRecord) -> list[Candidate]:
