@@ -133,7 +133,8 @@ class _WebhookSecrets:
 
         known, read_at = self._known.get(conn_id, ("", 0.0))
         is_recent = bool(known) and time.monotonic() < read_at + _OUTAGE
-        if not is_recent and isinstance(error, AirflowNotFoundException):
+        # Airflow 3.1.0 raises ImportError for a connection that it does not find in a process other than a task.
+        if not is_recent and isinstance(error, (AirflowNotFoundException, ImportError)):
             return ""
         # The text of the error may contain the connection.
         self._warn(
@@ -149,7 +150,7 @@ def _read_secret(conn_id: str) -> str:
     """
     Return the webhook secret of a connection; an empty text if it has none.
 
-    :raises AirflowNotFoundException: Airflow found no such connection.
+    :raises AirflowNotFoundException: Airflow found no such connection. Airflow 3.1.0 raises ImportError.
     """
     from airflow.sdk import BaseHook
 
