@@ -43,7 +43,7 @@ def test_definitions_are_valid(text: str) -> None:
 def test_the_table_has_every_field_of_the_schema() -> None:
     schema = json.loads(SCHEMA_PATH.read_text(encoding="utf-8"))
     fields = [*schema["properties"], *(f"nodes.*.{name}" for name in schema["$defs"]["node"]["properties"])]
-    table = PAGE.partition("| field | what it says |")[2].partition("\n\n")[0]
+    table = PAGE.partition("| field | meaning |")[2].partition("\n\n")[0]
     cells = [row.split("|")[1] for row in table.splitlines()[2:]]
     assert sorted(re.findall(r"`([^`]+)`", "".join(cells))) == sorted(fields)
 

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypedDict, TypeVar
 
+from typing_extensions import NotRequired
+
 from airflow_provider_mosaic.api.arguments import raise_invalid, validate_credits, validate_seconds
 from airflow_provider_mosaic.api.errors import (
     MosaicAuthenticationError,
@@ -162,10 +164,11 @@ class _Streak:
 class UnknownStatuses:
     """Log one warning when a subject has had undocumented statuses for an hour."""
 
-    __slots__ = ("_first_at", "_has_warned", "_name")
+    __slots__ = ("_first_at", "_has_warned", "_name", "_warn")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, warn: Callable[[str], None]) -> None:
         self._name = name
+        self._warn = warn
         self._first_at: float | None = None
         self._has_warned = False
 
@@ -178,17 +181,14 @@ class UnknownStatuses:
             self._first_at = now
         if not self._has_warned and now - self._first_at >= UNKNOWN_STATUS_TIMEOUT:
             self._has_warned = True
-            warn_unknown_status(self._name, outcome.status, now - self._first_at)
+            self._warn(unknown_status_warning(self._name, outcome.status, now - self._first_at))
 
 
-def warn_unknown_status(name: str, status: str, seconds: float) -> None:
-    """Log that a subject has had unknown statuses for so long."""
-    log.warning(
-        "%s has had the status %r or other unknown ones for %.0f minutes. The wait continues, since unknown statuses "
-        "count as pending. Check it in Mosaic.",
-        name,
-        status,
-        seconds / 60,
+def unknown_status_warning(name: str, status: str, seconds: float) -> str:
+    """Return the log line for a subject that has had unknown statuses for so long."""
+    return (
+        f"{name} has had the status {status!r} or other unknown ones for {seconds / 60:.0f} minutes. The wait "
+        "continues, since unknown statuses count as pending. Check it in Mosaic."
     )
 
 
@@ -198,6 +198,7 @@ class PollOptions(TypedDict):
     poll_interval: float
     deadline: float | None
     log: Callable[[str], None]
+    warn: NotRequired[Callable[[str], None]]
 
 
 class PollState(Generic[S]):
@@ -221,6 +222,7 @@ class PollState(Generic[S]):
         poll_interval: float,
         deadline: float | None,
         log: Callable[[str], None],
+        warn: Callable[[str], None] = log.warning,
         started_at: float | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -242,7 +244,7 @@ class PollState(Generic[S]):
         #: The progress at the newest successful poll; None before the first one.
         self.description: str | None = None
         self._last_unknown: str | None = None
-        self._unknown_statuses = UnknownStatuses(name)
+        self._unknown_statuses = UnknownStatuses(name, warn)
 
     def record_success(self, subject: S) -> StatusOutcome:
         """Record what a poll returned, and return its outcome."""

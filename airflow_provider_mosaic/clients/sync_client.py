@@ -125,8 +125,6 @@ class SyncClient:
             seconds -= longest
 
     def _send_once(self, call: Call[T]) -> T:
-        if self._is_refused(call):
-            raise call.error(MosaicError, "was not sent, because the task was killed.")
         # A timeout of requests bounds each read, not the whole response. A server that sends it byte by byte would hold
         # a task forever.
         with time_limit(self.access.connect_timeout + 2 * self.access.read_timeout(call)):
@@ -140,6 +138,8 @@ class SyncClient:
         return call.result(response, self._secrets, why_not_followed=redirects.why_not_followed)
 
     def _request(self, call: Call[Any], url: str) -> Response:
+        if self._is_refused(call):
+            raise call.error(MosaicError, "was not sent, because the task was killed.")
         if call.retry_safety is RetrySafety.SAFE:
             return self._request_over(self._session, call, url)
         # On a new connection: the server may be closing an idle one, and then it is unknown whether it has the request.

@@ -103,7 +103,7 @@ class MosaicHook(EndpointMethods, BaseHook):
 
     @property
     def has_access(self) -> bool:
-        """Whether the connection was looked up. A signal handler must not do it: it may have interrupted a lookup."""
+        """Whether the connection was looked up."""
         return self._access is not None
 
     def _look_up(self) -> Access:

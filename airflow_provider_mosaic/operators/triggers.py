@@ -24,8 +24,9 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
     costs credits, whenever one of the channels publishes a video.
 
     A channel that the trigger shares with another trigger is moved too. If an add does not move it, the task removes it
-    from all triggers and adds it again. A channel of a trigger with a filter other than a duration is moved only with
-    ``exclusive=True``: otherwise the task fails before it sends anything.
+    from all triggers and adds it again, unless the trigger would lose its callback. A channel of a trigger with another
+    filter than a duration is moved only with ``exclusive=True``. Otherwise the task fails, before it sends anything if
+    the channel is given by its id.
 
     A channel given by its URL or handle is recognized by the handle that Mosaic reports, which may come late. Until
     then each run of the task sends the channel again, which changes nothing. Ids (``UC...``) are always recognized.

@@ -242,13 +242,13 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
 
     def _warn_unknown_status(self, outcome: StatusOutcome, context: Context) -> None:
         """Warn of a status that stays unknown for an hour. A rescheduled sensor does not remember the last poll."""
-        from airflow_provider_mosaic.api.poll_state import UNKNOWN_STATUS_TIMEOUT, warn_unknown_status
+        from airflow_provider_mosaic.api.poll_state import UNKNOWN_STATUS_TIMEOUT, unknown_status_warning
 
         first = context["ti"].get_first_reschedule_date(context)
         waited = time.time() - first.timestamp() if first else 0.0
         # A window of one and a half pauses contains one or two polls.
         if not outcome.known and 0 <= waited - UNKNOWN_STATUS_TIMEOUT < 1.5 * self.poke_interval:
-            warn_unknown_status(self._state.name, outcome.status, waited)
+            self.log.warning("%s", unknown_status_warning(self._state.name, outcome.status, waited))
 
     def _was_rescheduled(self, context: Context) -> bool:
         return self.reschedule and bool(context.get("task_reschedule_count"))

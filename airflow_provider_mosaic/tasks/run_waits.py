@@ -70,15 +70,21 @@ class RunCancels:
         """The task's permission to resume a cancelled run."""
         return ResumePermission(self._context, durable=self._durable)
 
-    def kill(self, run_id: str | None) -> CancelResult | None:
-        """Cancel the run of a task that is killed. None if its id or the connection is unknown."""
+    def kill(self, run_id: str | None, *, is_in_signal: bool) -> CancelResult | None:
+        """
+        Cancel the run of a task that is killed. If its id is unknown, return None: the wait cancels the run.
+
+        :param is_in_signal: Whether this runs in a signal handler. It must not look the connection up, since it may
+            have interrupted a lookup.
+        """
         # A user's mark or clear reaches the task through the API server. If that does not respond, Airflow ended the
         # task because its heartbeats were lost.
         self._in_outage = self._enabled and api_server_is_unreachable(_OUTAGE_CHECK_TIMEOUT)
         self.is_killed = True
         # A second signal must not replace an accepted cancel by "had ended already", after which no retry resumes it.
         is_cancelled = self._result_of_kill is not None and self._result_of_kill.is_accepted
-        if run_id is not None and self._hook.has_access and not is_cancelled:
+        has_access = self._hook.has_access or not is_in_signal
+        if run_id is not None and has_access and not is_cancelled:
             self._result_of_kill = self.cancel(run_id)
             log.warning("%s", self._result_of_kill.text)
         return self._result_of_kill
@@ -184,14 +190,14 @@ class RunWait(CompletionWaiter[Run]):
         super().on_kill()
         # After an interruption nothing resumes or replaces the run of an earlier attempt any more.
         run_id = self.run_to_cancel or (self.item_id if self.is_interrupted else None)
-        result = self._cancels.kill(run_id)
-        if run_id is None or result is None:
+        result = self._cancels.kill(run_id, is_in_signal=not self.is_interrupted)
+        if run_id is None:
             log.warning(
                 "The task was killed before its wait. %s may keep running, and cost credits: check the agent's runs in "
                 "the editor.",
                 f"Run {self.item_id!r}" if self.item_id else "A run that it started",
             )
-        elif self.is_interrupted:
+        elif self.is_interrupted and result is not None:
             # Nothing else saves the cancel. A running wait saves it itself: the signal may have interrupted it in a
             # request to Airflow.
             self._cancels.save_end_of_wait(run_id, result)

@@ -87,7 +87,7 @@ class YouTubeTask:
         if missing or self._callback_differs(before):
             self._fail_if_unknown(before)
             # Only an add changes the callback. A channel that the trigger has already can be sent again.
-            self._add(missing or desired.channels[:1], desired.callback_url)
+            self._add(missing or desired.channels[:1])
             now = read_until(self._read, self._is_set)
             if self._shared(now):
                 self._move(now)
@@ -157,15 +157,19 @@ class YouTubeTask:
     def _move(self, triggers: tuple[YouTubeTrigger, ...]) -> None:
         """Remove channels that other triggers still have after an add from all triggers, and add them again."""
         self._fail_if_unknown(triggers)
-        desired, shared = self._desired, self._shared(triggers)
-        matching = self._matching(triggers)
-        callback_url = desired.callback_url
-        if callback_url == KEEP_CALLBACK and _channels(matching).keys() <= set(shared):
-            # Mosaic deletes a trigger without channels.
-            callback_url = next((each.callback_url for each in matching if each.callback_url), None)
-        self._hook.remove_youtube_channels(desired.agent_id, shared)
-        log.info("Removed from all triggers of agent %r, to be added again: %s.", desired.agent_id, listed(shared))
-        self._add(shared, callback_url)
+        agent_id, shared, matching = self._desired.agent_id, self._shared(triggers), self._matching(triggers)
+        # Mosaic deletes a trigger without channels, and only this task would still have its callback.
+        loses_callback = _channels(matching).keys() <= set(shared) and any(each.callback_url for each in matching)
+        if loses_callback and self._desired.callback_url == KEEP_CALLBACK:
+            raise MosaicError(
+                f"These channels are in other triggers of agent {agent_id!r} too, and adding them did not move them: "
+                f"{listed(shared)}.",
+                means="They were not removed: the requested trigger would lose its callback with them.",
+                to_do="Remove them from the other triggers in the editor, or give callback_url.",
+            )
+        self._hook.remove_youtube_channels(agent_id, shared)
+        log.info("Removed from all triggers of agent %r, to be added again: %s.", agent_id, listed(shared))
+        self._add(shared)
 
     def _callback_differs(self, triggers: tuple[YouTubeTrigger, ...]) -> bool:
         if self._desired.callback_url == KEEP_CALLBACK:
@@ -216,13 +220,13 @@ class YouTubeTask:
                 to_do="Remove them in the editor, or set exclusive=True.",
             )
 
-    def _add(self, channels: Sequence[str], callback_url: str | None) -> None:
+    def _add(self, channels: Sequence[str]) -> None:
         desired = self._desired
         duration = desired.filter_options.get("duration", {})
         added = self._hook.add_youtube_channels(
             desired.agent_id,
             channels,
-            trigger_callback_url=UNCHANGED if callback_url == KEEP_CALLBACK else callback_url,
+            trigger_callback_url=UNCHANGED if desired.callback_url == KEEP_CALLBACK else desired.callback_url,
             min_seconds=duration.get("min_seconds"),
             max_seconds=duration.get("max_seconds"),
         )
@@ -246,7 +250,9 @@ def _has_known_filter(trigger: YouTubeTrigger) -> bool:
     """Return whether a trigger filters videos by limits of their duration only."""
     duration = trigger.filter_options.get("duration") or {}
     others = (value for name, value in trigger.filter_options.items() if name != "duration")
-    return not any(others) and isinstance(duration, Mapping) and duration.keys() <= {"min_seconds", "max_seconds"}
+    if any(others) or not isinstance(duration, Mapping):
+        return False
+    return all(name in {"min_seconds", "max_seconds"} for name, limit in duration.items() if limit is not None)
 
 
 def _channels(triggers: Iterable[YouTubeTrigger]) -> dict[str, None]:

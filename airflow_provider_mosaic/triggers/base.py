@@ -19,7 +19,7 @@ from airflow_provider_mosaic.triggers.shared_pollers import poll_until_done
 #: One logger for all waits: ``BaseTrigger.log`` would be a logger for each, a third of the objects of a wait. Airflow
 #: takes the task of a log line from the context.
 log = logging.getLogger(__name__)
-_log_info = in_log_thread(log.info)
+_log_info, _log_warning = in_log_thread(log.info), in_log_thread(log.warning)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -62,4 +62,4 @@ class WaitTrigger(BaseTrigger):
 
     @property
     def _poll_options(self) -> PollOptions:
-        return {"poll_interval": self.poll_interval, "deadline": self.deadline, "log": _log_info}
+        return {"poll_interval": self.poll_interval, "deadline": self.deadline, "log": _log_info, "warn": _log_warning}

@@ -1,15 +1,17 @@
 """
-Write the log lines of waits in a thread, so that no log line blocks the event loop.
+Write the log lines of waits in a thread: thousands of waits log at the same time, and must not block the event loop.
 
 A full socket to the triggerer's supervisor blocks the writer. The supervisor reads no log lines while it sends the loop
 new triggers. If the message is larger than the buffer of its socket (about 250 triggers), and the loop waits until its
-own log line is read, both wait forever: Airflow 3.3.2 did, with ten thousand triggers at once.
+own log line is read, both wait forever: Airflow 3.3.2 did, with ten thousand triggers at once. Single lines, such as
+those of the poller itself and of Airflow, are still written by the loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import os
 import queue
 import threading
@@ -20,9 +22,11 @@ from functools import partial
 
 import anyio
 
+log = logging.getLogger(__name__)
+
 #: Seconds for each line of many: the supervisor reads with interruptions, and the socket holds about two hundred lines.
 _SECONDS_PER_LINE = 0.004
-#: Lines that wait to be written. Further ones are left out: a later poll logs the progress since.
+#: Lines that wait to be written. Further ones are left out.
 _MAX_LINES = 10_000
 #: Seconds that the end of a wait is delayed until its lines are written.
 _MAX_DELAY = 1.0
@@ -33,11 +37,22 @@ class _LogThread:
 
     def __init__(self) -> None:
         self._calls: queue.Queue[Callable[[], object]] = queue.Queue(_MAX_LINES)
+        self._left_out = 0
         threading.Thread(target=self._run, name="mosaic-log", daemon=True).start()
 
-    def put(self, call: Callable[[], object]) -> None:
-        with suppress(queue.Full):
+    @property
+    def is_busy(self) -> bool:
+        """Whether lines wait to be written."""
+        return not self._calls.empty()
+
+    def put(self, call: Callable[[], object]) -> bool:
+        """Call something after what was put before. Return False if too much waits already."""
+        try:
             self._calls.put_nowait(call)
+        except queue.Full:
+            self._left_out += 1
+            return False
+        return True
 
     def _run(self) -> None:
         while True:
@@ -45,8 +60,11 @@ class _LogThread:
             # Logging reports its own errors. The event loop may be closed.
             with suppress(Exception):
                 call()
-            if not self._calls.empty():
+            if self.is_busy:
                 time.sleep(_SECONDS_PER_LINE)
+            elif self._left_out:
+                log.warning("%d log lines of waits were left out: they were not read in time.", self._left_out)
+                self._left_out = 0
 
 
 #: By process: a thread does not exist in a forked child.
@@ -70,10 +88,16 @@ def in_log_thread(log: Callable[[str], None]) -> Callable[[str], None]:
     return put
 
 
+async def pace_lines(count: int) -> None:
+    """Give the thread the time for a number of lines, unless it has written all lines so far."""
+    await asyncio.sleep(count * _SECONDS_PER_LINE if _log_thread().is_busy else 0)
+
+
 async def wait_until_logged() -> None:
     """Wait until the lines so far are written, for up to a second: Airflow closes a task's log after its event."""
     loop = asyncio.get_running_loop()
     is_logged = asyncio.Event()
-    _log_thread().put(partial(loop.call_soon_threadsafe, is_logged.set))
+    if not _log_thread().put(partial(loop.call_soon_threadsafe, is_logged.set)):
+        return
     with anyio.move_on_after(_MAX_DELAY):
         await is_logged.wait()

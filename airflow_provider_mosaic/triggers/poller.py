@@ -58,6 +58,7 @@ from airflow_provider_mosaic.api.metrics import POLLS, count
 from airflow_provider_mosaic.api.paging import Page
 from airflow_provider_mosaic.api.poll_strategy import MIN_RUNS_FOR_LIST, ListScan, PollStrategy, RunningRow
 from airflow_provider_mosaic.api.retries import RateLimit
+from airflow_provider_mosaic.triggers.log_thread import pace_lines
 from airflow_provider_mosaic.triggers.polled_waits import BatchedRunWait, Wait
 from airflow_provider_mosaic.triggers.shared_client import SharedClient
 
@@ -407,7 +408,7 @@ class Poller:
                 for wait in self._runs.get(row.run_id, ()):
                     self._on_listed(wait, row, started_at)
                     due.pop(wait, None)
-            await asyncio.sleep(0)
+            await pace_lines(_BATCH)
 
     def _on_listed(self, wait: BatchedRunWait, row: RunningRow, started_at: float) -> None:
         """Record that the list shows a run, and poll it again later."""
@@ -475,4 +476,4 @@ class Poller:
                 wait.record_error(error)
                 self._set_next_due(wait, self._loop.time())
             if number % _BATCH == 0:
-                await asyncio.sleep(0)
+                await pace_lines(_BATCH)

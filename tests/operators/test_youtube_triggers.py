@@ -380,13 +380,14 @@ def test_shared_channel_leaves_the_other_triggers_with_exclusive(serve: Serve) -
     assert shared.changes() == ["add", "remove", "add", "remove"]
 
 
-@pytest.mark.parametrize(("options", "callback"), [({}, HOOK), ({"callback_url": None}, None)])
-def test_trigger_that_has_only_the_shared_channel_keeps_its_callback(
-    serve: Serve, options: dict[str, Any], callback: str | None
-) -> None:
+def test_trigger_that_has_only_the_shared_channel_does_not_lose_its_callback(serve: Serve) -> None:
     shared = serve(SharedChannels(LONG, channels=(A,)))
-    task_runner([A], **options).execute()
-    assert shared.shown() == [({C}, None), ({A}, callback)]
+    before = shared.shown()
+    with pytest.raises(MosaicError, match="would lose its callback"):
+        task_runner([A]).execute()
+    assert shared.shown() == before
+    task_runner([A], callback_url=HOOK).execute()
+    assert shared.shown() == [({C}, None), ({A}, HOOK)]
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_full_socket_to_the_supervisor_blocks_no_wait(server: Runs, full_socket:
 
     async def scenario() -> list[str]:
         waits = start_waits(3)
-        await asyncio.to_thread(full_socket.blocks.wait, 20)
+        assert await asyncio.to_thread(full_socket.blocks.wait, 20)
         server.run = lambda run_id: (200, {}, {"run_id": run_id, "status": "completed"})
         events = await asyncio.gather(*waits)
         assert not full_socket.is_read.is_set()
@@ -81,14 +81,23 @@ def test_lines_are_written_in_order_and_in_the_context_of_their_task() -> None:
 def test_many_lines_are_paced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_thread, "_SECONDS_PER_LINE", 0.02)
     written: list[float] = []
-    log = in_log_thread(lambda line: written.append(time.monotonic()))
+    are_queued = threading.Event()
+
+    def write(line: str) -> None:
+        assert are_queued.wait(20)
+        written.append(time.monotonic())
+
+    log = in_log_thread(write)
     for number in range(30):
         log(str(number))
+    are_queued.set()
     until(lambda: len(written) == 30)
     assert written[-1] - written[0] > 0.9 * 29 * 0.02
 
 
-def test_lines_that_nothing_reads_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_that_nothing_reads_are_bounded(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(log_thread, "_MAX_LINES", 5)
     written: list[str] = []
     is_writing, is_read = threading.Event(), threading.Event()
@@ -105,6 +114,7 @@ def test_lines_that_nothing_reads_are_bounded(monkeypatch: pytest.MonkeyPatch) -
         log(str(number))
     is_read.set()
     until(lambda: len(written) == 6)
+    until(lambda: "15 log lines of waits were left out" in caplog.text)
     log("last")
     until(lambda: written[-1] == "last")
     assert written == ["blocks", *map(str, range(5)), "last"]
