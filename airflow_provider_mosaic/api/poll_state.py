@@ -208,6 +208,7 @@ class PollState(Generic[S]):
     :param name: What is polled, as the first words of a log line, for example ``Run 'x'``.
     :param outcome_of: Returns the outcome of what a poll returned.
     :param describe: Returns its progress in a few words. A change is logged.
+    :param is_stuck: Returns whether a user must do something before it can end. The progress is a warning then.
     :param poll_interval: Longest pause between two polls, in seconds. The first pauses are shorter.
     :param deadline: End of the wait, in seconds since the epoch; None waits without a limit.
     :param started_at: When this task started the subject, in seconds since the epoch; None if it was started elsewhere.
@@ -219,6 +220,7 @@ class PollState(Generic[S]):
         name: str,
         outcome_of: Callable[[S], StatusOutcome],
         describe: Callable[[S], str],
+        is_stuck: Callable[[S], bool] = lambda _: False,
         poll_interval: float,
         deadline: float | None,
         log: Callable[[str], None],
@@ -235,7 +237,9 @@ class PollState(Generic[S]):
         self.deadline = deadline
         self._outcome_of = outcome_of
         self._describe = describe
+        self._is_stuck = is_stuck
         self._log = log
+        self._warn = warn
         self._now = now
         self._not_found_until = 0.0 if started_at is None else started_at + NOT_FOUND_GRACE
         self._next_pause = min(_FIRST_PAUSE, poll_interval)
@@ -256,7 +260,7 @@ class PollState(Generic[S]):
         description = self._describe(subject)
         if description != self.description:
             self.description = description
-            self._log(f"{self.name} is {description}.")
+            (self._warn if self._is_stuck(subject) else self._log)(f"{self.name} is {description}.")
         if not outcome.known and outcome.status != self._last_unknown:
             self._last_unknown = outcome.status
             self._log(f"{self.name} has the unknown status {outcome.status!r}, which counts as pending.")
@@ -297,7 +301,12 @@ class PollState(Generic[S]):
 def run_poll_state(run_id: str, *, started_at: float | None = None, **options: Unpack[PollOptions]) -> PollState[Run]:
     """Return the state of a wait for the end of a run."""
     return PollState(
-        name=f"Run {run_id!r}", outcome_of=run_outcome, describe=_progress, started_at=started_at, **options
+        name=f"Run {run_id!r}",
+        outcome_of=run_outcome,
+        describe=_progress,
+        is_stuck=lambda run: run.needs_credits,
+        started_at=started_at,
+        **options,
     )
 
 

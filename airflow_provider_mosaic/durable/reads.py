@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from airflow_provider_mosaic.api.call import Call
@@ -51,14 +51,21 @@ def read_new(read: Callable[[], S]) -> S:
     return read()
 
 
-def read_until(read: Callable[[], S], is_shown: Callable[[S], bool], *, first: S | None = None) -> S:
+def read_until(
+    read: Callable[[], S],
+    is_shown: Callable[[S], bool],
+    *,
+    first: S | None = None,
+    more_pauses: Sequence[float] = (),
+) -> S:
     """
-    Read until an effect is shown, for up to 15 seconds. Return what was read last.
+    Read until an effect is shown, by default for up to 15 seconds. Return what was read last.
 
     :param first: What was read already.
+    :param more_pauses: Seconds between further reads.
     """
     item = read() if first is None else first
-    for pause in _PAUSES:
+    for pause in (*_PAUSES, *more_pauses):
         if is_shown(item):
             break
         time.sleep(pause)

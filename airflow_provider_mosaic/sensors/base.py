@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from airflow_provider_mosaic.base import Text
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
+log = logging.getLogger(__name__)
+
 
 class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
     """
@@ -248,7 +250,7 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
         waited = time.time() - first.timestamp() if first else 0.0
         # A window of one and a half pauses contains one or two polls.
         if not outcome.known and 0 <= waited - UNKNOWN_STATUS_TIMEOUT < 1.5 * self.poke_interval:
-            self.log.warning("%s", unknown_status_warning(self._state.name, outcome.status, waited))
+            log.warning("%s", unknown_status_warning(self._state.name, outcome.status, waited))
 
     def _was_rescheduled(self, context: Context) -> bool:
         return self.reschedule and bool(context.get("task_reschedule_count"))

@@ -38,7 +38,10 @@ _KEY = "mosaic_resume_permission"
 _VERSION = 1
 #: Seconds between reads of a cancelled run. It is not documented whether cancelling is synchronous.
 _PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-#: The same at the end of a wait.
+#: Seconds between further reads after a resume that Mosaic accepted: it only queues nodes, and the run may show its old
+#: status until one of them runs.
+_PAUSES_AFTER_RESUME = (15.0, 30.0, 60.0)
+#: Seconds between reads of a cancelled run at the end of a wait.
 _SHORT_PAUSES = _PAUSES[:4]
 
 
@@ -228,15 +231,20 @@ def resume(run: Run, wait: RunWait, *, deadline: float | None) -> None:
             raise (lost.__cause__ or lost) from None
         log.info("Run %r was resumed, although the response was lost.", run.run_id)
     else:
-        # Before the reads, which may fail: the task is responsible for the run, and the next cancel is a user's.
-        wait.item_id = run.run_id
-        wait.permission.revoke()
+        # The task is responsible for the run.
+        wait.item_id = wait.run_to_cancel = run.run_id
         count(RUNS_RESUMED)
         log.info(
             "Resumed run %r, which was %s. %d node(s) are queued again.", run.run_id, run.status, resumed.nodes_queued
         )
-        # The wait must not read the old status as the end of the run.
-        _read_until_changed(wait.hook, run)
+        is_shown = True
+        try:
+            # The wait must not read the old status as the end of the run.
+            is_shown = _read_until_changed(wait.hook, run, more_pauses=_PAUSES_AFTER_RESUME).status != run.status
+        finally:
+            if is_shown:
+                # The next cancel is a user's, also if the reads failed.
+                wait.permission.revoke()
         return
     # The permission is for one resume, also of a run that failed before a cancel of this task reached it.
     wait.permission.revoke()
@@ -259,11 +267,15 @@ def resume_after_late_kill(run_id: str, wait: RunWait, *, deadline: float | None
         resume(run, wait, deadline=deadline)
 
 
-def _read_until_changed(hook: MosaicHook, run: Run) -> Run:
+def _read_until_changed(hook: MosaicHook, run: Run, *, more_pauses: Sequence[float] = ()) -> Run:
     """Read a run that may have been resumed: it may still show its old status for some seconds."""
     # Mosaic does not resume a run that ended partly: its status does not change.
     can_change = run_outcome(run).outcome is Outcome.FAILED
-    return read_until(lambda: _read_resumed(hook, run.run_id), lambda now: now.status != run.status or not can_change)
+    return read_until(
+        lambda: _read_resumed(hook, run.run_id),
+        lambda now: now.status != run.status or not can_change,
+        more_pauses=more_pauses,
+    )
 
 
 def _read_resumed(hook: MosaicHook, run_id: str) -> Run:

@@ -25,11 +25,12 @@ log = logging.getLogger(__name__)
 
 def with_outputs(hook: MosaicHook, run: Run) -> Run:
     """
-    Return the run, read again a few times if it succeeded and an output or its file is missing.
+    Return the run. If it succeeded, read it again until two reads show the same outputs, and each has its file.
 
     It is not documented whether outputs appear together with the status
     (https://docs.mosaic.so/api/agent-runs/get-agent-run). An output that is missing here is not downloaded or posted.
     """
+    shown_before: list[str] | None = None
 
     def read() -> Run:
         nonlocal run
@@ -39,12 +40,14 @@ def with_outputs(hook: MosaicHook, run: Run) -> Run:
             log.info("The outputs of run %r could not be read again. Late ones may be missing. %s", run.run_id, error)
         return run
 
-    return read_until(read, _is_complete, first=run)
+    def is_complete(run: Run) -> bool:
+        nonlocal shown_before
+        before, shown_before = shown_before, run.output_ids
+        if run_outcome(run).outcome not in (Outcome.SUCCESS, Outcome.PARTIAL):
+            return True
+        return bool(run.outputs) and run.output_ids == before and all(output.media_url for output in run.outputs)
 
-
-def _is_complete(run: Run) -> bool:
-    may_have_outputs = run_outcome(run).outcome in (Outcome.SUCCESS, Outcome.PARTIAL)
-    return not may_have_outputs or (bool(run.outputs) and all(output.media_url for output in run.outputs))
+    return read_until(read, is_complete, first=run)
 
 
 def push_end(context: Mapping[str, Any], run: Run) -> None:

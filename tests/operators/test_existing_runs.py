@@ -150,6 +150,18 @@ def test_old_end_of_a_resumed_run_is_ignored_for_a_while(
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
 
 
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+def test_old_end_after_an_accepted_resume_is_ignored_for_two_minutes(
+    mosaic: Emulator, clock: Clock, run_id: str, status: str
+) -> None:
+    mosaic.finish_run(run_id, status)
+    mosaic.configure(hold_runs=False)
+    # The first read is before the resume.
+    mosaic.inject("unknown_status", method="GET", path=GET_RUN, status=status, skip=1, times=7)
+    assert resuming(run_id).run_to_end() == run_id
+    assert effects(mosaic)["runs_resumed"] == 1
+
+
 def test_resume_without_effect_is_left_to_a_retry(mosaic: Emulator, clock: Clock, run_id: str) -> None:
     mosaic.finish_run(run_id, "failed")
     mosaic.configure(hold_runs=False)

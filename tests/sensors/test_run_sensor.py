@@ -122,6 +122,17 @@ def test_poking_sensor_tolerates_a_later_not_found_for_a_minute(mosaic: Emulator
     assert mosaic.counts().faults_used == {"not_found": 6}
 
 
+def test_output_that_comes_after_the_end_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs = [{"id": name, "video_url": f"https://cdn.example.org/{name}.mp4"} for name in ("first", "second")]
+    early, late = ({"run_id": "run-1", "status": "completed", "outputs": shown} for shown in (outputs[:1], outputs))
+    with HostileServer(answer(200, early), answer(200, late)) as server:
+        connection = {"conn_type": "mosaic", "host": server.url, "password": "mk_test"}
+        monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
+        task = sensor("run-1", deferrable=False)
+        task.run_to_end()
+    assert task.xcom("output_ids") == ["first", "second"]
+
+
 @pytest.mark.parametrize("status", [402, 409])
 def test_a_refusal_that_lasts_fails_the_sensor(clock: Clock, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
     refusal = answer(status, {"detail": "not like this"})
