@@ -68,6 +68,8 @@ UNIT = "not airflow and not alone and not exhaustive and not browser"
 PARALLEL = ("-n", "5", "--dist", "worksteal")
 # Each process has an Airflow of its own.
 PARALLEL_AIRFLOWS = ("-n", "2", "--dist", "loadgroup", "-m", "airflow and not bursts")
+#: The wheels, once they are built.
+_wheels: list[str] = []
 #: Tests of what touches Airflow.
 COMPATIBILITY_TESTS = (
     "tests/airflow/test_discovery.py",
@@ -124,12 +126,14 @@ def install(
 
 
 def build_wheels(session: nox.Session) -> list[str]:
-    """Build the wheels of the provider and the emulator, from their source distributions."""
-    target = LOCAL / "wheels" / session.name
-    shutil.rmtree(target, ignore_errors=True)
-    for project in (ROOT, ROOT / "emulator"):
-        session.run_install("uv", "build", "--quiet", "--out-dir", str(target), str(project), external=True)
-    return [str(wheel) for wheel in sorted(target.glob("*.whl"))]
+    """Build the wheels of the provider and the emulator, from their source distributions, once for all sessions."""
+    if not _wheels:
+        target = LOCAL / "wheels" / session.name
+        shutil.rmtree(target, ignore_errors=True)
+        for project in (ROOT, ROOT / "emulator"):
+            session.run_install("uv", "build", "--quiet", "--out-dir", str(target), str(project), external=True)
+        _wheels.extend(str(wheel) for wheel in sorted(target.glob("*.whl")))
+    return _wheels
 
 
 def copy_checkout(session: nox.Session, *without: str) -> Path:
