@@ -127,15 +127,28 @@ class RetryPolicy:
             raise error
         return pause
 
-    def tenacity(self, call: Call[Any], log: Callable[[str], None]) -> dict[str, Any]:
-        """Return keyword arguments for :class:`tenacity.Retrying` and :class:`tenacity.AsyncRetrying`."""
+    def tenacity(
+        self,
+        call: Call[Any],
+        log: Callable[[str], None],
+        *,
+        on_retry: Callable[[MosaicError], object] = lambda error: None,
+    ) -> dict[str, Any]:
+        """
+        Return keyword arguments for :class:`tenacity.Retrying` and :class:`tenacity.AsyncRetrying`.
+
+        :param on_retry: Called with each error after which the call is sent again.
+        """
 
         def error_of(state: tenacity.RetryCallState) -> BaseException | None:
             return state.outcome.exception() if state.outcome else None
 
         def log_retry(state: tenacity.RetryCallState) -> None:
+            error = error_of(state)
             count(REQUESTS_RETRIED)
-            log(f"{error_of(state)} Attempt {state.attempt_number + 1} in {state.upcoming_sleep:.1f} s.")
+            if isinstance(error, MosaicError):
+                on_retry(error)
+            log(f"{error} Attempt {state.attempt_number + 1} in {state.upcoming_sleep:.1f} s.")
 
         return {
             "retry": tenacity.retry_if_exception(lambda error: may_send_again(call, error)),

@@ -82,11 +82,18 @@ class SyncClient:
         #: Whether calls with effects are refused: see ``MosaicHook.refuse_effects``. A signal handler may set it.
         self.refuses_effects = False
 
-    def send(self, call: Call[T], *, retries: RetryPolicy | None = None) -> T:
+    def send(
+        self,
+        call: Call[T],
+        *,
+        retries: RetryPolicy | None = None,
+        on_retry: Callable[[MosaicError], object] = lambda error: None,
+    ) -> T:
         """
         Send a call, retry it where that can help and is safe, and return its result.
 
         :param retries: A policy for this call instead of the client's.
+        :param on_retry: Called with each error after which the call is sent again.
         """
         policy = retries or self._retries
         try:
@@ -94,7 +101,7 @@ class SyncClient:
                 return self._send_once(call)
             # A weak reference: the object of tenacity is part of a cycle, and would keep the connections open.
             pause = partial(SyncClient._pause, weakref.proxy(self), call)
-            retrying = tenacity.Retrying(**policy.tenacity(call, log.info), sleep=pause)
+            retrying = tenacity.Retrying(**policy.tenacity(call, log.info, on_retry=on_retry), sleep=pause)
             result: T = retrying(self._send_once, call)
             return result
         except MosaicError as error:

@@ -87,18 +87,30 @@ def store(
             return form.asset_id
 
 
-def finalize(client: SyncClient, kind: AssetType, asset_id: str, *, sleep: Callable[[float], None] = time.sleep) -> str:
+def finalize(
+    client: SyncClient,
+    kind: AssetType,
+    asset_id: str,
+    *,
+    may_be_finalized: bool = False,
+    sleep: Callable[[float], None] = time.sleep,
+) -> str:
     """
     Finalize an asset whose file is stored.
 
-    A 400 or a 404 can mean that the API does not see the file yet. A 404 or 409 after a lost response can mean that the
-    asset is finalized already, in which case it can be viewed.
+    A 400 or a 404 can mean that the API does not see the file yet. After a request with an unknown outcome, a 400, 404
+    or 409 can also mean that the asset is finalized already, in which case it can be viewed. A link alone proves
+    nothing: Mosaic may sign one without an asset.
+
+    :param may_be_finalized: Whether an earlier request may have finalized the asset.
     """
+    resent_after: list[MosaicError] = []
     for delay in (*_LAG_DELAYS, None):
         try:
-            return client.send(finalize_upload(kind, asset_id))
+            return client.send(finalize_upload(kind, asset_id), on_retry=resent_after.append)
         except (MosaicNotFoundError, MosaicConflictError, MosaicValidationError) as error:
-            if error.status in (404, 409) and _can_be_viewed(client, kind, asset_id):
+            is_unknown = may_be_finalized or any(each.effect_unknown for each in resent_after)
+            if is_unknown and error.status in (400, 404, 409) and _can_be_viewed(client, kind, asset_id):
                 log.info("The %s %r is finalized already.", kind.value, asset_id)
                 return asset_id
             # A 2xx whose body reports a failure has no status that would tell a lag from another cause.

@@ -47,7 +47,7 @@ def _upload(hook: MosaicHook, context: Mapping[str, Any], file: Source, kind: As
             return record.id
         log.info("An earlier attempt stored %r. Only the finalizing request is left.", file.shown)
         try:
-            return _finalize(hook, state, record, kind)
+            return _finalize(hook, state, record, kind, may_be_finalized=True)
         except MosaicConnectionError:
             # A subclass of MosaicValidationError. It is no reason to upload again.
             raise
@@ -58,8 +58,10 @@ def _upload(hook: MosaicHook, context: Mapping[str, Any], file: Source, kind: As
     return _finalize(hook, state, record, kind)
 
 
-def _finalize(hook: MosaicHook, state: TaskState, record: StartRecord, kind: AssetType) -> str:
-    asset_id = finalize(hook.client, kind, str(record.id))
+def _finalize(
+    hook: MosaicHook, state: TaskState, record: StartRecord, kind: AssetType, *, may_be_finalized: bool = False
+) -> str:
+    asset_id = finalize(hook.client, kind, str(record.id), may_be_finalized=may_be_finalized)
     state.save_best_effort(replace(record, id=asset_id, facts={"finalized": True}))
     log.info("Uploaded as %s %r.", kind.value, asset_id)
     return asset_id

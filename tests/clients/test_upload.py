@@ -16,6 +16,7 @@ import pytest
 
 from airflow_provider_mosaic.api.endpoints.assets import UploadForm
 from airflow_provider_mosaic.api.errors import (
+    MosaicConflictError,
     MosaicError,
     MosaicPermissionError,
     MosaicRateLimitError,
@@ -24,12 +25,16 @@ from airflow_provider_mosaic.api.errors import (
     MosaicTransportError,
     MosaicValidationError,
 )
+from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.clients.sources import Source, local_source
+from airflow_provider_mosaic.clients.sync_client import SyncClient
+from airflow_provider_mosaic.clients.upload import finalize
 
 from .authorities import Authority
 from .on_loopback import send_form
-from .servers import HostileServer, Listener, answer, hang_up, reset, silence
+from .servers import HostileServer, Listener, Reply, answer, hang_up, reset, silence
 from .storage_endpoints import EXPIRED, TOO_LARGE, CountingHost, HastyHost, raw
+from .transports import access_to
 
 pytestmark = pytest.mark.usefixtures("plain_environment")
 
@@ -374,3 +379,44 @@ def test_303_is_success_and_not_followed(video: Path, location: str | None, body
     with HostileServer(answer(303, body, **more)) as host:
         send_form(form_for(host.url), local_source(video), "video/mp4")
     assert host.count == 1
+
+
+# Finalizing
+
+FINALIZE, VIEW = "/uploads/video/finalize_upload", "/uploads/get_view_url"
+#: A success of both.
+DONE = answer(200, {"video_id": "video-1", "signed_url": "https://cdn.example.org/a.mp4"})
+
+
+def requests_of_finalize(*script: Reply, **options: Any) -> list[str]:
+    """Finalize an asset, and return the paths of the requests."""
+    options.setdefault("sleep", lambda seconds: None)
+    with HostileServer(*script) as server, SyncClient(access_to(server.url), sleep=lambda seconds: None) as client:
+        assert finalize(client, AssetType.VIDEO, "video-1", **options) == "video-1"
+        return [request.target for request in server.seen]
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_rejected_first_finalize_is_repeated_although_the_asset_has_a_link(status: int) -> None:
+    # A link may be signed without an asset.
+    assert requests_of_finalize(answer(status), DONE)[:2] == [FINALIZE, FINALIZE]
+
+
+def test_rejected_finalize_after_one_without_effect_is_repeated() -> None:
+    assert requests_of_finalize(answer(429), answer(404), DONE)[:3] == [FINALIZE] * 3
+
+
+def test_conflict_at_the_first_finalize_fails() -> None:
+    with pytest.raises(MosaicConflictError):
+        requests_of_finalize(answer(409), DONE)
+
+
+@pytest.mark.parametrize("status", [400, 404, 409])
+@pytest.mark.parametrize("lost", [hang_up, answer(502)], ids=["lost response", "502"])
+def test_rejected_finalize_after_an_unknown_outcome_is_checked(status: int, lost: Reply) -> None:
+    assert requests_of_finalize(lost, answer(status), DONE) == [FINALIZE, FINALIZE, VIEW]
+
+
+@pytest.mark.parametrize("status", [400, 404, 409])
+def test_rejected_finalize_after_an_earlier_attempt_is_checked(status: int) -> None:
+    assert requests_of_finalize(answer(status), DONE, may_be_finalized=True) == [FINALIZE, VIEW]

@@ -18,7 +18,6 @@ from tasks.fakes import Killed, StateStore, TaskRunner
 from tasks.fixtures import AGENT, Clock, effects, sent, until
 
 from airflow_provider_mosaic.api.errors import (
-    MosaicConflictError,
     MosaicNotFoundError,
     MosaicPermissionError,
     MosaicRunFailedError,
@@ -145,6 +144,18 @@ def test_rejected_finalize_after_a_lost_response_is_read_again(mosaic: Emulator,
     assert effects(mosaic) == {"uploads_stored": 1, "uploads_finalized": 1}
 
 
+def test_retry_checks_what_an_earlier_attempt_may_have_finalized(mosaic: Emulator, video: Path) -> None:
+    mosaic.inject("answer_lost", method="POST", path=FINALIZE, times=6)
+    task = uploads(str(video), StateStore())
+    with pytest.raises(MosaicTransportError):
+        task.execute()
+    mosaic.inject("not_found", method="POST", path=FINALIZE)
+    before = sent(mosaic, f"POST {FINALIZE}")
+    assert task.execute() == mosaic.uploads()[0]["id"]
+    assert sent(mosaic, f"POST {FINALIZE}") == before + 1
+    assert effects(mosaic) == {"uploads_stored": 1, "uploads_finalized": 1}
+
+
 def test_finalize_of_missing_bytes_fails(mosaic: Emulator, video: Path) -> None:
     mosaic.inject("not_found", method="POST", path=FINALIZE, times=9)
     mosaic.inject("not_found", method="POST", path="/uploads/get_view_url", times=9)
@@ -224,23 +235,6 @@ def test_form_that_is_always_rejected_can_be_retried(mosaic: Emulator, video: Pa
     with pytest.raises(MosaicPermissionError):
         uploads(str(video), StateStore()).execute()
     assert upload_count(mosaic) == 4
-
-
-def test_conflict_at_finalize_is_read_again(mosaic: Emulator, video: Path) -> None:
-    from airflow_provider_mosaic.clients.upload import finalize
-
-    asset_id = uploads(str(video)).execute()
-
-    class Refusing:
-        def __init__(self, hook: MosaicHook) -> None:
-            self._hook = hook
-
-        def send(self, call: Any) -> Any:
-            if "finalize" in call.path:
-                raise MosaicConflictError("It is finalized already.", status=409)
-            return self._hook.send(call)
-
-    assert finalize(Refusing(MosaicHook()), AssetType.VIDEO, asset_id) == asset_id  # type: ignore[arg-type]
 
 
 def test_no_upload_form_in_the_store(mosaic: Emulator, video: Path) -> None:
