@@ -25,7 +25,8 @@ class MosaicUploadOperator(MosaicOperator):
     Upload a video, an audio file or an image (https://docs.mosaic.so/api/asset-management/upload-flow).
 
     The file is streamed: a video of 5 GB takes a few MB of memory. Its size is validated before the first byte is sent.
-    On Airflow 3.3 and newer, a retry does not send the bytes again if only the finalizing request failed.
+    On Airflow 3.3 and newer, a retry does not send the bytes again if only the finalizing request failed. If that
+    request still returns 5xx in the retry, the file is uploaded again as a new asset.
 
     The asset's id is the ``return_value``. Pass it to a run as ``video_ids`` or in ``update_params``.
 

@@ -9,7 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 from airflow_provider_mosaic.api.endpoints.assets import validate_asset_type
-from airflow_provider_mosaic.api.errors import MosaicConnectionError, MosaicNotFoundError, MosaicValidationError
+from airflow_provider_mosaic.api.errors import (
+    MosaicConnectionError,
+    MosaicNotFoundError,
+    MosaicServerError,
+    MosaicValidationError,
+)
 from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
 from airflow_provider_mosaic.clients.sources import Source
 from airflow_provider_mosaic.clients.upload import finalize, store
@@ -53,6 +58,11 @@ def _upload(hook: MosaicHook, context: Mapping[str, Any], file: Source, kind: As
             raise
         except (MosaicNotFoundError, MosaicValidationError) as error:
             log.warning("The upload of an earlier attempt is not usable any more. Uploading again. %s", error)
+        except MosaicServerError as error:
+            if not error.effect_unknown:
+                # The server is busy. Another upload would not help.
+                raise
+            log.warning("Finalizing the upload of an earlier attempt still fails. Uploading again. %s", error)
     record = StartRecord(started_at=time.time(), id=store(hook.client, file, kind, media_type))
     state.save_best_effort(record)
     return _finalize(hook, state, record, kind)

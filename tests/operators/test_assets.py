@@ -109,6 +109,27 @@ def test_retry_after_a_failed_finalize_does_not_send_the_bytes_again(mosaic: Emu
     assert upload_count(mosaic) == 1
 
 
+def test_retry_uploads_again_if_finalize_still_fails(mosaic: Emulator, video: Path) -> None:
+    mosaic.inject("server_error", method="POST", path=FINALIZE, times=12, status=500)
+    task = uploads(str(video), StateStore())
+    with pytest.raises(MosaicServerError):
+        task.execute()
+    asset_id = task.execute()
+    first, second = mosaic.uploads()
+    assert (first["finalized"], second["finalized"], second["id"]) == (False, True, asset_id)
+    assert task.execute() == asset_id
+
+
+def test_retry_does_not_upload_again_for_a_busy_server(mosaic: Emulator, video: Path) -> None:
+    mosaic.inject("server_error", method="POST", path=FINALIZE, times=12, status=503, retry_after=1)
+    task = uploads(str(video), StateStore())
+    for _ in range(2):
+        with pytest.raises(MosaicServerError):
+            task.execute()
+    assert task.execute() == mosaic.uploads()[0]["id"]
+    assert upload_count(mosaic) == 1
+
+
 @pytest.mark.parametrize(
     ("fault", "options"),
     [

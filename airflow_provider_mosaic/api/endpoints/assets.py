@@ -106,7 +106,7 @@ def finalize_upload(asset_type: AssetKind | AssetType, asset_id: str) -> Call[st
     """
     Register an uploaded asset and return its id.
 
-    The request is retried: Mosaic has returned 500 for valid files, and sending the bytes again would not help.
+    The request is retried: Mosaic has returned 500 for valid files. If that lasts, upload the file again.
     The response of 2025 has no id; the result is then ``asset_id``.
     API page: https://docs.mosaic.so/api/asset-management/post-uploads-video-finalize-upload
 
