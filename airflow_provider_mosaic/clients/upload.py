@@ -31,7 +31,7 @@ from airflow_provider_mosaic.api.file_links import PUBLIC, LinkPolicy
 from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.api.metrics import BYTES_UPLOADED, count
 from airflow_provider_mosaic.api.redaction import remember_signed
-from airflow_provider_mosaic.api.retries import DEFAULT_RETRIES
+from airflow_provider_mosaic.api.retries import DEFAULT_RETRIES, ONCE
 from airflow_provider_mosaic.clients.library_logs import masking
 from airflow_provider_mosaic.clients.progress import TransferProgress, format_size
 from airflow_provider_mosaic.clients.signed_urls import (
@@ -52,6 +52,8 @@ log = logging.getLogger(__name__)
 _MAX_TRANSFERS = 4
 #: Delays while the API does not see the stored file yet.
 _LAG_DELAYS = (1.0, 2.0, 4.0, 8.0, 15.0)
+#: Delays while the API does not show a finalized asset yet.
+_APPEARANCE_DELAYS = (*_LAG_DELAYS, 30.0)
 
 
 def store(
@@ -96,7 +98,7 @@ def finalize(
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
     """
-    Finalize an asset whose file is stored.
+    Finalize an asset whose file is stored, and wait until Mosaic shows it.
 
     A 400 or a 404 can mean that the API does not see the file yet. After a request with an unknown outcome, a 400, 404
     or 409 can also mean that the asset is finalized already, in which case it can be viewed. A link alone proves
@@ -107,7 +109,9 @@ def finalize(
     resent_after: list[MosaicError] = []
     for delay in (*_LAG_DELAYS, None):
         try:
-            return client.send(finalize_upload(kind, asset_id), on_retry=resent_after.append)
+            finalized_id = client.send(finalize_upload(kind, asset_id), on_retry=resent_after.append)
+            _wait_until_shown(client, kind, finalized_id, sleep)
+            return finalized_id
         except (MosaicNotFoundError, MosaicConflictError, MosaicValidationError) as error:
             is_unknown = may_be_finalized or any(each.effect_unknown for each in resent_after)
             if is_unknown and error.status in (400, 404, 409) and _can_be_viewed(client, kind, asset_id):
@@ -125,6 +129,33 @@ def finalize(
             )
             sleep(delay)
     raise AssertionError("the last attempt returns or raises")
+
+
+def _wait_until_shown(client: SyncClient, kind: AssetType, asset_id: str, sleep: Callable[[float], None]) -> None:
+    """
+    Wait until a finalized asset can be viewed: a start that Mosaic rejects for it would fail without retries.
+
+    Another error than a 400 or a 404 tells nothing about the asset, and ends the wait.
+    """
+    for delay in (*_APPEARANCE_DELAYS, None):
+        try:
+            client.send(get_view_url(kind, asset_id), retries=ONCE)
+            return
+        except MosaicError as error:
+            if error.status not in (400, 404):
+                log.info("Could not check whether Mosaic shows %s %r. %s", kind.value, asset_id, error)
+                return
+            if delay is None:
+                log.warning(
+                    "Mosaic finalized %s %r, but does not show it after %.0f s. A run that starts now may not find it "
+                    "yet. %s",
+                    kind.value,
+                    asset_id,
+                    sum(_APPEARANCE_DELAYS),
+                    error,
+                )
+                return
+            sleep(delay)
 
 
 def _can_be_viewed(client: SyncClient, kind: AssetType, asset_id: str) -> bool:

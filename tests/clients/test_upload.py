@@ -420,3 +420,24 @@ def test_rejected_finalize_after_an_unknown_outcome_is_checked(status: int, lost
 @pytest.mark.parametrize("status", [400, 404, 409])
 def test_rejected_finalize_after_an_earlier_attempt_is_checked(status: int) -> None:
     assert requests_of_finalize(answer(status), DONE, may_be_finalized=True) == [FINALIZE, VIEW]
+
+
+def test_asset_that_appears_late_is_waited_for() -> None:
+    pauses: list[float] = []
+    requests = requests_of_finalize(DONE, answer(404), answer(400), DONE, sleep=pauses.append)
+    assert requests == [FINALIZE, VIEW, VIEW, VIEW]
+    assert pauses == [1.0, 2.0]
+
+
+def test_asset_that_does_not_appear_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    pauses: list[float] = []
+    assert requests_of_finalize(DONE, answer(404), sleep=pauses.append).count(FINALIZE) == 1
+    assert sum(pauses) == 60.0
+    assert "may not find it yet" in caplog.text
+
+
+@pytest.mark.parametrize("reply", [answer(500), answer(429), answer(403), hang_up], ids=["500", "429", "403", "lost"])
+def test_failed_check_of_a_finalized_asset_changes_nothing(reply: Reply) -> None:
+    pauses: list[float] = []
+    assert requests_of_finalize(DONE, reply, sleep=pauses.append) == [FINALIZE, VIEW]
+    assert pauses == []
