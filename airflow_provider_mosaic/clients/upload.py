@@ -53,7 +53,7 @@ _MAX_TRANSFERS = 4
 #: Delays while the API does not see the stored file yet.
 _LAG_DELAYS = (1.0, 2.0, 4.0, 8.0, 15.0)
 #: Delays while the API does not show a finalized asset yet.
-_APPEARANCE_DELAYS = (*_LAG_DELAYS, 30.0)
+_APPEARANCE_DELAYS = _LAG_DELAYS[:4]
 
 
 def store(

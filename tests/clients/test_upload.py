@@ -432,7 +432,7 @@ def test_asset_that_appears_late_is_waited_for() -> None:
 def test_asset_that_does_not_appear_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     pauses: list[float] = []
     assert requests_of_finalize(DONE, answer(404), sleep=pauses.append).count(FINALIZE) == 1
-    assert sum(pauses) == 60.0
+    assert sum(pauses) == 15.0
     assert "may not find it yet" in caplog.text
 
 
