@@ -103,6 +103,9 @@ class DownloadTask:
         missing: list[tuple[_File, MosaicError]] = []
         # The media first: a thumbnail of the same name gets another suffix.
         for file in sorted(files, key=lambda file: file.field in _EXTRAS):
+            if any(file.index == other.index and other.field not in _EXTRAS for other, _ in missing):
+                # The task fails. The file could get the name that the missing one has in a retry.
+                continue
             try:
                 names[file] = self._download(run, file, names)
             except _MISSING as error:

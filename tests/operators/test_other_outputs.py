@@ -335,6 +335,19 @@ def test_missing_only_part_fails_the_task(host: Host, tmp_path: Path) -> None:
         download(tmp_path, include=["thumbnail"])
 
 
+@pytest.mark.parametrize("second", ["thumbnail_url", "image_url"])
+def test_files_after_a_missing_one_keep_their_names_in_a_retry(host: Host, tmp_path: Path, second: str) -> None:
+    host.outputs = [
+        {"id": "a", "video_url": host.link("/a", None, b"", 410), second: host.link("/t", "image/jpeg", b"s")},
+        {"id": "b", "video_url": host.link("/b", "video/mp4")},
+    ]
+    with pytest.raises(AirflowFailException, match="no longer exists"):
+        download(tmp_path)
+    host.link("/a", "image/jpeg")
+    part = second.removesuffix("_url")
+    assert download(tmp_path) == ["a.jpg", f"a.{part}.jpg", "b.mp4"]
+
+
 @pytest.mark.parametrize("field", ["video_url", "image_url", "audio_url"])
 def test_output_that_is_no_video_can_be_posted(host: Host, field: str) -> None:
     link = host.link("/f/1", "image/png")
