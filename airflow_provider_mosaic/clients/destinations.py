@@ -22,7 +22,7 @@ from typing import Any
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicTransportError, MosaicValidationError
 from airflow_provider_mosaic.api.redaction import one_line, redact
 from airflow_provider_mosaic.clients.progress import format_size
-from airflow_provider_mosaic.clients.storage_errors import is_transient
+from airflow_provider_mosaic.clients.storage_errors import is_missing, is_transient
 
 log = logging.getLogger(__name__)
 
@@ -206,17 +206,40 @@ def _adlfs_deletes_first() -> bool:
 
 class _MultipartUpload(PartialFile):
     def __init__(self, path: Any, shown: str, part_size: int) -> None:
+        self._path = path
         self._shown = shown
+        self._part_size = part_size
+        self._written = 0
         # The file system's own stream: Airflow's wrapper commits when an exception leaves it.
         self._stream = path.fs.open(path.path, "wb", block_size=part_size)
         self._finished = False
 
     def write(self, data: bytes) -> None:
         self._stream.write(data)
+        self._written += len(data)
 
     def commit(self) -> None:
-        self._stream.close()
+        try:
+            self._stream.close()
+        except Exception as error:
+            # A smaller file is sent in one request, whose repetition is harmless.
+            if self._written < self._part_size or not is_missing(error):
+                raise
+            if not self._is_saved():
+                raise MosaicTransportError(
+                    f"destination={self._shown!r}: the storage has no such upload any more when it should be completed "
+                    f"({type(error).__name__}: {one_line(str(error), longest=300)}). The file was not saved.",
+                    effect_unknown=False,
+                ) from error
         self._finished = True
+
+    def _is_saved(self) -> bool:
+        """Return whether the file is complete: the response was lost, and the repeated request found no upload."""
+        try:
+            self._path.fs.invalidate_cache(self._path.parent.path)
+            return bool(self._path.fs.info(self._path.path).get("size") == self._written)
+        except Exception:
+            return False
 
     def discard(self) -> None:
         if not self._finished:

@@ -8,17 +8,21 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_mosaic.api.errors import MosaicError, MosaicValidationError
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicTransportError, MosaicValidationError
 from airflow_provider_mosaic.api.retries import RetryPolicy
 from airflow_provider_mosaic.clients.destinations import storage_destination
 
 from .buckets import (  # noqa: F401 - fixtures
     BUCKET,
     CONNECTION,
+    FrontOfS3,
+    bucket_behind_front,
     bucket_in_s3,
     client_of_s3,
+    connected_front,
     folder_in_memory,
     running_s3_server,
+    server_in_front_of_s3,
 )
 from .on_loopback import fetch
 from .servers import HostileServer
@@ -108,6 +112,27 @@ def test_missing_bucket_is_named(s3: Any) -> None:
         with HostileServer(file(content)) as host, pytest.raises(MosaicValidationError, match="destination=") as caught:
             fetch(lambda url=host.url: url, storage_destination(path))  # type: ignore[misc]
         assert "not-there" in str(caught.value)
+
+
+def test_repeated_end_of_a_complete_upload_is_a_success(s3_behind_front: Any, s3: Any, front: FrontOfS3) -> None:
+    front.loses_end = "done"
+    with HostileServer(file(CONTENT)) as host:
+        fetch(lambda: host.url, storage_destination(s3_behind_front / "cut.mp4"))
+    assert front.ends == 2
+    assert s3.fs.cat_file(f"{BUCKET}/cut.mp4") == CONTENT
+
+
+@pytest.mark.parametrize("old", [None, b"old"])
+def test_upload_that_vanished_can_be_retried(
+    s3_behind_front: Any, s3: Any, front: FrontOfS3, old: bytes | None
+) -> None:
+    if old is not None:
+        s3.fs.pipe_file(f"{BUCKET}/cut.mp4", old)
+    front.loses_end = "dropped"
+    with HostileServer(file(CONTENT)) as host, pytest.raises(MosaicTransportError, match="has no such upload any more") as caught:
+        fetch(lambda: host.url, storage_destination(s3_behind_front / "cut.mp4"))
+    assert caught.value.transient
+    assert front.ends == 2
 
 
 IN_A_CHILD = """
