@@ -82,7 +82,8 @@ class MosaicDownloadOutputsOperator(MosaicOperator):
 
     Files are streamed, and their length is checked. A file appears under its name only when it is complete. A streaming
     playlist (HLS, DASH) is rejected, since it is not a video. Links that expire during the download are renewed. A file
-    that exists with the right length is not downloaded again, so a retry continues where the last attempt stopped.
+    that exists with the right length is not downloaded again, so a retry continues where the last attempt stopped. With
+    ``overwrite=True`` each attempt downloads all files.
 
     The ``return_value`` is the list of absolute paths or URIs. XCom ``mosaic_agent_url`` is the URL of the page of the
     run's agent, if the connection points to Mosaic itself.
@@ -99,7 +100,7 @@ class MosaicDownloadOutputsOperator(MosaicOperator):
     :param filename: The template of file names, with ``{output_id}``, ``{suffix}`` (``.mp4``, ``.png``, ``.mp3``, ...:
         by the file's content type, ``.jpg`` for most thumbnails, ``.premiere.zip``), ``{run_id}``, ``{index}`` (from 0)
         and ``{part}``. If an image and its thumbnail get the same name, the thumbnail's ends with ``.thumbnail.jpg``.
-    :param overwrite: Whether to replace a different file of the same name. By default that is an error.
+    :param overwrite: Whether to replace files of the same name. By default a different file of that name is an error.
     :param mosaic_conn_id: The Airflow connection to Mosaic.
     """
 
@@ -109,7 +110,7 @@ class MosaicDownloadOutputsOperator(MosaicOperator):
     _options = options.DOWNLOAD
     _row_label_arguments = ("destination", "run_id")
     _failure_effect = "The run and its outputs are unchanged: nothing was paid again. Complete files are kept."
-    _retry_effect = "fetches only what is missing"
+    _retry_effect = "fetches only what is missing, or all files with overwrite=True"
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Download the outputs of a run. A file that exists with the right size is not downloaded again."""
+"""Download the outputs of a run. Without ``overwrite``, a file with the right size is not downloaded again."""
 
 from __future__ import annotations
 
@@ -159,9 +159,9 @@ class DownloadTask:
         policy = self._hook.access.link_policy
         info = read_file_info(_Links(self._hook, run, file), policy=policy)
         name = self._name_of(file, info, names)
-        existing_size = self._directory.size_of(name)
+        existing_size = self._existing_size(name)
         uri = redact(self._directory.uri_of(name))
-        if existing_size is not None and not self._overwrite:
+        if existing_size is not None:
             size = info.size
             if size is None:
                 # A host that reports no size sends the file, whose bytes are counted.
@@ -181,9 +181,13 @@ class DownloadTask:
         log.info("Downloaded %s (%s).", uri, format_size(size))
         return name
 
+    def _existing_size(self, name: str) -> int | None:
+        """Return the bytes of a file that must not be replaced. A task that replaces files may lack the permission."""
+        return None if self._overwrite else self._directory.size_of(name)
+
     def _check_not_written(self, name: str, size: int) -> None:
         """Raise if another task has written another file of this name during the download."""
-        existing_size = None if self._overwrite else self._directory.size_of(name)
+        existing_size = self._existing_size(name)
         if existing_size is not None and existing_size != size:
             self._raise_other_file(name, existing_size, size)
 

@@ -335,6 +335,21 @@ def test_overwrite_replaces_a_different_file(mosaic: Emulator, run_id: str, tmp_
     assert existing.stat().st_size == mosaic.runs()[0]["output_sizes"][0]
 
 
+def test_retry_with_overwrite_downloads_all_files_and_says_so(
+    mosaic: Emulator, run_id: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Two requests for each file: its headers and its content.
+    mosaic.inject("server_error", path=MEDIA, skip=2, times=6, status=503)
+    task = downloads(run_id, str(tmp_path), overwrite=True)
+    with pytest.raises(MosaicServerError):
+        task.execute()
+    assert "all files with overwrite=True" in caplog.text
+    [file] = tmp_path.iterdir()
+    before = file.stat().st_ino
+    assert len(task.execute()) == 2
+    assert file.stat().st_ino != before
+
+
 @pytest.mark.parametrize(
     ("include", "suffixes"),
     [
