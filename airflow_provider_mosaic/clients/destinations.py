@@ -8,10 +8,12 @@ Azure. :mod:`.renaming_storage` has all others.
 from __future__ import annotations
 
 import errno
+import fcntl
 import logging
 import os
 import secrets
 import shutil
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -100,6 +102,9 @@ def destination_error(shown: str, error: Exception, *, started: bool = False) ->
 _RESERVED_SPACE = 1024**3
 #: Bytes between two checks of the free space.
 SPACE_CHECK_INTERVAL = 64 * 1024 * 1024
+#: Seconds after its last write in which a partial file counts as in use. Its process may not have locked it yet, or be
+#: on a machine whose locks are not visible here.
+_MAX_PAUSE = 600.0
 
 
 def local_destination(path: str | os.PathLike[str]) -> Destination:
@@ -134,8 +139,31 @@ class _LocalDestination(Destination):
         if self._path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a directory", str(self._path))
         self._path.parent.mkdir(parents=True, exist_ok=True)
+        _delete_abandoned(self._path.parent)
         check_free_space(self._path.parent, size)
         return _LocalFile(self._path, size)
+
+
+def _delete_abandoned(directory: Path) -> None:
+    """Delete the partial files of killed downloads: old ones that no process has locked."""
+    for path in directory.glob(f".mosaic-{'[0-9a-f]' * 16}.part"):
+        with suppress(OSError):
+            if time.time() - path.lstat().st_mtime < _MAX_PAUSE:
+                continue
+            # Network file systems lock only files that are open for writing.
+            with path.open("r+b") as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+            log.info("Deleted %s: a download that was killed left it.", path)
+
+
+def _sync(descriptor: int) -> None:
+    """Write a file or directory to the disk, if its file system supports that."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
 
 
 class _LocalFile(PartialFile):
@@ -145,6 +173,9 @@ class _LocalFile(PartialFile):
         # In the same directory, hence on the same disk, where a rename is atomic.
         self._temporary = path.with_name(temporary_name())
         self._stream = self._temporary.open("xb", buffering=0)
+        with suppress(OSError):
+            # The lock ends with the process, also if it is killed.
+            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._unchecked = 0
 
     def write(self, data: bytes) -> None:
@@ -158,9 +189,16 @@ class _LocalFile(PartialFile):
             view = view[self._stream.write(view) :]
 
     def commit(self) -> None:
-        # Network file systems report a full disk only here.
+        # Network file systems report a full disk only here. After a power loss a file that was not synced can be empty.
+        _sync(self._stream.fileno())
         self._stream.close()
         self._temporary.replace(self._path)
+        with suppress(OSError):
+            directory = os.open(self._path.parent, os.O_RDONLY)
+            try:
+                _sync(directory)
+            finally:
+                os.close(directory)
 
     def discard(self) -> None:
         with suppress(OSError):

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicTransportError, MosaicValidationError
 from airflow_provider_mosaic.api.retries import RetryPolicy
-from airflow_provider_mosaic.clients.destinations import storage_destination
+from airflow_provider_mosaic.clients.destinations import local_destination, storage_destination
 
 from .buckets import (  # noqa: F401 - fixtures
     BUCKET,
@@ -133,6 +136,117 @@ def test_upload_that_vanished_can_be_retried(
         fetch(lambda: host.url, storage_destination(s3_behind_front / "cut.mp4"))
     assert caught.value.transient
     assert front.ends == 2
+
+
+# Partial files on a disk
+
+WRITING = """
+import sys, time
+from airflow_provider_mosaic.clients.destinations import local_destination, storage_destination
+
+part = local_destination(sys.argv[1]).open(None)
+part.write(b"a part")
+print("written", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def start_writer(tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
+    """Return a function that starts a process with a partial file."""
+    children = []
+
+    def start(name: str) -> subprocess.Popen[str]:
+        child = subprocess.Popen(
+            [sys.executable, "-c", WRITING, str(tmp_path / name)], stdout=subprocess.PIPE, text=True
+        )
+        children.append(child)
+        assert child.stdout is not None
+        assert child.stdout.readline() == "written\n"
+        return child
+
+    yield start
+    for child in children:
+        child.kill()
+        child.communicate()
+
+
+def parts_in(folder: Path) -> set[Path]:
+    return set(folder.glob(".mosaic-*.part"))
+
+
+def made_old(parts: set[Path]) -> None:
+    for part in parts:
+        os.utime(part, (0, 0))
+
+
+def test_partial_file_of_a_killed_download_is_deleted(
+    tmp_path: Path, start_writer: Callable[[str], subprocess.Popen[str]]
+) -> None:
+    killed = start_writer("a.mp4")
+    left = parts_in(tmp_path)
+    start_writer("b.mp4")
+    in_use = parts_in(tmp_path) - left
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    local_destination(tmp_path / "c.mp4").open(None).discard()
+    # The file is young: its process might not have locked it yet.
+    assert parts_in(tmp_path) == left | in_use
+    made_old(left | in_use)
+    other = tmp_path / ".mosaic-mine.part"
+    other.write_bytes(b"a file of a user")
+    made_old({other})
+    local_destination(tmp_path / "c.mp4").open(None).discard()
+    assert parts_in(tmp_path) == in_use | {other}
+
+
+def test_partial_files_stay_without_locks(
+    tmp_path: Path, start_writer: Callable[[str], subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsupported(*_: Any) -> None:
+        raise OSError(errno.ENOTSUP, "no locks")
+
+    start_writer("a.mp4").kill()
+    left = parts_in(tmp_path)
+    made_old(left)
+    monkeypatch.setattr("fcntl.flock", unsupported)
+    with HostileServer(file(CONTENT)) as host:
+        fetch(lambda: host.url, local_destination(tmp_path / "c.mp4"))
+    assert parts_in(tmp_path) == left
+    assert (tmp_path / "c.mp4").read_bytes() == CONTENT
+
+
+def test_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "cut.mp4"
+    synced = []
+
+    def fsync(descriptor: int) -> None:
+        name = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synced.append(("part" if name.suffix == ".part" else name.name, path.exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with HostileServer(file(b"small")) as host:
+        fetch(lambda: host.url, local_destination(path))
+    assert synced == [("part", False), (tmp_path.name, True)]
+
+
+@pytest.mark.parametrize(("number", "is_saved"), [(errno.EINVAL, True), (errno.ENOSPC, False)])
+def test_error_of_the_disk_fails_the_download(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, is_saved: bool
+) -> None:
+    def fsync(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    path = tmp_path / "cut.mp4"
+    with HostileServer(file(b"small")) as host:
+        if is_saved:
+            fetch(lambda: host.url, local_destination(path))
+        else:
+            with pytest.raises(MosaicValidationError, match="there is no room"):
+                fetch(lambda: host.url, local_destination(path))
+    assert path.exists() == is_saved
+    assert parts_in(tmp_path) == set()
 
 
 IN_A_CHILD = """
