@@ -262,16 +262,17 @@ def url_source(
         if info.size is None:
             size, open_spooled = _spool(shown, _ResponseStream(shown, url, response), max_bytes)
             return Source(name=name, size=size, stamp=_stamp(size, info), open=open_spooled, shown=shown)
-    stamp = _stamp(info.size, info)
 
     def open_stream() -> BinaryIO:
         response, current = request()
-        if current.size != info.size or _stamp(current.size, current) != stamp:
+        # Not Last-Modified: some servers send the time of the response.
+        has_other_tag = info.etag and current.etag and current.etag != info.etag
+        if current.size != info.size or has_other_tag:
             response.close()
             raise source_changed(shown, "the URL leads to another file now")
         return cast("BinaryIO", _ResponseStream(shown, url, response))
 
-    return Source(name=name, size=info.size, stamp=stamp, open=open_stream, shown=shown)
+    return Source(name=name, size=info.size, stamp=_stamp(info.size, info), open=open_stream, shown=shown)
 
 
 def _validated_info(shown: str, response: requests.Response) -> FileInfo:
@@ -361,6 +362,7 @@ def _spool(shown: str, stream: _ResponseStream, max_bytes: int) -> tuple[int, Ca
 
 
 def _stamp(size: int | None, info: FileInfo) -> str:
+    # Where Last-Modified is new in each response, a retry of the task uploads the file again.
     return f"{size}:{info.etag or info.modified}"
 
 

@@ -165,6 +165,13 @@ def test_changed_url_source_fails() -> None:
     assert caught.value.transient
 
 
+@pytest.mark.parametrize("tags", [{}, {"ETag": 'W/"v1"'}, {"ETag": '"v1"'}])
+def test_url_source_with_a_new_modification_time_in_each_response_is_read(tags: dict[str, str]) -> None:
+    replies = [file(CONTENT, Last_Modified=f"Mon, 06 Jul 2026 10:00:0{n} GMT", **tags) for n in range(2)]
+    with HostileServer(*replies) as host:
+        assert read(url_source(f"{host.url}/cut.mp4")) == CONTENT
+
+
 def test_interrupted_url_source_is_transient() -> None:
     with HostileServer(file(CONTENT), file(CONTENT, keep=1000)) as host:
         source = url_source(f"{host.url}/cut.mp4?sig=cafe")
