@@ -49,28 +49,46 @@ import datetime, time
 import pytest
 from airflow.sdk import dag, task
 
+try:
+    from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
+
+    delay = datetime.timedelta(minutes=1)
+    rules = [
+        RetryRule(exception=ValueError, action=RetryAction.RETRY, retry_delay=delay),
+        RetryRule(exception=KeyError, action=RetryAction.FAIL),
+    ]
+    policy = {"retry_policy": ExceptionRetryPolicy(rules=rules)}
+except ImportError:
+    # Airflow before 3.3
+    policy = {}
+
 
 @dag(schedule=None)
 def mapped():
-    @task(retries=2, retry_delay=datetime.timedelta(minutes=5), retry_exponential_backoff=True)
+    @task(retries=2, retry_delay=datetime.timedelta(minutes=5), retry_exponential_backoff=True, **policy)
     def fail(number):
-        if number == 2:
-            raise ValueError(number)
+        if number > 1:
+            raise {2: ValueError, 3: KeyError}[number]
 
-    fail.expand(number=[1, 2])
+    fail.expand(number=[1, 2, 3])
+    fail.override(task_id="not_mapped")(2)
 
 
-def test_retries_of_a_mapped_task_have_no_delay(mosaic_test_dag):
+def test_retries_have_no_delay(mosaic_test_dag):
     made = mapped()
     before = time.monotonic()
     run = mosaic_test_dag(made)
     assert run.state == "failed"
     assert {(each.map_index, each.state, each.try_number) for each in run.get_task_instances()} == {
+        (-1, "failed", 3),
         (0, "success", 1),
         (1, "failed", 3),
+        (2, "failed", 1 if policy else 3),
     }
-    assert time.monotonic() - before < 120
-    assert made.get_task("fail").retry_delay == datetime.timedelta(minutes=5)
+    assert time.monotonic() - before < 60
+    for name in ("fail", "not_mapped"):
+        assert made.get_task(name).retry_delay == datetime.timedelta(minutes=5)
+        assert getattr(made.get_task(name), "retry_policy", None) is policy.get("retry_policy")
 
 
 def test_uncalled_dag_function_is_an_error(mosaic_test_dag):
@@ -144,7 +162,7 @@ def test_documented_example_passes(tmp_path: Path, airflow: dict[str, str]) -> N
     assert not (tmp_path / "mine.db").exists()
 
 
-# About 10 s.
+# A database, and a DAG run with four retries: about 20 s.
 def test_retries_have_no_delay_and_configuration_is_restored(tmp_path: Path, airflow: dict[str, str]) -> None:
     (tmp_path / "tests" / "test_more.py").write_text(MORE)
     (tmp_path / "tests" / "conftest.py").write_text(AFTERWARDS)

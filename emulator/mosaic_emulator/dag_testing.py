@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache
 from importlib import import_module
@@ -108,15 +109,34 @@ def _module(name: str) -> Any:
     return None
 
 
+class _WithoutDelay:
+    """A retry policy (Airflow 3.3) with the decisions of another one, and without its delays."""
+
+    def __init__(self, policy: Any) -> None:
+        self._policy = policy
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        # Without a delay in the decision, the retry_delay of the task counts.
+        return replace(self._policy.evaluate(*args, **kwargs), retry_delay=None)
+
+
 @contextlib.contextmanager
 def _no_pauses(dag: Any) -> Iterator[None]:
     """Remove the retry delays, which ``dag.test()`` would sleep through. Airflow's default is five minutes."""
-    changes = {"retry_delay": timedelta(0), "retry_exponential_backoff": False, "max_retry_delay": None}
-    before = [(task, name, getattr(task, name)) for task in dag.task_dict.values() for name in changes]
+    changes: list[tuple[Any, str, Any]] = []
+    for task in dag.task_dict.values():
+        changes += [
+            (task, "retry_delay", timedelta(0)),
+            (task, "retry_exponential_backoff", False),
+            (task, "max_retry_delay", None),
+        ]
+        if policy := getattr(task, "retry_policy", None):
+            changes.append((task, "retry_policy", _WithoutDelay(policy)))
+    before = [(task, name, getattr(task, name)) for task, name, _ in changes]
     try:
-        for task, name, _ in before:
-            setattr(task, name, changes[name])
+        for change in changes:
+            setattr(*change)
         yield
     finally:
-        for task, name, value in before:
-            setattr(task, name, value)
+        for change in before:
+            setattr(*change)
