@@ -81,19 +81,31 @@ def run_candidates(
     runs: Iterable[Run], *, before: Collection[str], before_until: float | None = None
 ) -> list[Candidate]:
     """
-    Return the runs that the request may have started: by the API and not by a trigger, and not there before.
+    Return the runs that the request may have started: by the API, not in the editor or by a trigger, and not there
+    before.
 
     A run with an undocumented ``triggered_by`` is a partial match: it is not adopted, and no new run is started.
 
     :param before_until: Runs that were started until then existed too; in seconds since the epoch, by Mosaic's clock.
     """
     return [
-        Candidate(id=run.run_id, status=run.status, started_at=run.started_at, is_partial_match=run.by_trigger)
+        Candidate(
+            id=run.run_id,
+            status=run.status,
+            started_at=run.started_at,
+            is_partial_match=run.by_trigger or _source(run) not in ("", "api"),
+        )
         for run in runs
         if run.run_id not in before
         and not (before_until is not None and run.started_at is not None and run.started_at.timestamp() <= before_until)
         and not (run.by_trigger and _names_its_trigger(run))
+        and _source(run) != "ui"
     ]
+
+
+def _source(run: Run) -> str:
+    """Return where a user started the run: ``api``, or ``ui`` for the editor; empty if it is not reported."""
+    return str((run.triggered_by or {}).get("source") or "").strip().lower()
 
 
 def _names_its_trigger(run: Run) -> bool:

@@ -38,6 +38,15 @@ def run(**facts: Any) -> Run:
         (None, FULL),
         ({}, FULL),
         ({"type": "manual", "source": "api"}, FULL),
+        ({"type": "manual", "source": "API"}, FULL),
+        ({"type": "manual", "source": None}, FULL),
+        ({"type": "manual", "source": ""}, FULL),
+        ({"type": "manual", "source": "ui", "user_id": "u"}, NONE),
+        ({"type": "Manual", "source": "UI"}, NONE),
+        ({"source": "ui"}, NONE),
+        ({"type": "something new", "source": "ui"}, NONE),
+        ({"type": "manual", "source": "zapier"}, PARTIAL),
+        ({"source": {"kind": "ui"}}, PARTIAL),
         ({"type": "api"}, FULL),
         ({"type": "youtube", "channel_id": "UC1"}, NONE),
         ({"type": "schedule"}, NONE),
@@ -58,7 +67,7 @@ def run(**facts: Any) -> Run:
         ([], FULL),
     ],
 )
-def test_only_runs_that_a_trigger_started_are_ruled_out(triggered_by: Any, match: str) -> None:
+def test_only_runs_of_triggers_and_of_the_editor_are_ruled_out(triggered_by: Any, match: str) -> None:
     assert match_of(run_candidates([run(triggered_by=triggered_by)], before=[])) == match
 
 

@@ -72,8 +72,13 @@ def test_download_without_any_link_fails(other: OtherMosaic, tmp_path: Path, mon
         task.execute()
 
 
-def test_runs_of_triggers_are_no_candidates(other: OtherMosaic, clock: Clock) -> None:
-    other.lose_answers, other.triggered_meanwhile = 1, 3
+@pytest.mark.parametrize(
+    "triggered_by", [{"type": "youtube", "channel": "x"}, {"type": "manual", "source": "ui", "user_id": "u"}], ids=str
+)
+def test_runs_of_triggers_and_of_the_editor_are_no_candidates(
+    other: OtherMosaic, clock: Clock, triggered_by: dict[str, Any]
+) -> None:
+    other.lose_answers, other.triggered_meanwhile = 1, [triggered_by] * 3
     assert task_runner().run_to_end() == "started-0"
     assert other.started_by_api() == ["started-0"]
 

@@ -25,8 +25,8 @@ class OtherMosaic:
         self.runs: list[dict[str, Any]] = []
         self.requests: list[str] = []
         self.lose_answers = 0
-        #: How many runs a trigger starts while the response to a start is lost.
-        self.triggered_meanwhile = 0
+        #: ``triggered_by`` of the runs that others start while the response to a start is lost.
+        self.triggered_meanwhile: list[dict[str, Any]] = []
         self.looks_until_end = 2
         #: Reads of the ended run without outputs, and then reads without a link.
         self.looks_without_outputs = self.looks_without_links = 0
@@ -64,8 +64,8 @@ class OtherMosaic:
             run = self.add(f"started-{len(self.runs)}")
             if self.lose_answers:
                 self.lose_answers -= 1
-                for number in range(self.triggered_meanwhile):
-                    self.add(f"by-trigger-{number}", triggered_by={"type": "youtube", "channel": "x"})
+                for number, triggered_by in enumerate(self.triggered_meanwhile):
+                    self.add(f"by-others-{number}", triggered_by=triggered_by)
                 return 0, None
             return 201, {"agent_state_id": run["run_id"], "status": None, "extra": [None]}
         if method == "GET" and re.fullmatch(r"/agent/[^/]+/runs", parts.path):
