@@ -38,10 +38,10 @@ def public_urls(post: Post) -> tuple[PublicUrl, ...]:
     Return the public addresses of a post that Mosaic reports.
 
     The field with the addresses is not documented (https://docs.mosaic.so/api/social/get-social-post), so this reads
-    each list that ever had one. It leaves out signed and invalid addresses.
+    each field that ever had one. It leaves out signed and invalid addresses.
     """
     found: dict[str, PublicUrl] = {}
-    for destination in (*post.destinations, *post.results, *post.links):
+    for destination in post.places:
         url = destination.post_url
         if url and url not in found and len(found) < _MAX_URLS and is_public(url):
             account = destination.account_username or destination.account_name

@@ -222,6 +222,11 @@ def post_runner(**options: Any) -> TaskRunner:
             "links": [{"platform": "x", "post_url": "https://x/1"}],
         },
         {"destinations": [{"platform": "x", "status": "failed"}], "results": [{"platform": "x", "status": "success"}]},
+        # An id of the post on the platform means that it may be there.
+        {"destinations": [{"platform": "x", "status": "failed", "platform_post_id": "187"}]},
+        {"destinations": [], "results": [{"platform": "x", "status": "failed", "post_id": "187"}]},
+        {"destinations": [{"platform": "x", "status": "failed"}], "platform_post_id": "187"},
+        {"destinations": [{"platform": "x", "status": "failed"}], "post_url": "https://x.com/1"},
     ],
     ids=str,
 )
@@ -235,6 +240,33 @@ def test_failed_post_that_may_be_published_is_not_created_again(
     assert ("It was published on x" in str(failure.value)) == ("post_url" in str(shown["destinations"]))
     assert "Nothing was published" not in str(failure.value)
     assert len(other.posts) == 1
+
+
+def test_failed_destination_with_an_id_on_the_platform_is_named_with_its_error(other: OtherMosaic) -> None:
+    place = {"platform": "x", "status": "failed", "message": "Media was rejected", "platform_post_id": "187"}
+    other.post_fields = {"status": "failed", "destinations": [place]}
+    with pytest.raises(AirflowFailException, match=r"may be published .* It failed on x: Media was rejected"):
+        post_runner().run_to_end()
+
+
+@pytest.mark.parametrize(
+    "shown", [{"destinations": [{"platform": "x", "post_id": "post-0"}]}, {"post_url": ""}], ids=str
+)
+def test_failed_post_without_an_id_on_the_platform_can_be_created_again(
+    other: OtherMosaic, shown: dict[str, Any]
+) -> None:
+    other.post_fields = {"status": "failed", "platform_post_id": None, **shown}
+    with pytest.raises(MosaicPostFailedError, match="Nothing was published"):
+        post_runner().run_to_end()
+
+
+def test_address_beside_the_destinations_is_pushed_once(other: OtherMosaic) -> None:
+    url = "https://x.com/1"
+    task = post_runner()
+    other.post_fields = {"status": "posted", "platforms": ["x"], "destinations": [{"platform": "x"}], "post_url": url}
+    task.run_to_end()
+    assert task.xcom("post_urls") == [{"platform": "x", "account": None, "url": url}]
+    assert task.xcom("_link_MosaicPostLink") == url
 
 
 @WAITS

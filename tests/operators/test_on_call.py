@@ -362,8 +362,10 @@ def test_only_public_urls_are_shown(url: str, is_shown: bool) -> None:
     remember("plain/key77c1e0")
     places = [{"platform": "youtube", "post_url": url}]
     for field in ("destinations", "results", "links"):
-        found = public_urls(Post.model_validate({"post_id": "p", field: places}))
-        assert [place.url for place in found] == ([url] if is_shown else [])
+        for whole in ({}, {"post_url": url}):
+            found = public_urls(Post.model_validate({"post_id": "p", field: places, **whole}))
+            assert [place.url for place in found] == ([url] if is_shown else [])
+    assert [place.url for place in public_urls(Post(post_id="p", post_url=url))] == ([url] if is_shown else [])
 
 
 # Native rendering

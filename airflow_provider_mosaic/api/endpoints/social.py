@@ -141,7 +141,8 @@ class Post(Model):
     A post. Its text is ``post`` in requests and ``description`` in responses.
 
     ``status`` is the documented spelling. If the API reported another one, ``reported_status`` has it. ``error``
-    and ``links``, the addresses by platform, are fields of March 2026.
+    and ``links``, the addresses by platform, are fields of March 2026. Mosaic does not document whether the id and the
+    address on the platform are in each destination or beside them.
     """
 
     lenient_fields = frozenset({"platforms", *_PLACES})
@@ -159,6 +160,18 @@ class Post(Model):
     destinations: Many[Destination] = ()
     results: Many[Destination] = ()
     links: Many[Destination] = ()
+    platform_post_id: Words = None
+    post_url: Words = None
+
+    @property
+    def places(self) -> tuple[Destination, ...]:
+        """All reports of where the post is. The last one has the id and the address of the post as a whole."""
+        whole = Destination(
+            platform=self.platforms[0] if len(self.platforms) == 1 else None,
+            platform_post_id=self.platform_post_id,
+            post_url=self.post_url,
+        )
+        return (*self.destinations, *self.results, *self.links, whole)
 
     @property
     def outcomes(self) -> tuple[Destination, ...]:
@@ -173,11 +186,13 @@ class Post(Model):
         Whether the post has failed, and may be created again.
 
         Mosaic has the statuses ``failed`` and ``partial_failure``, and does not say that nothing of a failed post is
-        published. The provider assumes it, unless a destination shows otherwise, or the destinations can't be read.
+        published. The provider assumes it, unless a destination shows otherwise, for example by the id of the post on
+        the platform, or the destinations can't be read.
         """
-        places = (*self.destinations, *self.results, *self.links)
-        is_unclear = any(place.may_be_published for place in places) or self._unreadable & _PLACES
-        return self.status == PostStatus.FAILED and not is_unclear
+        # A destination may repeat the id of the post in Mosaic.
+        has_platform_id = any(place.platform_post_id not in (None, "", self.post_id) for place in self.places)
+        is_unclear = any(place.may_be_published for place in self.places) or self._unreadable & _PLACES
+        return self.status == PostStatus.FAILED and not (is_unclear or has_platform_id)
 
 
 def list_social_connections() -> Call[tuple[SocialConnection, ...]]:
