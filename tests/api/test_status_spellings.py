@@ -29,15 +29,21 @@ RUNS = {
     "Completed": GOOD, "COMPLETED": GOOD, "complete": GOOD, "success": GOOD, "Succeeded": GOOD, "done": GOOD,
     "PartialComplete": PARTIAL, "partial-complete": PARTIAL, "Partially Completed": PARTIAL,
     "FAILED": BAD, "error": BAD, "Error": BAD, "timed_out": BAD, "TimedOut": BAD, "TIMED-OUT": BAD, "timeout": BAD,
-    "completed_with_errors": PARTIAL, "Stopped": BAD, "terminated": BAD,
+    "completed_with_errors": PARTIAL, "partial_failure": PARTIAL, "Partially Failed": PARTIAL,
+    "completed_partially": PARTIAL, "finished_with_errors": PARTIAL, "FinishedWithFailures": PARTIAL,
+    "partially_succeeded": PARTIAL, "PartialSuccess": PARTIAL, "partially_finished": PARTIAL,
+    "Expired": BAD, "killed": BAD, "crashed": BAD, "Stopped": BAD, "terminated": BAD,
     "canceled": BAD, "Cancelled": BAD, "CANCELED": BAD,
 }  # fmt: skip
 POSTS = {
     "Posted": GOOD, "published": GOOD, "success": GOOD, "SUCCESS": GOOD, "Partial Failure": PARTIAL, "error": BAD,
-    "Failed": BAD, "timed_out": BAD, "canceled": BAD, "Rejected": BAD, "deleted": BAD,
+    "Failed": BAD, "timed_out": BAD, "canceled": BAD, "Rejected": BAD, "deleted": BAD, "expired": BAD,
+    "partially_published": PARTIAL, "PartiallyPosted": PARTIAL, "completed_with_errors": PARTIAL,
+    "Finished with errors": PARTIAL, "published_with_errors": PARTIAL, "partially_completed": PARTIAL,
 }  # fmt: skip
 AVATARS = {
     "Ready": GOOD, "completed": GOOD, "Success": GOOD, "FAILED": BAD, "error": BAD, "timed_out": BAD, "Canceled": BAD,
+    "expired": BAD, "Killed": BAD, "crashed": BAD,
 }  # fmt: skip
 
 
@@ -63,13 +69,18 @@ def test_avatar_profile_status_spellings(field: str, status: str, standing: Outc
     assert (verdict.outcome, verdict.known) == (standing, True)
 
 
-@pytest.mark.parametrize("status", ["error", "timed_out", "failure", "Canceled", "deleted"])
+@pytest.mark.parametrize("status", ["error", "timed_out", "failure", "Canceled", "deleted", "expired"])
 def test_only_documented_failed_means_nothing_was_published(status: str) -> None:
     post = Post(post_id="p", status=status)
     assert post.status != PostStatus.FAILED
     assert "not sent again" in str(post_failure(post))
     assert "Nothing was published" not in str(post_failure(post))
     assert Post(post_id="p", status="FAILED").status == PostStatus.FAILED
+
+
+def test_an_expired_destination_may_have_shown_the_post() -> None:
+    expired = Destination(platform="instagram", status="Expired")
+    assert not Post(post_id="p", status="failed", destinations=(expired,)).is_published_nowhere
 
 
 @pytest.mark.parametrize("status", ["running", "completed", "failed", "queued", "under_review"])

@@ -30,7 +30,8 @@ _STATUS_WORDS = status_words(
     pending="",
     processing="",
     ready="completed complete success successful succeeded finished done trained",
-    failed="fail failure error errored timed_out timedout timeout time_out rejected cancelled canceled aborted",
+    failed="fail failure error errored timed_out timedout timeout time_out crashed expired killed "
+    "rejected cancelled canceled aborted",
 )
 
 

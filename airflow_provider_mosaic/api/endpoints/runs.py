@@ -54,9 +54,10 @@ class RunStatus(str, enum.Enum):
 RUN_STATUS_WORDS = status_words(
     running="",
     completed="complete success successful succeeded finished done",
-    partial_complete="partially_complete partial_completed partially_completed partial_success partial "
-    "completed_with_errors completed_with_failures",
-    failed="fail failure error errored timed_out timedout timeout time_out crashed",
+    partial_complete="partial partially_complete partial_completed partially_completed completed_partially "
+    "partial_success partially_succeeded partially_successful partially_finished partial_failure partially_failed "
+    "completed_with_errors completed_with_failures finished_with_errors finished_with_failures",
+    failed="fail failure error errored timed_out timedout timeout time_out crashed expired killed",
     cancelled="canceled aborted stopped terminated",
 )
 

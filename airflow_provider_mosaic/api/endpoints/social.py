@@ -66,18 +66,24 @@ _STATUS_WORDS = status_words(
     pending_approval="",
     processing="",
     posted="published success successful succeeded completed complete",
-    partial_failure="partially_failed partial_success partially_succeeded partially_posted partial partial_complete",
+    partial_failure="partial partially_failed partial_success partially_succeeded partially_posted partially_published "
+    "partial_complete partially_complete partial_completed partially_completed completed_with_errors "
+    "completed_with_failures finished_with_errors finished_with_failures posted_with_errors published_with_errors",
     failed="",
     rejected="declined",
 )
 #: Undocumented final statuses. What was published is unknown.
 UNCLEAR_ENDS = status_words(
-    error="errored", failure="fail", timed_out="timedout timeout time_out", cancelled="canceled aborted", deleted=""
+    error="errored",
+    failure="fail",
+    timed_out="timedout timeout time_out",
+    cancelled="canceled aborted",
+    deleted="",
+    expired="",
 )
 
-#: Statuses of a destination that does not have the post.
-_FAILURES = frozenset({PostStatus.FAILED.value, PostStatus.REJECTED.value, *UNCLEAR_ENDS.values()})
-
+#: Statuses of a destination that does not have the post. A post that expired may have been public.
+_FAILURES = frozenset({PostStatus.FAILED.value, PostStatus.REJECTED.value, *UNCLEAR_ENDS.values()} - {"expired"})
 
 #: The fields of a post that show where it is published.
 _PLACES = frozenset({"destinations", "results", "links"})
