@@ -46,7 +46,8 @@ PAGE_LIMIT = 100
 MAX_IDLE_PAGES = 20
 #: Pages of the longest list: a million items.
 MAX_PAGES = 10_000
-_CURSOR_FIELDS = ("next_cursor", "cursor", "nextCursor")
+_NEXT_CURSOR_FIELDS = ("next_cursor", "nextCursor")
+_CURSOR_FIELDS = (*_NEXT_CURSOR_FIELDS, "cursor")
 _MORE_FIELDS = ("has_more", "hasMore")
 _TOTAL_FIELDS = ("total", "total_count", "totalCount")
 #: Items of any list that is permitted fewer pages: a server may ignore the page limit.
@@ -159,7 +160,10 @@ def read_page(key: str, read: Callable[[dict[str, Any]], T], *, newest_first: bo
         # The name is documented for runs and agents, but not for posts.
         inner = body.get("pagination")
         places = (body, inner) if isinstance(inner, Mapping) else (body,)
-        cursor = next((place[name] for place in places for name in _CURSOR_FIELDS if place.get(name)), None)
+        # Beside a next cursor, even if it is null, "cursor" may be the one that was sent.
+        has_next_cursor = any(name in place for place in places for name in _NEXT_CURSOR_FIELDS)
+        names = _NEXT_CURSOR_FIELDS if has_next_cursor else _CURSOR_FIELDS
+        cursor = next((place[name] for place in places for name in names if place.get(name)), None)
         has_more = next((name for place in places for name in _MORE_FIELDS if place.get(name) is True), None)
         if not cursor and has_more:
             raise InvalidResponse(f"'{has_more}' is true, but there is no 'next_cursor'")

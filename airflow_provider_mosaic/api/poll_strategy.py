@@ -78,7 +78,8 @@ class _Item(msgspec.Struct, gc=False):
 
 class _Body(msgspec.Struct, gc=False):
     runs: list[_Item]
-    next_cursor: Any = None
+    # A null next cursor differs from none.
+    next_cursor: Any = msgspec.UNSET
     cursor: Any = None
 
 
@@ -96,7 +97,9 @@ def _decode(content: bytes) -> _Body | Any:
 
 def _read(data: _Body | Any) -> Page[RunningRow]:
     if isinstance(data, _Body):
-        items, cursors = data.runs, {"next_cursor": data.next_cursor, "cursor": data.cursor}
+        items, cursors = data.runs, {"cursor": data.cursor}
+        if data.next_cursor is not msgspec.UNSET:
+            cursors["next_cursor"] = data.next_cursor
     else:
         items, cursors = [msgspec.convert(item, _Item) for item in list_in(data, "runs")], object_in(data)
     return Page(tuple(map(_row, items)), _read_cursor({**cursors, "runs": None}).next_cursor)

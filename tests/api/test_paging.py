@@ -190,6 +190,31 @@ def test_cursor_has_other_names(read_all: ReadAll, more: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize(
+    "last",
+    [
+        {"next_cursor": None, "cursor": "c"},
+        {"nextCursor": None, "cursor": "c"},
+        {"next_cursor": "", "cursor": "c"},
+        {"pagination": {"next_cursor": None, "cursor": "c", "has_more": False}},
+        {"cursor": "c", "pagination": {"next_cursor": None}},
+    ],
+    ids=str,
+)
+def test_last_page_may_repeat_the_cursor_that_was_sent(
+    read_all: ReadAll, last: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    pages = Pages({None: runs("a", next_cursor="c", cursor=None), "c": runs("b", **last)})
+    assert ids(read_all(pages, list_runs().all_or_error())) == ["a", "b"]
+    assert pages.cursors == [None, "c"]
+    assert caplog.messages == []
+
+
+def test_two_names_of_the_next_cursor(read_all: ReadAll) -> None:
+    pages = Pages({None: runs("a", next_cursor=None, nextCursor="c", cursor="b"), "c": runs("b")})
+    assert ids(read_all(pages, list_runs().all_or_error())) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
     "more", [{"has_more": True}, {"hasMore": True}, {"pagination": {"has_more": True, "next": "/x"}}], ids=str
 )
 def test_list_with_more_items_and_no_cursor_is_an_error(read_all: ReadAll, more: dict[str, Any]) -> None:

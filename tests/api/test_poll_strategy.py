@@ -199,6 +199,22 @@ def test_rows_are_decoded_in_every_shape(item: dict[str, Any], row: RunningRow) 
         assert page == Page((row,), "c")
 
 
+@pytest.mark.parametrize(
+    ("fields", "cursor"),
+    [
+        ({"cursor": "c"}, "c"),
+        ({"next_cursor": "c", "cursor": "b"}, "c"),
+        ({"next_cursor": None, "cursor": "b"}, None),
+        ({}, None),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("rows", [[ROW], [ROW, None]], ids=["documented", "with a null"])
+def test_next_cursor_of_a_page(rows: list[Any], fields: dict[str, Any], cursor: str | None) -> None:
+    page = running_runs().result(Response(200, {}, json.dumps({"runs": rows, **fields}).encode()))
+    assert page.next_cursor == cursor
+
+
 @pytest.mark.parametrize("content", [b"[]", b"{}", b'{"runs": {}}', b'{"runs": [1]}', b'"runs"'])
 def test_an_invalid_page_is_an_error(content: bytes) -> None:
     with pytest.raises(MosaicResponseError, match="list the running runs"):
