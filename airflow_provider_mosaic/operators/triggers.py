@@ -28,8 +28,9 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
     filter than a duration is moved only with ``exclusive=True``. Otherwise the task fails, before it sends anything if
     the channel is given by its id.
 
-    A channel given by its URL or handle is recognized by the handle that Mosaic reports, which may come late. Until
-    then each run of the task sends the channel again, which changes nothing. Ids (``UC...``) are always recognized.
+    A channel given by its URL or handle is recognized by the handle that Mosaic reports, which may come late, or in
+    the URL by which Mosaic lists the channel. Until then each run of the task sends the channel again, which changes
+    nothing. Ids (``UC...``) are recognized unless Mosaic lists the channel only by a handle.
 
     The ``return_value`` is the list of trigger ids, usually one. XCom ``mosaic_agent_url`` is the URL of the agent's
     page, if the connection points to Mosaic itself.

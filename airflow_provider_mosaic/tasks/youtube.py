@@ -73,6 +73,8 @@ class YouTubeTask:
         self._desired = desired
         # The channels that were sent, with the ids in the response; empty for a response without an id.
         self._resolved: dict[str, str] = {}
+        # The ids of channels by their handles.
+        self._handles: dict[str, str] = {}
 
     def reconcile(self) -> list[str]:
         """
@@ -109,32 +111,42 @@ class YouTubeTask:
         return [trigger.id for trigger in self._matching(now)]
 
     def _read(self) -> tuple[YouTubeTrigger, ...]:
-        return self._hook.list_triggers(self._desired.agent_id)
+        triggers = self._hook.list_triggers(self._desired.agent_id)
+        for details in (each for trigger in triggers for each in trigger.youtube_channel_details):
+            if details.channel_handle:
+                self._handles[_normalized_handle(details.channel_handle)] = details.channel_id
+        return triggers
+
+    def _key(self, channel: str) -> str:
+        """Return what identifies a channel: its id, or its handle if Mosaic does not report the id."""
+        kind, name = _identify(channel)
+        return self._handles.get(name, f"@{name}") if kind == "handle" else name
+
+    def _channels(self, triggers: Iterable[YouTubeTrigger]) -> dict[str, str]:
+        """Return the channels of triggers as Mosaic lists them, by their keys. In 2025 they are listed by URL."""
+        return {self._key(channel): channel for trigger in triggers for channel in trigger.youtube_channels}
 
     def _matching(self, triggers: tuple[YouTubeTrigger, ...]) -> list[YouTubeTrigger]:
         return [trigger for trigger in triggers if self._desired.matches(trigger)]
 
     def _ids(self, triggers: tuple[YouTubeTrigger, ...]) -> dict[str, str | None]:
-        """Return the id of each requested channel: None if it is unknown, empty if Mosaic added it without an id."""
-        handles = {
-            _normalized_handle(details.channel_handle): details.channel_id
-            for trigger in triggers
-            for details in trigger.youtube_channel_details
-            if details.channel_handle
+        """
+        Return the id of each requested channel, or the handle that Mosaic lists: None if it is unknown, empty if Mosaic
+        added it without an id.
+        """
+        listed_channels = self._channels(triggers)
+        keys = {channel: self._key(channel) for channel in self._desired.channels}
+        return {
+            channel: key if _CHANNEL_ID.fullmatch(key) or key in listed_channels else self._resolved.get(channel)
+            for channel, key in keys.items()
         }
-        found: dict[str, str | None] = {}
-        for channel in self._desired.channels:
-            kind, name = _identify(channel)
-            known = name if kind == "id" else handles.get(name) if kind == "handle" else None
-            found[channel] = known or self._resolved.get(channel)
-        return found
 
     def _others(self, triggers: tuple[YouTubeTrigger, ...]) -> list[YouTubeTrigger]:
         return [trigger for trigger in triggers if not self._desired.matches(trigger)]
 
     def _missing(self, triggers: tuple[YouTubeTrigger, ...]) -> list[str]:
         """Return requested channels that only other triggers have, that they have too, or whose id is unknown."""
-        existing, elsewhere = _channels(self._matching(triggers)), _channels(self._others(triggers))
+        existing, elsewhere = self._channels(self._matching(triggers)), self._channels(self._others(triggers))
         return [
             channel
             for channel, channel_id in self._ids(triggers).items()
@@ -143,11 +155,11 @@ class YouTubeTask:
         ]
 
     def _shared(self, triggers: tuple[YouTubeTrigger, ...]) -> list[str]:
-        """Return the ids of requested channels that the trigger has, and other triggers too."""
-        existing, elsewhere = _channels(self._matching(triggers)), _channels(self._others(triggers))
+        """Return the requested channels that the trigger has, and other triggers too, as the trigger lists them."""
+        existing, elsewhere = self._channels(self._matching(triggers)), self._channels(self._others(triggers))
         # A channel may be given by its id and by its handle.
         ids = dict.fromkeys(filter(None, self._ids(triggers).values()))
-        return [each for each in ids if each in existing and each in elsewhere]
+        return [existing[each] for each in ids if each in existing and each in elsewhere]
 
     def _is_set(self, triggers: tuple[YouTubeTrigger, ...]) -> bool:
         """Return whether the trigger exists, with its callback, and alone has the requested channels."""
@@ -159,7 +171,8 @@ class YouTubeTask:
         self._fail_if_unknown(triggers)
         agent_id, shared, matching = self._desired.agent_id, self._shared(triggers), self._matching(triggers)
         # Mosaic deletes a trigger without channels, and only this task would still have its callback.
-        loses_callback = _channels(matching).keys() <= set(shared) and any(each.callback_url for each in matching)
+        is_emptied = set(self._channels(matching).values()) <= set(shared)
+        loses_callback = is_emptied and any(each.callback_url for each in matching)
         if loses_callback and self._desired.callback_url == KEEP_CALLBACK:
             raise MosaicError(
                 f"These channels are in other triggers of agent {agent_id!r} too, and adding them did not move them: "
@@ -177,16 +190,16 @@ class YouTubeTask:
         return any((trigger.callback_url or None) != self._desired.callback_url for trigger in self._matching(triggers))
 
     def _extra(self, triggers: tuple[YouTubeTrigger, ...], before: tuple[YouTubeTrigger, ...]) -> list[str]:
-        """Return channels of the trigger that are not requested."""
+        """Return channels of the trigger that are not requested, as it lists them."""
         ids = self._ids(triggers)
         kept = set(ids.values())
         scope = triggers if self._desired.exclusive else self._matching(triggers)
-        extra = [channel for channel in _channels(scope) if channel not in kept]
+        extra = [channel for key, channel in self._channels(scope).items() if key not in kept]
         unknown = [channel for channel, channel_id in ids.items() if not channel_id]
         if unknown:
             # Channels that appeared since the add may be the unknown ones.
-            old = _channels(before)
-            extra = [channel for channel in extra if channel in old]
+            old = self._channels(before)
+            extra = [channel for channel in extra if self._key(channel) in old]
         if unknown and extra:
             raise MosaicError(
                 f"Mosaic does not return the ids of these channels: {listed(unknown)}. They may be among "
@@ -198,7 +211,7 @@ class YouTubeTask:
 
     def _fail_if_unknown(self, triggers: tuple[YouTubeTrigger, ...]) -> None:
         """Raise if a requested channel is in a trigger with a filter that the provider does not know."""
-        unknown = _channels(trigger for trigger in self._others(triggers) if not _has_known_filter(trigger))
+        unknown = self._channels(trigger for trigger in self._others(triggers) if not _has_known_filter(trigger))
         shared = [channel for channel in self._ids(triggers).values() if channel in unknown]
         if shared and not self._desired.exclusive:
             raise MosaicError(
@@ -210,8 +223,8 @@ class YouTubeTask:
 
     def _fail_if_shared(self, extra: list[str], triggers: tuple[YouTubeTrigger, ...]) -> None:
         """Raise if other triggers have a channel that is to be removed: Mosaic would remove it from them, too."""
-        others = _channels(self._others(triggers))
-        shared = [channel for channel in extra if channel in others]
+        others = self._channels(self._others(triggers))
+        shared = [channel for channel in extra if self._key(channel) in others]
         if shared and not self._desired.exclusive:
             raise MosaicError(
                 f"These channels are in other triggers of agent {self._desired.agent_id!r} too: {listed(shared)}. "
@@ -253,10 +266,6 @@ def _has_known_filter(trigger: YouTubeTrigger) -> bool:
     if any(others) or not isinstance(duration, Mapping):
         return False
     return all(name in {"min_seconds", "max_seconds"} for name, limit in duration.items() if limit is not None)
-
-
-def _channels(triggers: Iterable[YouTubeTrigger]) -> dict[str, None]:
-    return dict.fromkeys(channel for trigger in triggers for channel in trigger.youtube_channels)
 
 
 def _normalized_handle(handle: str) -> str:

@@ -390,6 +390,58 @@ def test_trigger_that_has_only_the_shared_channel_does_not_lose_its_callback(ser
     assert shared.shown() == [({C}, None), ({A}, HOOK)]
 
 
+# Channels that are listed by URL
+
+
+DEMO = "https://www.youtube.com/@Demo"
+
+
+class ListsUrls(SharedChannels):
+    """A Mosaic that lists a channel by the URL of its handle."""
+
+    def answer(self, method: str, target: str) -> tuple[int, Any]:
+        self.body = self.body.replace(b'"@', b'"https://www.youtube.com/@')
+        return super().answer(method, target)
+
+
+@pytest.mark.parametrize("channel", ["@demo", DEMO, "https://youtube.com/@demo/videos"])
+def test_channel_is_recognized_by_the_url_of_its_handle(serve: Serve, channel: str) -> None:
+    shared = serve(ListsUrls(channels=(A,)))
+    task = task_runner([channel, A])
+    assert task.execute() == ["t00"]
+    assert len(shared.triggers[0]["youtube_channels"]) == 2
+    task.execute()
+    assert shared.changes() == ["add"]
+    # Another channel is removed as it is listed.
+    task_runner([A]).execute()
+    assert shared.shown() == [({A}, HOOK)]
+    assert shared.changes() == ["add", "remove"]
+
+
+@pytest.mark.parametrize("channel", ["@demo", A])
+def test_listed_handle_and_its_id_are_the_same_channel(serve: Serve, channel: str) -> None:
+    shared = serve(ListsUrls(channels=(DEMO, B)))
+    shared.triggers[0]["youtube_channel_details"] = [{"channel_id": A, "channel_handle": "@demo"}]
+    task_runner([channel, B]).execute()
+    assert shared.changes() == []
+
+
+@pytest.mark.parametrize("moves", [True, False])
+def test_shared_channel_that_is_listed_by_url_is_moved(serve: Serve, moves: bool) -> None:
+    shared = serve(ListsUrls(LONG, channels=(DEMO, B), moves=moves))
+    shared.triggers[1]["youtube_channels"] = [DEMO, C]
+    task_runner([DEMO, B]).execute()
+    assert shared.shown() == [({DEMO, B}, HOOK), ({C}, None)]
+
+
+def test_extra_channel_that_another_trigger_lists_by_url_is_not_removed(serve: Serve) -> None:
+    shared = serve(ListsUrls(LONG, channels=(DEMO, B)))
+    shared.triggers[1]["youtube_channels"] = ["https://youtube.com/@demo"]
+    with pytest.raises(MosaicError, match=r"in other triggers .*Nothing was removed"):
+        task_runner([B]).execute()
+    assert shared.changes() == []
+
+
 @pytest.mark.parametrize(
     "unknown", [{"duration": "60-120"}, {"duration": [60, 120]}, {"duration": {"min": 60}}, {"title": "News"}], ids=str
 )
