@@ -61,7 +61,9 @@ class MosaicCreditsSensor(CompletionSensor):
         return validate_credits("min_credits", self.min_credits)
 
     def _read(self, hook: MosaicHook) -> Credits:
-        return hook.get_credits()
+        from airflow_provider_mosaic.durable.reads import read_credits
+
+        return read_credits(hook, self._required_balance())
 
     def _poll_state(self, **options: Unpack[PollOptions]) -> PollState[Credits]:
         from airflow_provider_mosaic.api.poll_state import credits_poll_state

@@ -32,7 +32,7 @@ from airflow_provider_mosaic.durable.completion_waiter import WaitOptions
 from airflow_provider_mosaic.durable.create_once import CreateOnce
 from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, Consequences, fail_exception
 from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
-from airflow_provider_mosaic.durable.reads import read_known, read_started
+from airflow_provider_mosaic.durable.reads import read_credits, read_known, read_started
 from airflow_provider_mosaic.durable.siblings import SiblingTasks
 from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState, can_save_state
 from airflow_provider_mosaic.hooks.endpoint_methods import with_node_ids
@@ -383,7 +383,7 @@ class StartRun(CreateOnce):
 
 def _require_credits(hook: MosaicHook, min_credits: float, *, on_short: str) -> None:
     """Fail without retries, or skip, if there are too few credits. This reserves none."""
-    credits = hook.get_credits()
+    credits = read_credits(hook, min_credits)
     balance = credits.balance_text
     if credits_outcome(credits, min_credits).ended:
         log.info("The balance is %s, which is enough.", balance)

@@ -31,6 +31,31 @@ def test_enough_credits_start_the_run(mosaic: Emulator, shape: str, credits: Any
 
 
 @SHAPES
+@pytest.mark.parametrize("balance", [0, -5])
+def test_organization_without_a_limit_is_never_short(mosaic: Emulator, shape: str, balance: float) -> None:
+    mosaic.configure(credits=None, unlimited_balance=balance, credits_answer=shape)
+    task_runner().run_to_end()
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_plan_that_can_not_be_read_means_a_limit(mosaic: Emulator, status: int) -> None:
+    mosaic.configure(credits=99)
+    mosaic.inject("server_error", method="GET", path="/plan", status=status, times=None)
+    with pytest.raises(AirflowFailException, match="min_credits=100"):
+        task_runner().execute()
+    assert effects(mosaic) == {}
+
+
+def test_plan_that_can_not_be_read_now_is_retried(mosaic: Emulator, clock: Clock) -> None:
+    mosaic.configure(credits=None, unlimited_balance=0)
+    mosaic.inject("server_error", method="GET", path="/plan", times=None)
+    with pytest.raises(MosaicServerError):
+        task_runner().execute()
+    assert effects(mosaic) == {}
+
+
+@SHAPES
 @pytest.mark.parametrize("credits", [99, 99.5, 0, -5])
 def test_too_few_credits_start_nothing_and_fail_without_retries(mosaic: Emulator, shape: str, credits: float) -> None:
     mosaic.configure(credits=credits, credits_answer=shape)

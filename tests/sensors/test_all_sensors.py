@@ -401,6 +401,13 @@ def test_unlimited_credits_have_no_balance(mosaic: Emulator) -> None:
     assert returned(task_runner(KINDS["credits"].make, 10**9, deferrable=True).execute()) is None
 
 
+@WAITS
+@pytest.mark.parametrize("balance", [0, 10_000])
+def test_organization_without_a_limit_has_enough(mosaic: Emulator, deferrable: bool, balance: float) -> None:
+    mosaic.configure(credits=None, unlimited_balance=balance)
+    assert returned(task_runner(KINDS["credits"].make, 10**9, deferrable=deferrable).execute()) is None
+
+
 def test_event_of_another_item_is_ignored(mosaic: Emulator, hook: MosaicHook) -> None:
     task = task_runner(KINDS["credits"].make, hold_credits(mosaic, hook), deferrable=True)
     assert isinstance(task.resume(task.execute(), {"outcome": "ended", "id": "a-run", "status": "enough"}), Deferred)

@@ -39,7 +39,12 @@ class AutoTopup(Model):
 
 
 class Credits(Model):
-    """Credits left to spend. Only the response of March 2026 has ``unlimited``."""
+    """
+    Credits left to spend.
+
+    Whether the organization has a limit is documented for :func:`get_plan` only: the response of :func:`get_credits`
+    has ``unlimited`` in March 2026 only.
+    """
 
     balance: float | None = None
     unlimited: Flag = False
@@ -95,11 +100,14 @@ class PlanDetails(Model):
 
 
 class Plan(Model):
-    """The organization's plan, and the plan that it will change to, if there is one."""
+    """The organization's plan, the plan that it will change to, if there is one, and its credits."""
 
     organization_id: Words = None
     plan: PlanDetails | None = None
     scheduled_plan: PlanDetails | None = None
+    credits: Credits = Field(default_factory=Credits)
+
+    lenient_fields = frozenset({"credits"})
 
 
 class PlanOffer(Model):

@@ -157,7 +157,9 @@ def set_auto_topup(env: CallEnvironment) -> None:
 
 
 def get_plan(env: CallEnvironment) -> None:
-    plan, details = env.settings["plan"], env.api.get_plan().plan
+    found = env.api.get_plan()
+    plan, details = env.settings["plan"], found.plan
+    assert found.credits.unlimited
     if plan is None and env.settings["free_plan"] == "null":
         assert details is None
     else:
