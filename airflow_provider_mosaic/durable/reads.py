@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from airflow_provider_mosaic.api.call import Call
-from airflow_provider_mosaic.api.endpoints.billing import Credits
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError
-from airflow_provider_mosaic.api.outcomes import credits_outcome
 from airflow_provider_mosaic.api.poll_state import NOT_FOUND_GRACE, FailureTolerance, is_refusal
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+
+if TYPE_CHECKING:
+    from airflow_provider_mosaic.api.endpoints.billing import Credits
 
 S = TypeVar("S")
 log = logging.getLogger(__name__)
@@ -104,6 +105,8 @@ def read_known(hook: MosaicHook, read: Callable[[], S], *, name: str, not_found_
 
 def read_credits(hook: MosaicHook, min_credits: float) -> Credits:
     """Read the credits. If the balance is too low, read from the plan whether the organization has a limit at all."""
+    from airflow_provider_mosaic.api.outcomes import credits_outcome
+
     credits = hook.get_credits()
     if credits_outcome(credits, min_credits).ended:
         return credits
