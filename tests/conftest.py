@@ -41,7 +41,9 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 
 #: Files whose tests share a second Airflow. They take about as long as the files that share the first one.
-SECOND_AIRFLOW = frozenset({"test_dag_run_ends.py", "test_exits.py", "test_finished_runs.py", "test_webhooks.py"})
+SECOND_AIRFLOW = frozenset(
+    {"test_agent_as_code.py", "test_dag_run_ends.py", "test_exits.py", "test_finished_runs.py", "test_webhooks.py"}
+)
 #: Files with tests of half a minute.
 LONG_TESTS = frozenset({"test_pytest_plugin.py", "test_fleet.py", "test_rendered_to_none.py"})
 #: The folders that `make e2e` collects.

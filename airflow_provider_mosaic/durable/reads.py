@@ -5,15 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError
 from airflow_provider_mosaic.api.poll_state import NOT_FOUND_GRACE, FailureTolerance, is_refusal
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-
-if TYPE_CHECKING:
-    from airflow_provider_mosaic.api.endpoints.billing import Credits
 
 S = TypeVar("S")
 log = logging.getLogger(__name__)
@@ -101,20 +98,3 @@ def read_known(hook: MosaicHook, read: Callable[[], S], *, name: str, not_found_
         time.sleep(pause)
         pause = min(_MAX_PAUSE, pause * 2)
         hook.renew()
-
-
-def read_credits(hook: MosaicHook, min_credits: float) -> Credits:
-    """Read the credits. If the balance is too low, read from the plan whether the organization has a limit at all."""
-    from airflow_provider_mosaic.api.outcomes import credits_outcome
-
-    credits = hook.get_credits()
-    if credits_outcome(credits, min_credits).ended:
-        return credits
-    try:
-        plan = hook.get_plan()
-    except MosaicError as error:
-        if error.transient:
-            raise
-        # The key may have no permission to read the plan.
-        return credits
-    return credits.model_copy(update={"unlimited": plan.credits.unlimited})

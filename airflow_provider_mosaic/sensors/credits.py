@@ -61,7 +61,7 @@ class MosaicCreditsSensor(CompletionSensor):
         return validate_credits("min_credits", self.min_credits)
 
     def _read(self, hook: MosaicHook) -> Credits:
-        from airflow_provider_mosaic.durable.reads import read_credits
+        from airflow_provider_mosaic.tasks.credits import read_credits
 
         return read_credits(hook, self._required_balance())
 

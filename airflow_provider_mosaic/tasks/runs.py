@@ -10,8 +10,6 @@ from datetime import datetime, timezone
 from functools import cached_property, partial
 from typing import Any
 
-from airflow.providers.common.compat.sdk import AirflowSkipException
-
 from airflow_provider_mosaic.api.arguments import raise_invalid, validate_id
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.candidates import SKEW, run_candidates, runs_before
@@ -26,13 +24,13 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.metrics import RUNS_STARTED
 from airflow_provider_mosaic.api.options import AIRFLOW_CALLBACK, RUN_AGENT
-from airflow_provider_mosaic.api.outcomes import Outcome, credits_outcome, run_outcome
+from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
 from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.durable.completion_waiter import WaitOptions
 from airflow_provider_mosaic.durable.create_once import CreateOnce
-from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, Consequences, fail_exception
+from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, Consequences
 from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
-from airflow_provider_mosaic.durable.reads import read_credits, read_known, read_started
+from airflow_provider_mosaic.durable.reads import read_known, read_started
 from airflow_provider_mosaic.durable.siblings import SiblingTasks
 from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState, can_save_state
 from airflow_provider_mosaic.hooks.endpoint_methods import with_node_ids
@@ -314,7 +312,10 @@ class StartRun(CreateOnce):
         """Raise or skip if there are too few credits, or if Airflow can't receive the run's webhooks."""
         _ = self._complete_call
         if self._options.min_credits is not None:
-            _require_credits(self._hook, self._options.min_credits, on_short=self._options.on_short_of_credits)
+            # Only this imports the models of the billing.
+            from airflow_provider_mosaic.tasks.credits import require_credits
+
+            require_credits(self._hook, self._options.min_credits, on_short=self._options.on_short_of_credits)
 
     def can_continue(self, record: StartRecord) -> bool:
         """Return whether to continue with the run of an earlier attempt, and resume it if necessary."""
@@ -379,18 +380,3 @@ class StartRun(CreateOnce):
         runs = list_runs(self._options.agent_id, created_from=datetime.fromtimestamp(moment, timezone.utc))
         # A run that is missing in the list would be started again: read the whole list, or fail.
         return self._hook.iterate(runs.all_or_error(most_pages=_MAX_PAGES))
-
-
-def _require_credits(hook: MosaicHook, min_credits: float, *, on_short: str) -> None:
-    """Fail without retries, or skip, if there are too few credits. This reserves none."""
-    credits = read_credits(hook, min_credits)
-    balance = credits.balance_text
-    if credits_outcome(credits, min_credits).ended:
-        log.info("The balance is %s, which is enough.", balance)
-        return
-    what = f"The balance is {balance}, but min_credits={min_credits:g}."
-    means = "No run was started, and nothing was paid."
-    if on_short == "skip":
-        raise AirflowSkipException(f"{what} {means}")
-    to_do = "Buy credits, or wait for them with a MosaicCreditsSensor."
-    raise fail_exception(MosaicNeedsCreditsError(what, means=means, to_do=to_do))
