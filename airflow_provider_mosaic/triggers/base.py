@@ -6,20 +6,21 @@ import logging
 from abc import abstractmethod
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_provider_mosaic.api.poll_state import PollOptions
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.triggers.log_thread import in_log_thread
+from airflow_provider_mosaic.triggers.log_thread import log_in_thread
 from airflow_provider_mosaic.triggers.polled_waits import Wait
 from airflow_provider_mosaic.triggers.shared_pollers import poll_until_done
 
 #: One logger for all waits: ``BaseTrigger.log`` would be a logger for each, a third of the objects of a wait. Airflow
 #: takes the task of a log line from the context.
 log = logging.getLogger(__name__)
-_log_info, _log_warning = in_log_thread(log.info), in_log_thread(log.warning)
+_log_info, _log_warning = partial(log_in_thread, log.info), partial(log_in_thread, log.warning)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

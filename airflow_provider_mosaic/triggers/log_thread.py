@@ -79,13 +79,9 @@ def _log_thread() -> _LogThread:
     return _threads[pid]
 
 
-def in_log_thread(log: Callable[[str], None]) -> Callable[[str], None]:
-    """Return what logs a line in the thread, in the context of its caller: Airflow reads the task from the context."""
-
-    def put(line: str) -> None:
-        _log_thread().put(partial(contextvars.copy_context().run, log, line))
-
-    return put
+def log_in_thread(log: Callable[[str], None], line: str) -> None:
+    """Log a line in the thread, in the context of the caller: Airflow reads the task from the context."""
+    _log_thread().put(partial(contextvars.copy_context().run, log, line))
 
 
 async def pace_lines(count: int) -> None:

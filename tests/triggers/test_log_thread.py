@@ -8,12 +8,13 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from tasks.fixtures import run_bounded, until
 
 from airflow_provider_mosaic.triggers import base, log_thread
-from airflow_provider_mosaic.triggers.log_thread import in_log_thread, wait_until_logged
+from airflow_provider_mosaic.triggers.log_thread import log_in_thread, wait_until_logged
 
 from .any_run_server import RUNNING, Runs, start_waits
 
@@ -66,7 +67,7 @@ def test_full_socket_to_the_supervisor_blocks_no_wait(server: Runs, full_socket:
 
 def test_lines_are_written_in_order_and_in_the_context_of_their_task() -> None:
     lines: list[tuple[str, str]] = []
-    log = in_log_thread(lambda line: lines.append((task.get(), line)))
+    log = partial(log_in_thread, lambda line: lines.append((task.get(), line)))
 
     async def scenario() -> None:
         for name in ("first", "second"):
@@ -87,7 +88,7 @@ def test_many_lines_are_paced(monkeypatch: pytest.MonkeyPatch) -> None:
         assert are_queued.wait(20)
         written.append(time.monotonic())
 
-    log = in_log_thread(write)
+    log = partial(log_in_thread, write)
     for number in range(30):
         log(str(number))
     are_queued.set()
@@ -107,7 +108,7 @@ def test_lines_that_nothing_reads_are_bounded(
         assert is_read.wait(20)
         written.append(line)
 
-    log = in_log_thread(write)
+    log = partial(log_in_thread, write)
     log("blocks")
     assert is_writing.wait(20)
     for number in range(20):
