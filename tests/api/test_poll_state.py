@@ -320,15 +320,17 @@ def test_a_poll_returns_whether_the_subject_has_ended() -> None:
 
 def test_the_progress_of_a_run_is_logged() -> None:
     lines: list[str] = []
-    state = run_poll_state("r", poll_interval=1.0, deadline=None, log=lines.append)
+    warnings: list[str] = []
+    state = run_poll_state("r", poll_interval=1.0, deadline=None, log=lines.append, warn=warnings.append)
     state.record_success(Run(run_id="r", status="running", node_status_counts=NodeCounts(completed=1, in_progress=2)))
     state.record_success(Run(run_id="r", status="running", node_status_counts=NodeCounts(completed=2, in_progress=1)))
     state.record_success(Run(run_id="r", status="failed", needs_credits=True, node_status_counts=NodeCounts(failed=1)))
     assert lines == [
         "Run 'r' is running: 1 completed, 2 in progress, 0 failed.",
         "Run 'r' is running: 2 completed, 1 in progress, 0 failed.",
-        "Run 'r' is failed (short of credits): 0 completed, 0 in progress, 1 failed.",
     ]
+    # A user must buy some.
+    assert warnings == ["Run 'r' is failed (short of credits): 0 completed, 0 in progress, 1 failed."]
 
 
 def test_the_status_of_a_post_is_logged() -> None:
