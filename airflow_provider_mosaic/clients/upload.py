@@ -118,7 +118,8 @@ def finalize(
                 log.info("The %s %r is finalized already.", kind.value, asset_id)
                 return asset_id
             # A 2xx whose body reports a failure has no status that would tell a lag from another cause.
-            if error.status not in (200, 201, 202, 400, 404) or delay is None:
+            is_lag = error.status in (200, 201, 202, 400, 404) or (is_unknown and error.status == 409)
+            if not is_lag or delay is None:
                 raise
             log.info(
                 "Mosaic does not see the file of %s %r yet. Retrying in %.0f s. %s",

@@ -139,7 +139,12 @@ class CompletionWaiter(ABC, Generic[S]):
         """Handle a kill of the task, in a signal handler."""
         self.hook.refuse_effects()
 
-    def _stopped(self) -> bool:
+    @property
+    def wait_for_completion(self) -> bool:
+        """Whether the task waits, and does not end with the start."""
+        return self._options.wait_for_completion
+
+    def is_stopped(self) -> bool:
         """Return whether the wait must end because the task was killed."""
         return False
 
@@ -247,19 +252,19 @@ class CompletionWaiter(ABC, Generic[S]):
 
         :param is_over: Whether the trigger reported the timeout.
         """
-        if not (self._options.wait_for_completion or self._stopped()):
+        if not (self._options.wait_for_completion or self.is_stopped()):
             return item_id
         try_started_at = start_of_try(self._context, try_started_at)
         earliest = earliest_deadline(self._context, try_started_at, deadline)
         state = self._new_state(item_id, deadline=earliest, started_at=started_at)
-        while not self._stopped():
+        while not self.is_stopped():
             # A poll that was sent before the deadline does not decide: one more does, with all retries.
             is_over = is_over or state.expired
             item = self._poll(item_id, state, is_last=is_over)
             if item is not None:
                 self._count_end(item)
                 return self.finish(item)
-            if is_over or self._stopped():
+            if is_over or self.is_stopped():
                 break
             if self._options.deferrable and not state.expired:
                 raise TaskDeferred(
@@ -274,7 +279,7 @@ class CompletionWaiter(ABC, Generic[S]):
                     kwargs={self.key: item_id, "deadline": deadline, "try_started_at": try_started_at},
                     timeout=backstop(earliest, self._options.poll_interval),
                 )
-            self._sleep(state.pause())
+            self.sleep(state.pause())
         # Under dag.test(), which drops the deadline, both are None: the timeout is final too.
         raise self._timeout_error(item_id, is_final=deadline == earliest)
 
@@ -302,9 +307,10 @@ class CompletionWaiter(ABC, Generic[S]):
         self._last_poll = (f"The last poll returned: {state.description}.",)
         return item if outcome.ended else None
 
-    def _sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> None:
+        """Sleep, but not after the wait must end."""
         # In parts: Python continues a sleep after a signal, and Airflow ends the process five seconds after a kill.
-        while seconds > 0 and not self._stopped():
+        while seconds > 0 and not self.is_stopped():
             time.sleep(min(seconds, 1.0))
             seconds -= 1.0
 

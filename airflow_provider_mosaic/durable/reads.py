@@ -57,18 +57,20 @@ def read_until(
     *,
     first: S | None = None,
     more_pauses: Sequence[float] = (),
+    sleep: Callable[[float], None] | None = None,
 ) -> S:
     """
     Read until an effect is shown, by default for up to 15 seconds. Return what was read last.
 
     :param first: What was read already.
     :param more_pauses: Seconds between further reads.
+    :param sleep: Sleeps between the reads. Default: ``time.sleep``.
     """
     item = read() if first is None else first
     for pause in (*_PAUSES, *more_pauses):
         if is_shown(item):
             break
-        time.sleep(pause)
+        (sleep or time.sleep)(pause)
         item = read()
     return item
 

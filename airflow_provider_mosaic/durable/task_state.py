@@ -140,8 +140,6 @@ class TaskState:
         )
         # Whether this attempt saved a record that it did not delete again.
         self._has_record = False
-        # Whether the entry of an earlier attempt does not count any more.
-        self._is_outdated = False
         #: The item from before the last clear, once :meth:`load` found one.
         self.cleared_id: str | None = None
 
@@ -166,7 +164,6 @@ class TaskState:
         if stored.get("max_tries") != self._counters.max_tries:
             log.info("The task was cleared since its earlier attempt %s.", saved)
             self.cleared_id = stored.get("id")
-            self._is_outdated = True
             return None
         if stored.get("fingerprint") != self._fingerprint:
             log.warning(
@@ -174,7 +171,6 @@ class TaskState:
                 "earlier may still be running.",
                 saved,
             )
-            self._is_outdated = True
             return None
         record = StartRecord.from_entry(stored)
         if not self._counters.is_clear_in_doubt(stored):
@@ -245,11 +241,10 @@ class TaskState:
         """Put back what earlier attempts left, because the request of this attempt had no effect."""
         self._has_record = False
         store, entry = self._store, self._entry
-        is_new = entry is _ABSENT or self._is_outdated
         # A lost value may have been of something that was started. The intent of this attempt lets a retry search.
         if store is not None and entry is not None:
             save_best_effort(
-                lambda: store.delete(self._key) if is_new else store.set(self._key, entry),
+                lambda: store.delete(self._key) if entry is _ABSENT else store.set(self._key, entry),
                 what=f"that no {self._noun} was started",
                 consequence=f"A retry searches for a {self._noun} before it sends the request.",
             )

@@ -40,7 +40,7 @@ _VERSION = 1
 _PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 #: Seconds between further reads after a resume that Mosaic accepted: it only queues nodes, and the run may show its old
 #: status until one of them runs.
-_PAUSES_AFTER_RESUME = (15.0, 30.0, 60.0)
+_PAUSES_AFTER_RESUME = (5.0,) * 21
 #: Seconds between reads of a cancelled run at the end of a wait.
 _SHORT_PAUSES = _PAUSES[:4]
 
@@ -219,7 +219,7 @@ def resume(run: Run, wait: RunWait, *, deadline: float | None) -> None:
         raise
     except (MosaicConflictError, MosaicValidationError) as conflict:
         # It may have been resumed a moment ago, by a user or by an earlier attempt that was killed.
-        now = _read_until_changed(wait.hook, run)
+        now = _read_until_changed(wait, run)
         if run_outcome(now).ended and now.status == run.status:
             why = conflict.detail or "its state does not allow it"
             raise fail_exception(wait.failure(now, f"It can't be resumed: {why}.")) from conflict
@@ -227,7 +227,7 @@ def resume(run: Run, wait: RunWait, *, deadline: float | None) -> None:
     except MosaicAmbiguousOutcomeError as lost:
         wait.item_id = run.run_id
         # The status shows whether the resume had an effect. A short run may already have ended, with another status.
-        if _read_until_changed(wait.hook, run).status == run.status:
+        if _read_until_changed(wait, run).status == run.status:
             raise (lost.__cause__ or lost) from None
         log.info("Run %r was resumed, although the response was lost.", run.run_id)
     else:
@@ -237,10 +237,11 @@ def resume(run: Run, wait: RunWait, *, deadline: float | None) -> None:
         log.info(
             "Resumed run %r, which was %s. %d node(s) are queued again.", run.run_id, run.status, resumed.nodes_queued
         )
+        more_pauses = _PAUSES_AFTER_RESUME if wait.wait_for_completion else ()
         is_shown = True
         try:
             # The wait must not read the old status as the end of the run.
-            is_shown = _read_until_changed(wait.hook, run, more_pauses=_PAUSES_AFTER_RESUME).status != run.status
+            is_shown = _read_until_changed(wait, run, more_pauses=more_pauses).status != run.status
         finally:
             if is_shown:
                 # The next cancel is a user's, also if the reads failed.
@@ -267,14 +268,15 @@ def resume_after_late_kill(run_id: str, wait: RunWait, *, deadline: float | None
         resume(run, wait, deadline=deadline)
 
 
-def _read_until_changed(hook: MosaicHook, run: Run, *, more_pauses: Sequence[float] = ()) -> Run:
+def _read_until_changed(wait: RunWait, run: Run, *, more_pauses: Sequence[float] = ()) -> Run:
     """Read a run that may have been resumed: it may still show its old status for some seconds."""
     # Mosaic does not resume a run that ended partly: its status does not change.
     can_change = run_outcome(run).outcome is Outcome.FAILED
     return read_until(
-        lambda: _read_resumed(hook, run.run_id),
-        lambda now: now.status != run.status or not can_change,
+        lambda: _read_resumed(wait.hook, run.run_id),
+        lambda now: now.status != run.status or not can_change or wait.is_stopped(),
         more_pauses=more_pauses,
+        sleep=wait.sleep,
     )
 
 

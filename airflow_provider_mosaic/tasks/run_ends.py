@@ -33,10 +33,12 @@ def with_outputs(hook: MosaicHook, run: Run) -> Run:
     shown_before: list[str] | None = None
 
     def read() -> Run:
-        nonlocal run
+        nonlocal run, shown_before
         try:
             run = hook.get_run(run.run_id)
         except MosaicError as error:
+            # A read that failed agrees with nothing.
+            shown_before = None
             log.info("The outputs of run %r could not be read again. Late ones may be missing. %s", run.run_id, error)
         return run
 

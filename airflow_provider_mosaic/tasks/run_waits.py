@@ -239,7 +239,8 @@ class RunWait(CompletionWaiter[Run]):
     def _trigger(self, item_id: str, **options: Any) -> MosaicRunTrigger:
         return MosaicRunTrigger(run_id=item_id, cancel_on_kill=self._options.cancel_on_kill, **options)
 
-    def _stopped(self) -> bool:
+    def is_stopped(self) -> bool:
+        """Return whether the wait must end because the task was killed."""
         return self._cancels.is_killed
 
     def _count_end(self, item: Run) -> None:

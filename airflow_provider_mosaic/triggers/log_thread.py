@@ -37,7 +37,8 @@ class _LogThread:
 
     def __init__(self) -> None:
         self._calls: queue.Queue[Callable[[], object]] = queue.Queue(_MAX_LINES)
-        self._left_out = 0
+        #: Lines that were not written, and not reported yet.
+        self.left_out = 0
         threading.Thread(target=self._run, name="mosaic-log", daemon=True).start()
 
     @property
@@ -50,9 +51,13 @@ class _LogThread:
         try:
             self._calls.put_nowait(call)
         except queue.Full:
-            self._left_out += 1
             return False
         return True
+
+    def put_line(self, call: Callable[[], object]) -> None:
+        """Call what writes a line, or count the line if too much waits already."""
+        if not self.put(call):
+            self.left_out += 1
 
     def _run(self) -> None:
         while True:
@@ -62,9 +67,9 @@ class _LogThread:
                 call()
             if self.is_busy:
                 time.sleep(_SECONDS_PER_LINE)
-            elif self._left_out:
-                log.warning("%d log lines of waits were left out: they were not read in time.", self._left_out)
-                self._left_out = 0
+            elif self.left_out:
+                left_out, self.left_out = self.left_out, 0
+                self.put(partial(log.warning, "%d log lines of waits were left out: they came too fast.", left_out))
 
 
 #: By process: a thread does not exist in a forked child.
@@ -81,7 +86,7 @@ def _log_thread() -> _LogThread:
 
 def log_in_thread(log: Callable[[str], None], line: str) -> None:
     """Log a line in the thread, in the context of the caller: Airflow reads the task from the context."""
-    _log_thread().put(partial(contextvars.copy_context().run, log, line))
+    _log_thread().put_line(partial(contextvars.copy_context().run, log, line))
 
 
 async def pace_lines(count: int) -> None:

@@ -147,12 +147,12 @@ def test_a_request_without_effect_leaves_what_was_saved_before() -> None:
     retry.save(replace(RECORD, id="another", deadline=None))
     retry.restore()
     assert state(store, try_number=3).load() == RECORD
-    cleared = state(store, try_number=3, max_tries=4)
-    assert (cleared.load(), cleared.cleared_id) == (None, "an-id")
-    cleared.save(RECORD)
-    cleared.restore()
-    again = state(store, try_number=4, max_tries=4)
-    assert (again.load(), again.cleared_id) == (None, None)
+    # The item from before a clear may still have to be cancelled.
+    for attempt in (3, 4):
+        cleared = state(store, try_number=attempt, max_tries=4)
+        assert (cleared.load(), cleared.cleared_id) == (None, "an-id")
+        cleared.save(replace(RECORD, id=None))
+        cleared.restore()
 
 
 @pytest.mark.parametrize("raising", [False, True])

@@ -11,6 +11,7 @@ from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, AirflowSkipException
 from tasks.fakes import Deferred, StateStore, TaskRunner
 from tasks.fixtures import AGENT, LATE_EFFECT_PAUSES, Clock, InBackground, effects, sent, until
+from tasks.kills import killed_once
 
 from airflow_provider_mosaic.airflow_compat import triggers_receive_kills
 from airflow_provider_mosaic.api.errors import (
@@ -25,6 +26,7 @@ from airflow_provider_mosaic.clients.sync_client import SyncClient
 from airflow_provider_mosaic.durable import reads
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicCancelRunOperator, MosaicResumeRunOperator
+from airflow_provider_mosaic.tasks import run_control
 
 GET_RUN = "/agent_run/{run_id}"
 RESUME = "/agent_run/{run_id}/resume"
@@ -158,8 +160,24 @@ def test_old_end_after_an_accepted_resume_is_ignored_for_two_minutes(
     mosaic.configure(hold_runs=False)
     # The first read is before the resume.
     mosaic.inject("unknown_status", method="GET", path=GET_RUN, status=status, skip=1, times=7)
-    assert resuming(run_id).run_to_end() == run_id
+    store = StateStore()
+    assert resuming(run_id, store).run_to_end() == run_id
     assert effects(mosaic)["runs_resumed"] == 1
+    assert store.get("mosaic_resume_permission") is None
+
+
+def test_kill_after_a_resume_that_is_not_shown_yet_is_saved(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, run_id: str
+) -> None:
+    mosaic.finish_run(run_id, "failed")
+    mosaic.inject("unknown_status", method="GET", path=GET_RUN, status="failed", times=None)
+    monkeypatch.setattr(run_control, "_PAUSES_AFTER_RESUME", (3600.0,))
+    store = StateStore()
+    task = resuming(run_id, store)
+    with killed_once(lambda: mosaic.counts().runs_resumed, task), pytest.raises(MosaicRunCancelledError):
+        task.execute()
+    assert store.get("mosaic_resume_permission")["run_id"] == run_id
+    assert effects(mosaic)["runs_cancelled"] == 1
 
 
 def test_resume_without_effect_is_left_to_a_retry(mosaic: Emulator, clock: Clock, run_id: str) -> None:
