@@ -139,11 +139,6 @@ class CompletionWaiter(ABC, Generic[S]):
         """Handle a kill of the task, in a signal handler."""
         self.hook.refuse_effects()
 
-    @property
-    def wait_for_completion(self) -> bool:
-        """Whether the task waits, and does not end with the start."""
-        return self._options.wait_for_completion
-
     def is_stopped(self) -> bool:
         """Return whether the wait must end because the task was killed."""
         return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TypeVar
 
 from airflow_provider_mosaic.api.call import Call
@@ -56,18 +56,16 @@ def read_until(
     is_shown: Callable[[S], bool],
     *,
     first: S | None = None,
-    more_pauses: Sequence[float] = (),
     sleep: Callable[[float], None] | None = None,
 ) -> S:
     """
     Read until an effect is shown, by default for up to 15 seconds. Return what was read last.
 
     :param first: What was read already.
-    :param more_pauses: Seconds between further reads.
     :param sleep: Sleeps between the reads. Default: ``time.sleep``.
     """
     item = read() if first is None else first
-    for pause in (*_PAUSES, *more_pauses):
+    for pause in _PAUSES:
         if is_shown(item):
             break
         (sleep or time.sleep)(pause)

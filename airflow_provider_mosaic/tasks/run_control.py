@@ -38,9 +38,6 @@ _KEY = "mosaic_resume_permission"
 _VERSION = 1
 #: Seconds between reads of a cancelled run. It is not documented whether cancelling is synchronous.
 _PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-#: Seconds between further reads after a resume that Mosaic accepted: it only queues nodes, and the run may show its old
-#: status until one of them runs.
-_PAUSES_AFTER_RESUME = (5.0,) * 21
 #: Seconds between reads of a cancelled run at the end of a wait.
 _SHORT_PAUSES = _PAUSES[:4]
 
@@ -237,11 +234,10 @@ def resume(run: Run, wait: RunWait, *, deadline: float | None) -> None:
         log.info(
             "Resumed run %r, which was %s. %d node(s) are queued again.", run.run_id, run.status, resumed.nodes_queued
         )
-        more_pauses = _PAUSES_AFTER_RESUME if wait.wait_for_completion else ()
         is_shown = True
         try:
             # The wait must not read the old status as the end of the run.
-            is_shown = _read_until_changed(wait, run, more_pauses=more_pauses).status != run.status
+            is_shown = _read_until_changed(wait, run).status != run.status
         finally:
             if is_shown:
                 # The next cancel is a user's, also if the reads failed.
@@ -268,14 +264,13 @@ def resume_after_late_kill(run_id: str, wait: RunWait, *, deadline: float | None
         resume(run, wait, deadline=deadline)
 
 
-def _read_until_changed(wait: RunWait, run: Run, *, more_pauses: Sequence[float] = ()) -> Run:
+def _read_until_changed(wait: RunWait, run: Run) -> Run:
     """Read a run that may have been resumed: it may still show its old status for some seconds."""
     # Mosaic does not resume a run that ended partly: its status does not change.
     can_change = run_outcome(run).outcome is Outcome.FAILED
     return read_until(
         lambda: _read_resumed(wait.hook, run.run_id),
         lambda now: now.status != run.status or not can_change or wait.is_stopped(),
-        more_pauses=more_pauses,
         sleep=wait.sleep,
     )
 

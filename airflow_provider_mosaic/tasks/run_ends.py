@@ -11,10 +11,11 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
-from airflow_provider_mosaic.api.endpoints.runs import Run, RunNode
+from airflow_provider_mosaic.api.endpoints.runs import Run, RunNode, get_run
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
 from airflow_provider_mosaic.api.reports import node_lines, run_failure
+from airflow_provider_mosaic.api.retries import ONCE
 from airflow_provider_mosaic.durable.failures import log_lines
 from airflow_provider_mosaic.durable.reads import read_until
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -35,7 +36,7 @@ def with_outputs(hook: MosaicHook, run: Run) -> Run:
     def read() -> Run:
         nonlocal run, shown_before
         try:
-            run = hook.get_run(run.run_id)
+            run = hook.send(get_run(run.run_id), retries=ONCE)
         except MosaicError as error:
             # A read that failed agrees with nothing.
             shown_before = None

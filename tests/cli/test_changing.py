@@ -111,8 +111,8 @@ def test_accepted_cancel_is_printed_if_the_run_cannot_be_read(
 ) -> None:
     mosaic_emulator.configure(hold_runs=True)
     run_id = hook.run_agent(AGENT)
-    mosaic_emulator.inject("server_error", method="GET", path="/agent_run/{run_id}", status=501, skip=1, times=None)
+    mosaic_emulator.inject("forbidden", method="GET", path="/agent_run/{run_id}", skip=1, times=None)
     done = run("runs", "cancel", run_id, "--yes")
     assert done.status == 1
     assert f"Mosaic accepted the cancel of run '{run_id}'." in done.out
-    assert "501" in done.err
+    assert "403" in done.err

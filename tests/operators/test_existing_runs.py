@@ -26,7 +26,6 @@ from airflow_provider_mosaic.clients.sync_client import SyncClient
 from airflow_provider_mosaic.durable import reads
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicCancelRunOperator, MosaicResumeRunOperator
-from airflow_provider_mosaic.tasks import run_control
 
 GET_RUN = "/agent_run/{run_id}"
 RESUME = "/agent_run/{run_id}/resume"
@@ -153,13 +152,13 @@ def test_old_end_of_a_resumed_run_is_ignored_for_a_while(
 
 
 @pytest.mark.parametrize("status", ["failed", "cancelled"])
-def test_old_end_after_an_accepted_resume_is_ignored_for_two_minutes(
+def test_old_end_after_an_accepted_resume_is_ignored_for_a_while(
     mosaic: Emulator, clock: Clock, run_id: str, status: str
 ) -> None:
     mosaic.finish_run(run_id, status)
     mosaic.configure(hold_runs=False)
     # The first read is before the resume.
-    mosaic.inject("unknown_status", method="GET", path=GET_RUN, status=status, skip=1, times=7)
+    mosaic.inject("unknown_status", method="GET", path=GET_RUN, status=status, skip=1, times=4)
     store = StateStore()
     assert resuming(run_id, store).run_to_end() == run_id
     assert effects(mosaic)["runs_resumed"] == 1
@@ -171,7 +170,7 @@ def test_kill_after_a_resume_that_is_not_shown_yet_is_saved(
 ) -> None:
     mosaic.finish_run(run_id, "failed")
     mosaic.inject("unknown_status", method="GET", path=GET_RUN, status="failed", times=None)
-    monkeypatch.setattr(run_control, "_PAUSES_AFTER_RESUME", (3600.0,))
+    monkeypatch.setattr(reads, "_PAUSES", (3600.0,))
     store = StateStore()
     task = resuming(run_id, store)
     with killed_once(lambda: mosaic.counts().runs_resumed, task), pytest.raises(MosaicRunCancelledError):

@@ -56,7 +56,7 @@ def download_after(
         outputs = [{"id": "a", "video_url": f"{host.url}/a.mp4"}]
         return answer(200, {"status": "completed", "outputs": outputs})(connection)
 
-    with HostileServer(run, info, video) as host:
+    with HostileServer(run, run, info, video) as host:
         connection = {"conn_type": "mosaic", "host": host.url, "password": "mk_x"}
         monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
         files: list[str] = TaskRunner(

@@ -16,7 +16,7 @@ from airflow_provider_mosaic.agents_as_code import agents_by_name
 from airflow_provider_mosaic.clients.sync_client import SyncClient
 from airflow_provider_mosaic.durable import reads
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.tasks import reporting, run_control
+from airflow_provider_mosaic.tasks import reporting
 from airflow_provider_mosaic.triggers import shared_pollers as polling
 
 T = TypeVar("T")
@@ -78,8 +78,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten pauses, with the same number of reads, and defer for as short as possible."""
-    for module, name in ((reads, "_PAUSES"), (run_control, "_PAUSES_AFTER_RESUME")):
-        monkeypatch.setattr(module, name, (0.01,) * len(getattr(module, name)))
+    monkeypatch.setattr(reads, "_PAUSES", (0.01,) * len(reads._PAUSES))
     monkeypatch.setattr(polling, "shortest_deferral", lambda: 0.0)
 
 
