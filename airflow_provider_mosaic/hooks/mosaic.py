@@ -186,7 +186,7 @@ class MosaicHook(EndpointMethods, BaseHook):
         """
         Refuse every further call that is not safe to repeat: starts, resumes, posts, and what else creates something.
 
-        For a task that was killed: Airflow leaves its process some seconds, and may start another attempt meanwhile.
+        For a task that was killed: Airflow ends its process some seconds later, and may start another attempt before.
         A signal handler may call this.
         """
         self._refuses_effects = True

@@ -212,18 +212,18 @@ def test_deadline_is_that_of_the_first_attempt(mosaic: Emulator) -> None:
     with pytest.raises(Killed):
         task.execute()
     assert task.store is not None
-    [noted] = {value["deadline"] for _, value in task.store.history}
+    [saved] = {value["deadline"] for _, value in task.store.history}
     again = task.execute()
-    assert again.trigger_kwargs["deadline"] == again.kwargs["deadline"] == noted
+    assert again.trigger_kwargs["deadline"] == again.kwargs["deadline"] == saved
 
 
 def test_new_run_of_a_retry_keeps_the_deadline(mosaic: Emulator) -> None:
     task = run_task(StateStore(), on_retry="new", timeout=60, deferrable=True)
     fail_first_attempt(mosaic, task, "failed")
     assert task.store is not None
-    [noted] = {value["deadline"] for _, value in task.store.history}
+    [saved] = {value["deadline"] for _, value in task.store.history}
     mosaic.configure(hold_runs=True)
-    assert task.execute().kwargs["deadline"] == noted
+    assert task.execute().kwargs["deadline"] == saved
 
 
 def test_refused_new_run_keeps_the_deadline(mosaic: Emulator) -> None:

@@ -256,10 +256,10 @@ def test_change_that_does_not_show_is_retried(
 
 
 def test_unknown_channel_fails_without_retries(mosaic: Emulator, hook: MosaicHook) -> None:
-    mosaic.configure(unresolvable_channels=["@nobody"])
+    mosaic.configure(unresolvable_channels=["@unknown"])
     task_runner([A]).execute()
-    with pytest.raises(AirflowFailException, match="@nobody") as failure:
-        task_runner(["@nobody"]).execute()
+    with pytest.raises(AirflowFailException, match="@unknown") as failure:
+        task_runner(["@unknown"]).execute()
     assert type(failure.value.error) is MosaicValidationError
     assert list(channels_by_trigger(hook).values()) == [{A}]
 
