@@ -154,12 +154,11 @@ class YouTubeTask:
             if channel_id is None or (channel_id and (channel_id not in existing or channel_id in elsewhere))
         ]
 
-    def _shared(self, triggers: tuple[YouTubeTrigger, ...]) -> list[str]:
-        """Return the requested channels that the trigger has, and other triggers too, as the trigger lists them."""
+    def _shared(self, triggers: tuple[YouTubeTrigger, ...]) -> dict[str, str]:
+        """Return the requested channels that the trigger has, and other triggers too, with what the trigger lists."""
         existing, elsewhere = self._channels(self._matching(triggers)), self._channels(self._others(triggers))
-        # A channel may be given by its id and by its handle.
-        ids = dict.fromkeys(filter(None, self._ids(triggers).values()))
-        return [existing[each] for each in ids if each in existing and each in elsewhere]
+        ids = self._ids(triggers).items()
+        return {channel: existing[each] for channel, each in ids if each and each in existing and each in elsewhere}
 
     def _is_set(self, triggers: tuple[YouTubeTrigger, ...]) -> bool:
         """Return whether the trigger exists, with its callback, and alone has the requested channels."""
@@ -169,7 +168,9 @@ class YouTubeTask:
     def _move(self, triggers: tuple[YouTubeTrigger, ...]) -> None:
         """Remove channels that other triggers still have after an add from all triggers, and add them again."""
         self._fail_if_unknown(triggers)
-        agent_id, shared, matching = self._desired.agent_id, self._shared(triggers), self._matching(triggers)
+        agent_id, requested, matching = self._desired.agent_id, self._shared(triggers), self._matching(triggers)
+        # A channel may be given by its id and by its handle.
+        shared = list(dict.fromkeys(requested.values()))
         # Mosaic deletes a trigger without channels, and only this task would still have its callback.
         is_emptied = set(self._channels(matching).values()) <= set(shared)
         loses_callback = is_emptied and any(each.callback_url for each in matching)
@@ -180,9 +181,18 @@ class YouTubeTask:
                 means="They were not removed: the requested trigger would lose its callback with them.",
                 to_do="Remove them from the other triggers in the editor, or give callback_url.",
             )
-        self._hook.remove_youtube_channels(agent_id, shared)
-        log.info("Removed from all triggers of agent %r, to be added again: %s.", agent_id, listed(shared))
-        self._add(shared)
+        is_removed = False
+        try:
+            self._hook.remove_youtube_channels(agent_id, shared)
+            is_removed = True
+            log.info("Removed from all triggers of agent %r, to be added again: %s.", agent_id, listed(shared))
+            # Mosaic accepted them in this form before.
+            self._add(list(requested))
+        except MosaicError as error:
+            if is_removed or error.effect_unknown:
+                means = f"These channels may be in no trigger now, so their new videos start no runs: {listed(shared)}."
+                error.set_consequences(means=means, to_do=error.to_do)
+            raise
 
     def _callback_differs(self, triggers: tuple[YouTubeTrigger, ...]) -> bool:
         if self._desired.callback_url == KEEP_CALLBACK:

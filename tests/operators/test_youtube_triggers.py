@@ -390,6 +390,60 @@ def test_trigger_that_has_only_the_shared_channel_does_not_lose_its_callback(ser
     assert shared.shown() == [({C}, None), ({A}, HOOK)]
 
 
+class FailsFrom(SharedChannels):
+    """
+    A Mosaic that responds with an error to changes, until :attr:`is_fixed`.
+
+    :param first: The first change that fails, counted from 0.
+    :param has_effect: Whether the change is carried out nevertheless.
+    """
+
+    def __init__(self, first: int, status: int, *, has_effect: bool = False) -> None:
+        super().__init__(LONG)
+        self._first, self._status, self._has_effect = first, status, has_effect
+        self.is_fixed = False
+
+    def answer(self, method: str, target: str) -> tuple[int, Any]:
+        if method == "GET" or len(self.changes()) < self._first or self.is_fixed:
+            return super().answer(method, target)
+        if self._has_effect:
+            super().answer(method, target)
+        else:
+            self.requests.append(f"{method} {target}")
+        return self._status, {"error": "no"}
+
+
+IN_NO_TRIGGER = f"These channels may be in no trigger now, so their new videos start no runs: {A}."
+
+
+@pytest.mark.parametrize("status", [400, 403, 500])
+def test_error_between_removing_and_adding_names_the_channels(serve: Serve, clock: Clock, status: int) -> None:
+    shared = serve(FailsFrom(2, status))
+    task = task_runner([A, B])
+    with pytest.raises((MosaicError, AirflowFailException), match=IN_NO_TRIGGER):
+        task.execute()
+    assert shared.shown() == [({B}, HOOK), ({C}, None)]
+    shared.is_fixed = True
+    task.execute()
+    assert shared.shown() == [({A, B}, HOOK), ({C}, None)]
+
+
+def test_error_of_a_removal_with_an_unknown_effect_names_the_channels(serve: Serve, clock: Clock) -> None:
+    shared = serve(FailsFrom(1, 500, has_effect=True))
+    with pytest.raises(MosaicError, match=IN_NO_TRIGGER):
+        task_runner([A, B]).execute()
+    assert shared.shown() == [({B}, HOOK), ({C}, None)]
+
+
+def test_error_of_a_rejected_removal_does_not_say_that_channels_are_in_no_trigger(serve: Serve) -> None:
+    shared = serve(FailsFrom(1, 403))
+    before = shared.shown()
+    with pytest.raises(AirflowFailException) as failure:
+        task_runner([A, B]).execute()
+    assert "no trigger" not in str(failure.value)
+    assert shared.shown() == before
+
+
 # Channels that are listed by URL
 
 
@@ -399,7 +453,14 @@ DEMO = "https://www.youtube.com/@Demo"
 class ListsUrls(SharedChannels):
     """A Mosaic that lists a channel by the URL of its handle."""
 
+    def __init__(self, *others: dict[str, Any], **options: Any) -> None:
+        super().__init__(*others, **options)
+        #: The channels of each change.
+        self.sent: list[list[str]] = []
+
     def answer(self, method: str, target: str) -> tuple[int, Any]:
+        if method == "POST":
+            self.sent.append(json.loads(self.body)["youtube_channels"])
         self.body = self.body.replace(b'"@', b'"https://www.youtube.com/@')
         return super().answer(method, target)
 
@@ -432,6 +493,13 @@ def test_shared_channel_that_is_listed_by_url_is_moved(serve: Serve, moves: bool
     shared.triggers[1]["youtube_channels"] = [DEMO, C]
     task_runner([DEMO, B]).execute()
     assert shared.shown() == [({DEMO, B}, HOOK), ({C}, None)]
+
+
+def test_channel_is_added_again_as_mosaic_accepted_it_before(serve: Serve) -> None:
+    shared = serve(ListsUrls(LONG, channels=(DEMO, B)))
+    shared.triggers[1]["youtube_channels"] = [DEMO, C]
+    task_runner(["@Demo", B]).execute()
+    assert shared.sent == [["@Demo"], [DEMO], ["@Demo"]]
 
 
 def test_extra_channel_that_another_trigger_lists_by_url_is_not_removed(serve: Serve) -> None:
