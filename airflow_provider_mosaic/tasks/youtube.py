@@ -288,7 +288,10 @@ def _identify(channel: str) -> tuple[str, str]:
         return "id", channel
     if channel.startswith("@"):
         return "handle", _normalized_handle(channel)
-    parts = [unquote(part) for part in urlsplit(channel).path.split("/") if part] if "://" in channel else []
+    try:
+        parts = [unquote(part) for part in urlsplit(channel).path.split("/") if part] if "://" in channel else []
+    except ValueError:
+        return "other", channel
     if len(parts) >= 2 and parts[0] == "channel" and _CHANNEL_ID.fullmatch(parts[1]):
         return "id", parts[1]
     if parts and parts[0].startswith("@"):

@@ -525,3 +525,11 @@ def test_channel_of_a_trigger_with_an_unknown_filter_is_not_moved(
     shared.triggers[0]["youtube_channels"] = [B]
     task_runner([B]).execute()
     assert shared.changes() == []
+
+
+def test_listed_channel_that_is_no_url_fails_only_its_removal(serve: Serve) -> None:
+    shared = serve(SharedChannels(LONG, channels=(B, "https://[x")))
+    with pytest.raises(AirflowFailException, match=r"'https://\[x': it is not a URL"):
+        task_runner([B]).execute()
+    task_runner([A, C], filter_options=LONG).execute()
+    assert shared.changes() == []
