@@ -62,7 +62,7 @@ class DesiredTrigger:
     def matches(self, trigger: YouTubeTrigger) -> bool:
         """Return whether a trigger of the agent is the requested one: the filter identifies it."""
         own = validate_filter("filter_options", trigger.filter_options)
-        return _has_known_filter(trigger) and own == self.filter_options
+        return _filters_by_duration_only(trigger) and own == self.filter_options
 
 
 class YouTubeTask:
@@ -87,7 +87,7 @@ class YouTubeTask:
         missing = self._missing(before)
         now = before
         if missing or self._callback_differs(before):
-            self._fail_if_unknown(before)
+            self._fail_if_other_filter(before)
             # Only an add changes the callback. A channel that the trigger has already can be sent again.
             self._add(missing or desired.channels[:1])
             now = read_until(self._read, self._is_set)
@@ -145,7 +145,10 @@ class YouTubeTask:
         return [trigger for trigger in triggers if not self._desired.matches(trigger)]
 
     def _missing(self, triggers: tuple[YouTubeTrigger, ...]) -> list[str]:
-        """Return requested channels that only other triggers have, that they have too, or whose id is unknown."""
+        """
+        Return the requested channels to send: those that the trigger lacks, that another trigger has too, or whose id
+        is unknown.
+        """
         existing, elsewhere = self._channels(self._matching(triggers)), self._channels(self._others(triggers))
         return [
             channel
@@ -167,7 +170,7 @@ class YouTubeTask:
 
     def _move(self, triggers: tuple[YouTubeTrigger, ...]) -> None:
         """Remove channels that other triggers still have after an add from all triggers, and add them again."""
-        self._fail_if_unknown(triggers)
+        self._fail_if_other_filter(triggers)
         agent_id, requested, matching = self._desired.agent_id, self._shared(triggers), self._matching(triggers)
         # A channel may be given by its id and by its handle.
         shared = list(dict.fromkeys(requested.values()))
@@ -219,14 +222,14 @@ class YouTubeTask:
             )
         return extra
 
-    def _fail_if_unknown(self, triggers: tuple[YouTubeTrigger, ...]) -> None:
-        """Raise if a requested channel is in a trigger with a filter that the provider does not know."""
-        unknown = self._channels(trigger for trigger in self._others(triggers) if not _has_known_filter(trigger))
-        shared = [channel for channel in self._ids(triggers).values() if channel in unknown]
+    def _fail_if_other_filter(self, triggers: tuple[YouTubeTrigger, ...]) -> None:
+        """Raise if a requested channel is in a trigger with another filter than a duration."""
+        elsewhere = self._channels(each for each in self._others(triggers) if not _filters_by_duration_only(each))
+        shared = [channel for channel in self._ids(triggers).values() if channel in elsewhere]
         if shared and not self._desired.exclusive:
             raise MosaicError(
-                f"These channels are in triggers of agent {self._desired.agent_id!r} whose filter is unknown: "
-                f"{listed(shared)}.",
+                f"These channels are in triggers of agent {self._desired.agent_id!r} with another filter than a "
+                f"duration: {listed(shared)}.",
                 means="Nothing was removed from these triggers.",
                 to_do="Remove them there in the editor, or set exclusive=True.",
             )
@@ -255,7 +258,7 @@ class YouTubeTask:
         )
         ids = {str(entry.get("input")): str(entry.get("channel_id") or "") for entry in added.channels}
         self._resolved.update({channel: ids.get(channel, "") for channel in channels})
-        log.info("Sent to the trigger of agent %r: %s.", desired.agent_id, listed(channels))
+        log.info("Sent channels to be added to the trigger of agent %r: %s.", desired.agent_id, listed(channels))
 
     def _fail_unless_shown(self, is_shown: bool, triggers: tuple[YouTubeTrigger, ...]) -> None:
         if is_shown:
@@ -269,7 +272,7 @@ class YouTubeTask:
         )
 
 
-def _has_known_filter(trigger: YouTubeTrigger) -> bool:
+def _filters_by_duration_only(trigger: YouTubeTrigger) -> bool:
     """Return whether a trigger filters videos by limits of their duration only."""
     duration = trigger.filter_options.get("duration") or {}
     others = (value for name, value in trigger.filter_options.items() if name != "duration")
