@@ -24,9 +24,10 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
     costs credits, whenever one of the channels publishes a video.
 
     A channel that the trigger shares with another trigger is moved too. If an add does not move it, the task removes it
-    from all triggers and adds it again, unless the trigger would lose its callback. A channel of a trigger with another
-    filter than a duration is moved only with ``exclusive=True``. Otherwise the task fails, before it sends anything if
-    the channel is given by its id.
+    from all triggers and adds it again, unless the trigger would lose its callback. If the second add fails, the
+    channel is in no trigger until the task adds it, and the error names it. A channel of a trigger with another filter
+    than a duration is moved only with ``exclusive=True``. Otherwise the task fails, before it sends anything if the
+    channel is given by its id.
 
     A channel given by its URL or handle is recognized by the handle that Mosaic reports, which may come late, or in
     the URL by which Mosaic lists the channel. Until then each run of the task sends the channel again, which changes
@@ -87,9 +88,10 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
 
     def execute(self, context: Context) -> list[str]:
         """Set the channels."""
+        from airflow_provider_mosaic.api.youtube_channels import DesiredTrigger
         from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.reporting import push_agent_link
-        from airflow_provider_mosaic.tasks.youtube import DesiredTrigger, YouTubeTask
+        from airflow_provider_mosaic.tasks.youtube import YouTubeTask
         from airflow_provider_mosaic.webhook_address import webhook_url
 
         with self._validated_arguments(context):

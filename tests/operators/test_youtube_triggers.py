@@ -17,11 +17,9 @@ from tasks.task_runs import LATE
 
 from airflow_provider_mosaic.api.endpoints.triggers import YouTubeTrigger
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError, MosaicValidationError
-from airflow_provider_mosaic.api.options import KEEP_CALLBACK
 from airflow_provider_mosaic.durable import reads
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicYouTubeTriggerOperator
-from airflow_provider_mosaic.tasks.youtube import DesiredTrigger
 
 ADD = "POST /agent/{agent_id}/triggers/add_youtube_channels"
 REMOVE = "POST /agent/{agent_id}/triggers/remove_youtube_channels"
@@ -115,19 +113,6 @@ def test_other_triggers_keep_their_channels_unless_exclusive(mosaic: Emulator, h
 def test_empty_filters_select_the_same_trigger(mosaic: Emulator, same: Any) -> None:
     triggers = task_runner([A]).execute()
     assert_unchanged(mosaic, task_runner([A], filter_options=same), triggers)
-
-
-@pytest.mark.parametrize("duration", ["60-120", [60, 120], 60])
-@pytest.mark.parametrize("filter_options", [None, LONG])
-def test_duration_of_another_type_matches_no_requested_trigger(duration: Any, filter_options: Any) -> None:
-    desired = DesiredTrigger.validated(
-        agent_id=AGENT,
-        youtube_channels=[A],
-        filter_options=filter_options,
-        callback_url=KEEP_CALLBACK,
-        exclusive=False,
-    )
-    assert not desired.matches(YouTubeTrigger.model_validate({"id": "t", "filter_options": {"duration": duration}}))
 
 
 # The three values of callback_url

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import field_validator
 
-from airflow_provider_mosaic.api.arguments import raise_invalid, validate_integer, validate_mapping, validate_url
+from airflow_provider_mosaic.api.arguments import raise_invalid, validate_integer, validate_url
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, InvalidResponse
 from airflow_provider_mosaic.api.models import Id, Label, Many, Model, Words, object_in
 from airflow_provider_mosaic.api.options import validate_channels
@@ -147,19 +147,6 @@ def remove_youtube_channels(agent_id: str, youtube_channels: Iterable[str] | str
         body={"youtube_channels": validate_channels("youtube_channels", youtube_channels)},
         read=lambda data: None,
     )
-
-
-def validate_filter(name: str, value: object) -> dict[str, Any]:
-    """
-    Return the filter of a trigger in a form that can be compared: without null limits, and empty without a limit.
-
-    :param value: ``{"duration": {"min_seconds": ..., "max_seconds": ...}}``. The limits are not validated here, and a
-        duration of another type is returned unchanged.
-    """
-    duration = validate_mapping(name, value).get("duration")
-    if isinstance(duration, Mapping):
-        duration = {key: limit for key, limit in duration.items() if limit is not None}
-    return {"duration": duration} if duration else {}
 
 
 def _channel_id(channel: Any) -> Any:
