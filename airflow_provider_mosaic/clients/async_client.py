@@ -22,7 +22,7 @@ from airflow_provider_mosaic.api.responses import Response, ResponseBody, has_mo
 from airflow_provider_mosaic.api.retries import RetryPolicy
 from airflow_provider_mosaic.clients.environment import api_proxy, proxy_secrets, shown_proxy, ssl_context
 from airflow_provider_mosaic.clients.error_mapper import ErrorMapper, ResponseTooSlow
-from airflow_provider_mosaic.clients.h11_patterns import use_linear_patterns
+from airflow_provider_mosaic.clients.h11_limits import limit_interim_responses, use_linear_patterns
 from airflow_provider_mosaic.clients.library_logs import redact_library_logs
 
 T = TypeVar("T")
@@ -169,6 +169,7 @@ def _open_transport(proxy: str | None) -> httpx.AsyncHTTPTransport:
     """Open a bare transport: httpx.AsyncClient logs each request, and has its own rules for proxies and authorities."""
     redact_library_logs()
     use_linear_patterns()
+    limit_interim_responses()
     try:
         return httpx.AsyncHTTPTransport(
             verify=ssl_context(),

@@ -32,7 +32,7 @@ from airflow_provider_mosaic.clients.error_mapper import ResponseTooSlow
 
 #: Addresses of a host that are tried.
 _MAX_ADDRESSES = 4
-#: Bytes of the status line and headers, with each "100 Continue" before them. httpx has the same limit.
+#: Bytes of the status line and headers, with each "100 Continue" before them. httpx has this limit for each of them.
 _MAX_HEAD = 100 * 1024
 #: Bytes a second that a body must bring.
 MIN_RECEIVE_RATE = 1024

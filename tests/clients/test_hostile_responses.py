@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h11
 import pytest
 
 from airflow_provider_mosaic.api.call import Call
@@ -73,6 +74,39 @@ def test_endless_responses_fail(transport: Transport, reply: Reply) -> None:
     with HostileServer(reply) as server, at_most(40 * MIB), pytest.raises(MosaicError):
         transport.send(access_to(server.url, timeout=0.1, connect_timeout=0.4), whoami(), retries=ONCE)
     assert time.monotonic() - started < 3
+
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@pytest.mark.usefixtures("plain_environment")
+def test_flood_of_interim_responses_ends_after_a_few_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[Any] = []
+    real = h11.Connection.next_event
+
+    def next_event(connection: h11.Connection) -> Any:
+        parsed.append(real(connection))
+        return parsed[-1]
+
+    monkeypatch.setattr(h11.Connection, "next_event", next_event)
+    with (
+        HostileServer(raw(_CONTINUE * 5000 + b"HTTP/1.1 200 OK\r\n\r\n{}")) as server,
+        pytest.raises(MosaicTransportError, match="too many interim responses") as caught,
+    ):
+        Transport("async").send(access_to(server.url), whoami(), retries=ONCE)
+    # All of them are parsed without a turn for other coroutines of the triggerer.
+    assert len(parsed) < 200
+    assert caught.value.transient
+
+
+def test_a_few_interim_responses_are_skipped_before_each_response(transport: Transport) -> None:
+    def reply(connection: Any) -> bool:
+        connection.sendall(_CONTINUE * 40 + b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
+        return answer(200, OWNER)(connection)
+
+    with HostileServer(reply) as server:
+        transport.send(access_to(server.url), *[whoami()] * 5, retries=ONCE)
+        assert server.count == 5
 
 
 def test_redirects_share_one_time_limit(transport: Transport) -> None:
