@@ -25,6 +25,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicNotFoundError,
     MosaicPermissionError,
     MosaicResponseError,
+    MosaicTransportError,
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.outcomes import (
@@ -82,10 +83,12 @@ def is_refusal(error: MosaicError) -> bool:
     A refusal is any 4xx but 404, 408, 425, 429, 460 and 499, a redirect, or JSON without the subject. All polls send
     the same request, so a refusal is no evidence about the subject. An argument that was invalid before the request was
     sent is no refusal.
+
+    A certificate that cannot be verified counts too: it is as likely to be replaced soon, and is no evidence either.
     """
     if isinstance(error, MosaicConnectionError):
         return True
-    if isinstance(error, MosaicResponseError):
+    if isinstance(error, MosaicResponseError | MosaicTransportError):
         return not error.transient
     return isinstance(error, REFUSALS) and (error.status is not None or error.transient)
 
@@ -139,8 +142,8 @@ class FailureTolerance:
                 f"nothing is cancelled. {error}"
             )
         if self._refusals.has_lasted(MAX_REFUSALS, REFUSALS_TIMEOUT, now):
-            # Airflow retries a task after an unusable response anyway.
-            error.transient = not isinstance(error, MosaicResponseError)
+            # Airflow retries a task after the other errors anyway.
+            error.transient = isinstance(error, REFUSALS)
             raise error
 
 

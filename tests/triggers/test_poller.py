@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from clients.authorities import Authority
+from clients.servers import HostileServer, answer
 from tasks.fixtures import run_bounded, until
 
 from airflow_provider_mosaic.api.poll_state import run_poll_state
@@ -91,6 +95,38 @@ def test_a_lookup_of_the_connection_that_hangs_stops_no_polls(server: Runs, monk
 
     run_bounded(scenario())
     assert len(lookups) == 2
+
+
+def test_a_bad_certificate_of_a_moment_ends_no_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    trusted, other = tmp_path / "trusted", tmp_path / "other"
+    for folder in (trusted, other):
+        folder.mkdir()
+    authority = Authority(trusted)
+    authority.server_context("127.0.0.1")
+    certificate = Authority(other).server_context("127.0.0.1")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(authority.file))
+    # More than one after the other may fail before due polls fail without being sent.
+    count = 2 * poller._MAX_CONSECUTIVE_FAILURES
+
+    async def scenario(url: str) -> set[str]:
+        connection = {"conn_type": "mosaic", "host": url, "password": "mk_here"}
+        monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
+        waits = [start_wait("r1") for _ in range(count)]
+        await asyncio.to_thread(
+            until, lambda: caplog.text.count("Run 'r1' could not be read.") >= count or waits[0].done()
+        )
+        # New connections present the other certificate.
+        certificate.load_cert_chain(trusted / "127.0.0.1.pem")
+        return {str((await wait).payload["outcome"]) for wait in waits}
+
+    with (
+        caplog.at_level("INFO"),
+        HostileServer(answer(200, {"run_id": "r1", "status": "completed"}), tls=certificate) as server,
+    ):
+        assert run_bounded(scenario(server.url.replace("http:", "https:")), 60) == {"ended"}
+    assert "certificate" in caplog.text
 
 
 # Closing
