@@ -10,6 +10,7 @@ also gives each block of an upload the *connect* timeout to be sent whole
 from __future__ import annotations
 
 import io
+import re
 import select
 import socket
 import time
@@ -46,6 +47,8 @@ _MIN_SEND_RATE = 8 * 1024
 _TLS_BLOCK = 128 * 1024
 # One TLS record: a call with it sends all or nothing.
 _TLS_RECORD = 16 * 1024
+#: The start of an interim response: "100 Continue", "102 Processing", "103 Early Hints".
+_INTERIM = re.compile(rb"HTTP/1\.[0-9] 1")
 
 _deadline: ContextVar[float] = ContextVar("mosaic_deadline", default=float("inf"))
 
@@ -352,5 +355,9 @@ def _send_all(sock: Any, data: memoryview, timeout: float) -> None:
             if not events:
                 raise TimeoutError(f"the server took no byte for {timeout:g} s")
             if events[0][1] & select.POLLIN:
-                raise AnsweredEarly
+                if not _INTERIM.match(sock.recv(10, socket.MSG_PEEK)):
+                    raise AnsweredEarly
+                # http.client skips it when it reads the response. A response behind it is found when the host stalls.
+                poller.modify(sock, select.POLLOUT)
+                continue
         data = data[sock.send(data if is_plain else data[:_TLS_BLOCK]) :]

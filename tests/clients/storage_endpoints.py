@@ -84,9 +84,15 @@ class HastyHost(Listener):
 
 
 class CountingHost(Listener):
-    """A storage host that counts the bytes of a form."""
+    """
+    A storage host that counts the bytes of a form.
 
-    def __init__(self) -> None:
+    :param interim: What it sends before it reads the form.
+    :param text: The response.
+    """
+
+    def __init__(self, *, interim: bytes = b"", text: bytes = b"HTTP/1.1 204 No Content\r\n\r\n") -> None:
+        self._interim, self._text = interim, text
         self.taken = self.announced = 0
         self.over = threading.Event()
         super().__init__()
@@ -106,10 +112,11 @@ class CountingHost(Listener):
         assert found
         self.announced = int(found[1])
         self.taken = len(body)
+        connection.sendall(self._interim)
         buffer = bytearray(1024 * 1024)
         while self.taken < self.announced and (count := connection.recv_into(buffer)):
             self.taken += count
-        connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+        connection.sendall(self._text)
 
 
 __all__ = ["EXPIRED", "TOO_LARGE", "CountingHost", "HastyHost", "chunked", "file", "raw"]

@@ -232,6 +232,29 @@ def test_early_success_is_a_failure(tmp_path: Path, status: bytes) -> None:
     assert caught.value.transient
 
 
+@pytest.mark.parametrize(
+    "interim",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 102 Processing\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n",
+    ],
+    ids=["100", "102", "103"],
+)
+def test_interim_response_does_not_end_the_upload(tmp_path: Path, interim: bytes) -> None:
+    large = tmp_path / "large.mp4"
+    with large.open("wb") as stream:
+        stream.truncate(64 * 1024 * 1024)
+    with CountingHost(interim=interim) as host:
+        send_form(form_for(host.url), local_source(large), "video/mp4", send_timeout=5, timeout=2)
+    assert host.taken == host.announced
+    with (
+        HastyHost(interim + b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n", hangs_up=False) as hasty,
+        pytest.raises(MosaicValidationError, match="413"),
+    ):
+        send_form(form_for(hasty.url), local_source(large), "video/mp4", send_timeout=0.5, timeout=2)
+
+
 def test_stalled_upload_times_out(tmp_path: Path) -> None:
     large = tmp_path / "large.mp4"
     with large.open("wb") as stream:
