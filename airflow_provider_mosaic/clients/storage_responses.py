@@ -15,7 +15,7 @@ import requests
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicRateLimitError, MosaicServerError
 from airflow_provider_mosaic.api.media_types import is_playlist
 from airflow_provider_mosaic.api.redaction import label, one_line
-from airflow_provider_mosaic.api.responses import Response, unescaped
+from airflow_provider_mosaic.api.responses import Response, explanation, unescaped
 from airflow_provider_mosaic.clients.signed_urls import TRANSFER_ERRORS, response_secrets
 from airflow_provider_mosaic.clients.stall_timeout import time_limit
 
@@ -156,7 +156,7 @@ def problem_of_content(block: bytes) -> str:
     return ""
 
 
-# Errors: the XML of Google Cloud Storage and S3, reduced to code and message
+# Errors: the XML of Google Cloud Storage and S3, or JSON, reduced to code and message
 
 _MAX_BYTES = 64 * 1024
 _READ_TIME_LIMIT = 30.0
@@ -173,7 +173,7 @@ class ErrorResponse:
     """
     An error response.
 
-    :param code: The host's code, for example ``EntityTooLarge``; empty without one.
+    :param code: The host's code, for example ``EntityTooLarge``; ``error`` for an error in JSON; empty without one.
     """
 
     status: int
@@ -210,12 +210,24 @@ def read_error_response(response: requests.Response, secrets: Iterable[str] = ()
     with suppress(*TRANSFER_ERRORS), time_limit(_READ_TIME_LIMIT):
         body = response.raw.read(_MAX_BYTES, decode_content=False)
     text = body.decode("utf-8", "replace")
+    reply = Response(response.status_code, response.headers, body)
+    json_error = _json_error(reply, masked)
     return ErrorResponse(
-        status=response.status_code,
-        code=_first_match(_CODE, text, masked),
-        message=_first_match(_MESSAGE, text, masked),
-        retry_after=Response(response.status_code, response.headers).retry_after(),
+        status=reply.status,
+        code="error" if json_error else _first_match(_CODE, text, masked),
+        message=json_error or _first_match(_MESSAGE, text, masked),
+        retry_after=reply.retry_after(),
     )
+
+
+def _json_error(response: Response, secrets: tuple[str, ...]) -> str:
+    """Return the error that a JSON object reports; empty if it reports none."""
+    try:
+        data = response.json()
+    except ValueError:
+        return ""
+    is_error = isinstance(data, dict) and (data.get("error") or data.get("errors") or data.get("success") is False)
+    return (explanation(data, secrets) or "") if is_error else ""
 
 
 def _first_match(pattern: re.Pattern[str], text: str, secrets: tuple[str, ...]) -> str:

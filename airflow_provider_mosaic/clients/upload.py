@@ -171,6 +171,8 @@ def _can_be_viewed(client: SyncClient, kind: AssetType, asset_id: str) -> bool:
 
 #: The form is invalid or expired. Another form can succeed.
 _FORM_REJECTED = frozenset({400, 401, 403, 404, 410, 412})
+#: Fields of a form that ask for a 303 when the file is stored.
+_REDIRECT_FIELDS = frozenset({"success_action_redirect", "redirect"})
 
 
 def send_form(
@@ -287,11 +289,11 @@ def _check_response(
     """Raise unless the host has stored the whole file."""
     host, status = origin(form.upload_url), response.status_code
     request: dict[str, Any] = {"status": status, "method": "POST", "path": host}
-    # If the form has a field such as success_action_redirect, S3 and Google return 303 for a stored file.
-    if 200 <= status < 300 or status == 303:
+    # If the form asks for it, S3 and Google return 303 for a stored file.
+    if 200 <= status < 300 or (status == 303 and _REDIRECT_FIELDS & form.upload_fields.keys()):
         if status != 303 and is_web_page(response):
             raise MosaicResponseError(f"Could not {action}: {host} {WEB_PAGE}.", **request)
-        if status == 200 and (error := read_error_response(response, form.secrets)).code:
+        if status not in (204, 303) and (error := read_error_response(response, form.secrets)).code:
             raise MosaicServerError(
                 f"Could not {action}: {host} returned {error}, although the status means success.",
                 **request,

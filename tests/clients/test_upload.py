@@ -49,8 +49,8 @@ FIELDS = {
 SIGNATURE = "cafe" * 200
 
 
-def form_for(url: str, *, most: int | None = 5 * 1024**3) -> UploadForm:
-    return UploadForm(asset_id="a1", upload_url=url, upload_fields=FIELDS, max_file_size_bytes=most)
+def form_for(url: str, *, most: int | None = 5 * 1024**3, **more: str) -> UploadForm:
+    return UploadForm(asset_id="a1", upload_url=url, upload_fields=FIELDS | more, max_file_size_bytes=most)
 
 
 @pytest.fixture
@@ -165,7 +165,7 @@ def test_rejections_contain_only_code_and_message(
     assert error.retry_after in (None, 7.0)
 
 
-@pytest.mark.parametrize("status", [301, 302, 307, 308])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_upload_follows_no_redirects(video: Path, status: int) -> None:
     with HostileServer(answer(204)) as elsewhere:
         with (
@@ -178,11 +178,52 @@ def test_upload_follows_no_redirects(video: Path, status: int) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_error_with_status_200_fails_the_upload(video: Path) -> None:
-    reply = answer(200, b"<Error><Code>InternalError</Code></Error>", Content_Type="application/xml")
-    with HostileServer(reply) as host, pytest.raises(MosaicServerError, match="InternalError") as caught:
+@pytest.mark.parametrize("status", [200, 201, 202])
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b"<Error><Code>InternalError</Code></Error>", "InternalError"),
+        (b'{"error": "the disk is full"}', "the disk is full"),
+        (b'{"status": 500, "error": {"code": 500, "message": "the disk is full"}}', "the disk is full"),
+        (b'{"errors": [{"message": "the disk is full"}]}', "the disk is full"),
+        (b'{"success": false, "message": "the disk is full"}', "the disk is full"),
+        (b'{"success": false}', "success"),
+    ],
+)
+def test_error_with_a_status_of_success_fails_the_upload(video: Path, status: int, body: bytes, shown: str) -> None:
+    with HostileServer(answer(status, body)) as host, pytest.raises(MosaicServerError, match=shown) as caught:
         send_form(form_for(host.url), local_source(video), "video/mp4")
     assert caught.value.transient
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<PostResponse><Location>https://b.test/k</Location><Bucket>b</Bucket><Key>k</Key></PostResponse>",
+        b'{"status": "ok", "message": "saved", "code": 0}',
+        b'{"success": true, "error": null, "errors": []}',
+        b'{"error": false}',
+        b'["error"]',
+        b'"error"',
+        b'{"error": "cut off',
+        b"[" * 60_000,
+        b'{"error": ' + b"[" * 400 + b"1" + b"]" * 400 + b"}",
+        b'{"error": ' + b"9" * 5_000 + b"}",
+        b"saved",
+    ],
+)
+@pytest.mark.parametrize("status", [200, 201])
+def test_success_with_a_body_is_success(video: Path, status: int, body: bytes) -> None:
+    with HostileServer(answer(status, body)) as host:
+        send_form(form_for(host.url), local_source(video), "video/mp4")
+
+
+def test_error_in_json_contains_no_secret_of_the_form(video: Path) -> None:
+    body = b'{"error": "no such policy eyJ=, key org/6f/x, at https://store.test/?X-Goog-Signature=deadbeef"}'
+    with HostileServer(answer(200, body)) as host, pytest.raises(MosaicServerError, match="no such policy") as caught:
+        send_form(form_for(host.url), local_source(video), "video/mp4")
+    for secret in ("eyJ=", "deadbeef"):
+        assert secret not in str(caught.value) + repr(caught.value.detail)
 
 
 def test_login_page_fails_the_upload(video: Path) -> None:
@@ -228,7 +269,13 @@ def test_early_success_is_a_failure(tmp_path: Path, status: bytes) -> None:
         HastyHost(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n", hangs_up=False) as host,
         pytest.raises(MosaicResponseError, match="before it had the whole file") as caught,
     ):
-        send_form(form_for(host.url), local_source(large), "video/mp4", send_timeout=5, timeout=5)
+        send_form(
+            form_for(host.url, redirect="https://app.test/done"),
+            local_source(large),
+            "video/mp4",
+            send_timeout=5,
+            timeout=5,
+        )
     assert caught.value.transient
 
 
@@ -397,10 +444,13 @@ def test_large_upload_uses_little_memory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("location", ["https://app.test/done?bucket=b&key=k&etag=e", "/done", None])
 @pytest.mark.parametrize("body", [b"", b"<html>See other</html>"])
-def test_303_is_success_and_not_followed(video: Path, location: str | None, body: bytes) -> None:
+@pytest.mark.parametrize("field", ["success_action_redirect", "redirect"])
+def test_303_that_the_form_asks_for_is_success_and_not_followed(
+    video: Path, location: str | None, body: bytes, field: str
+) -> None:
     more = {"Content_Type": "text/html", **({"Location": location} if location else {})}
     with HostileServer(answer(303, body, **more)) as host:
-        send_form(form_for(host.url), local_source(video), "video/mp4")
+        send_form(form_for(host.url, **{field: "https://app.test/done"}), local_source(video), "video/mp4")
     assert host.count == 1
 
 
