@@ -102,9 +102,9 @@ def destination_error(shown: str, error: Exception, *, started: bool = False) ->
 _RESERVED_SPACE = 1024**3
 #: Bytes between two checks of the free space.
 SPACE_CHECK_INTERVAL = 64 * 1024 * 1024
-#: Seconds after its last write in which a partial file counts as in use. Its process may not have locked it yet, or be
-#: on a machine whose locks are not visible here.
-_MAX_PAUSE = 600.0
+#: Seconds since its last write after which an unlocked partial file counts as abandoned. Before that, its process may
+#: not have locked it yet, or be on a machine whose locks are not visible here.
+_MIN_ABANDONED_AGE = 600.0
 
 
 def local_destination(path: str | os.PathLike[str]) -> Destination:
@@ -148,7 +148,7 @@ def _delete_abandoned(directory: Path) -> None:
     """Delete the partial files of killed downloads: old ones that no process has locked."""
     for path in directory.glob(f".mosaic-{'[0-9a-f]' * 16}.part"):
         with suppress(OSError):
-            if time.time() - path.lstat().st_mtime < _MAX_PAUSE:
+            if time.time() - path.lstat().st_mtime < _MIN_ABANDONED_AGE:
                 continue
             # Network file systems lock only files that are open for writing.
             with path.open("r+b") as stream:

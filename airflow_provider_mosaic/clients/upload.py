@@ -117,8 +117,9 @@ def finalize(
             if is_unknown and error.status in (400, 404, 409) and _can_be_viewed(client, kind, asset_id):
                 log.info("The %s %r is finalized already.", kind.value, asset_id)
                 return asset_id
-            # A 2xx whose body reports a failure has no status that would tell a lag from another cause.
-            is_lag = error.status in (200, 201, 202, 400, 404) or (is_unknown and error.status == 409)
+            # A 2xx whose body refuses the request has no status that would tell a lag from another cause.
+            refused_in_2xx = 200 <= (error.status or 0) < 300
+            is_lag = refused_in_2xx or error.status in (400, 404) or (is_unknown and error.status == 409)
             if not is_lag or delay is None:
                 raise
             log.info(
