@@ -248,6 +248,7 @@ class _MultipartUpload(PartialFile):
         self._shown = shown
         self._part_size = part_size
         self._written = 0
+        self._before = self._info()
         # The file system's own stream: Airflow's wrapper commits when an exception leaves it.
         self._stream = path.fs.open(path.path, "wb", block_size=part_size)
         self._finished = False
@@ -273,11 +274,17 @@ class _MultipartUpload(PartialFile):
 
     def _is_saved(self) -> bool:
         """Return whether the file is complete: the response was lost, and the repeated request found no upload."""
+        info = self._info()
+        # An older file may have the same size, but not the same time or entity tag.
+        return info is not None and info.get("size") == self._written and info != self._before
+
+    def _info(self) -> dict[str, Any] | None:
+        """Return what the storage reports about the file; None if there is none, or if it cannot be read."""
         try:
             self._path.fs.invalidate_cache(self._path.parent.path)
-            return bool(self._path.fs.info(self._path.path).get("size") == self._written)
+            return dict(self._path.fs.info(self._path.path))
         except Exception:
-            return False
+            return None
 
     def discard(self) -> None:
         if not self._finished:

@@ -117,7 +117,12 @@ def test_missing_bucket_is_named(s3: Any) -> None:
         assert "not-there" in str(caught.value)
 
 
-def test_repeated_end_of_a_complete_upload_is_a_success(s3_behind_front: Any, s3: Any, front: FrontOfS3) -> None:
+@pytest.mark.parametrize("old", [None, CONTENT[::-1]], ids=["nothing before", "the same size before"])
+def test_repeated_end_of_a_complete_upload_is_a_success(
+    s3_behind_front: Any, s3: Any, front: FrontOfS3, old: bytes | None
+) -> None:
+    if old is not None:
+        s3.fs.pipe_file(f"{BUCKET}/cut.mp4", old)
     front.loses_end = "done"
     with HostileServer(file(CONTENT)) as host:
         fetch(lambda: host.url, storage_destination(s3_behind_front / "cut.mp4"))
@@ -125,7 +130,7 @@ def test_repeated_end_of_a_complete_upload_is_a_success(s3_behind_front: Any, s3
     assert s3.fs.cat_file(f"{BUCKET}/cut.mp4") == CONTENT
 
 
-@pytest.mark.parametrize("old", [None, b"old"])
+@pytest.mark.parametrize("old", [None, b"old", CONTENT[::-1]], ids=["nothing before", "another size", "the same size"])
 def test_upload_that_vanished_can_be_retried(
     s3_behind_front: Any, s3: Any, front: FrontOfS3, old: bytes | None
 ) -> None:
