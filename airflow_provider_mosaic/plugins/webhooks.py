@@ -61,15 +61,24 @@ class _TokenBucket:
         self._burst, self._rate = burst, rate
         self._tokens, self._filled_at = float(burst), time.monotonic()
 
-    def take(self) -> bool:
-        """Take a token, and return whether there was one."""
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no token now."""
         now = time.monotonic()
         self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._rate)
         self._filled_at = now
-        if self._tokens < 1.0:
+        return self._tokens < 1.0
+
+    def take(self) -> bool:
+        """Take a token, and return whether there was one."""
+        if self.is_empty:
             return False
         self._tokens -= 1.0
         return True
+
+
+class _Unavailable(Exception):  # noqa: N818 - its name says what a connection is
+    """A connection cannot be looked up now."""
 
 
 class _WebhookSecrets:
@@ -81,29 +90,36 @@ class _WebhookSecrets:
 
     def __init__(self, warn: Callable[..., None]) -> None:
         self._warn = warn
-        #: What :meth:`get` returns, and until when.
+        #: What :meth:`get` returns, and until when. None if the connection could not be read.
         self._entries: dict[str, tuple[str | None, float]] = {}
         #: The connections that had a secret: what the last successful lookup returned, and when.
         self._known: dict[str, tuple[str, float]] = {}
         self._lookups: dict[str, asyncio.Task[str | None]] = {}
         self._limit = _TokenBucket(*_LOOKUPS)
 
-    async def get(self, conn_id: str) -> str | None:
-        """
-        Return the secret of a connection; None if it can't be read now.
+    @property
+    def is_limited(self) -> bool:
+        """Whether connections that are not known are not looked up now: there were too many of them."""
+        return self._limit.is_empty
 
-        It is empty if the connection receives no webhooks, or if too many ids were asked for.
+    async def get(self, conn_id: str) -> str:
         """
-        secret, expires_at = self._entries.get(conn_id, ("", 0.0))
-        if time.monotonic() < expires_at:
-            return secret
-        lookup = self._lookups.get(conn_id)
-        if lookup is None:
-            # A known connection is looked up again although requests with invented ids use up the limit.
-            if conn_id not in self._known and not self._limit.take():
-                return ""
-            lookup = self._lookups[conn_id] = asyncio.create_task(self._look_up(conn_id))
-        return await asyncio.shield(lookup)
+        Return the secret of a connection; empty if it receives no webhooks.
+
+        :raises _Unavailable: The lookup failed, or there were too many lookups.
+        """
+        secret, expires_at = self._entries.get(conn_id, (None, 0.0))
+        if time.monotonic() >= expires_at:
+            lookup = self._lookups.get(conn_id)
+            if lookup is None:
+                # A known connection is looked up again although requests with invented ids use up the limit.
+                if conn_id not in self._known and not self._limit.take():
+                    raise _Unavailable
+                lookup = self._lookups[conn_id] = asyncio.create_task(self._look_up(conn_id))
+            secret = await asyncio.shield(lookup)
+        if secret is None:
+            raise _Unavailable
+        return secret
 
     async def _look_up(self, conn_id: str) -> str | None:
         secret: str | None
@@ -124,7 +140,7 @@ class _WebhookSecrets:
 
     def _after_failure(self, conn_id: str, error: Exception) -> str | None:
         """
-        Return what :meth:`get` returns after a failed lookup.
+        Return the secret to use after a failed lookup: empty if there is no such connection, None if that is unknown.
 
         Airflow reports an outage of its database or of a secrets backend like a connection that does not exist. A
         connection that had a secret is therefore not taken for deleted at once.
@@ -205,12 +221,18 @@ class WebhookReceiver:
 
         Responses: 200 also for events that are ignored; 404 while webhooks are switched off; 401 for an unknown
         connection, a wrong token or a wrong signature; 429 for too many webhooks; 408, 413 and 400 for a body that is
-        too slow, too long or no event; 503 if the connection cannot be read or the hint cannot be written.
+        too slow, too long or no event; 503 if the connection cannot be read or the hint cannot be written, and instead
+        of 401 while lookups of unknown connections are limited.
         """
         if not webhooks_are_on():
             raise HTTPException(404, headers={"Connection": "close"})
-        if not await self._is_authentic(conn_id, token, x_mosaic_signature):
-            raise HTTPException(401, headers={"Connection": "close"})
+        try:
+            is_authentic = await self._is_authentic(conn_id, token, x_mosaic_signature)
+        except _Unavailable:
+            raise HTTPException(503, headers={"Connection": "close"}) from None
+        if not is_authentic:
+            # A 401 for known connections alone would tell a stranger who uses up the lookups which exist.
+            raise HTTPException(503 if self._secrets.is_limited else 401, headers={"Connection": "close"})
         if not self._limits.setdefault(conn_id, _TokenBucket(*_WEBHOOKS)).take():
             raise HTTPException(429, headers={"Connection": "close", "Retry-After": "5"})
         body = await _read_body(request)
@@ -230,8 +252,6 @@ class WebhookReceiver:
 
     async def _is_authentic(self, conn_id: str, token: str, signature: str | None) -> bool:
         secret = await self._secrets.get(conn_id) if is_receivable(conn_id) else ""
-        if secret is None:
-            raise HTTPException(503, headers={"Connection": "close"})
         expected = secret or self._no_secret
         has_token = hmac.compare_digest(token.encode("utf-8", "replace"), path_token(expected, conn_id).encode())
         has_signature = signature_fits(signature, expected)

@@ -338,14 +338,32 @@ def test_invented_connections_are_looked_up_rarely(receiver: Receiver, monkeypat
     monkeypatch.setattr(webhooks, "_SECRET_LIFETIME", 0.0)
     assert receiver.deliver().status_code == 200
     started = time.monotonic()
-    for number in range(300):
-        assert receiver.deliver(conn_id=f"invented_{number}").status_code == 401
+    statuses = {receiver.deliver(conn_id=f"invented_{number}").status_code for number in range(300)}
+    assert statuses == {401, 503}
     burst, rate = webhooks._LOOKUPS
     invented = sum(count for conn_id, count in receiver.lookups.items() if conn_id != CONN_ID)
     assert invented <= burst + rate * (time.monotonic() - started) + 1
     # The known connection is looked up again nevertheless.
     assert receiver.deliver().status_code == 200
     assert receiver.lookups[CONN_ID] == 2
+
+
+def test_stranger_gets_the_same_response_for_everything_while_lookups_are_limited(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(monkeypatch, "second", webhook_secret=SECRET)
+    assert receiver.deliver().status_code == 200
+    assert receiver.deliver(conn_id="unknown").status_code == 401
+    with pytest.MonkeyPatch.context() as patch:
+        is_empty = property(lambda bucket: bucket._burst == webhooks._LOOKUPS[0])
+        patch.setattr(webhooks._TokenBucket, "is_empty", is_empty)
+        # Otherwise a flood would tell which connections are known.
+        assert [receiver.deliver(**forged).status_code for forged in FORGED.values()] == [503] * len(FORGED)
+        # Nor is this connection looked up. Mosaic may send the webhook again.
+        assert receiver.deliver(conn_id="second").status_code == 503
+        assert receiver.deliver().status_code == 200
+    assert receiver.lookups == {CONN_ID: 1, "unknown": 1}
+    assert receiver.deliver(conn_id="second").status_code == 200
 
 
 def test_secret_is_kept_for_a_short_time(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
