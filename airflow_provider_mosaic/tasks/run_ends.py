@@ -28,29 +28,45 @@ def with_outputs(hook: MosaicHook, run: Run) -> Run:
     """
     Return the run. If it succeeded, read it again until two reads show the same outputs, and each has its file.
 
-    It is not documented whether outputs appear together with the status
+    It is not documented whether outputs appear together with the status, nor their order
     (https://docs.mosaic.so/api/agent-runs/get-agent-run). An output that is missing here is not downloaded or posted.
     """
+    if not _has_succeeded(run):
+        return run
     shown_before: list[str] | None = None
 
     def read() -> Run:
         nonlocal run, shown_before
+        # A late output is worth the pauses that an outage or a rate limit costs.
+        retries = ONCE if _has_all_files(run) else None
         try:
-            run = hook.send(get_run(run.run_id), retries=ONCE)
+            again = hook.send(get_run(run.run_id), retries=retries)
         except MosaicError as error:
             # A read that failed agrees with nothing.
             shown_before = None
             log.info("The outputs of run %r could not be read again. Late ones may be missing. %s", run.run_id, error)
+            return run
+        if _has_succeeded(again):
+            run = again
+        else:
+            # This read is older than the end, which stays as it was read.
+            shown_before = None
         return run
 
     def is_complete(run: Run) -> bool:
         nonlocal shown_before
-        before, shown_before = shown_before, run.output_ids
-        if run_outcome(run).outcome not in (Outcome.SUCCESS, Outcome.PARTIAL):
-            return True
-        return bool(run.outputs) and run.output_ids == before and all(output.media_url for output in run.outputs)
+        before, shown_before = shown_before, sorted(output.output_id for output in run.outputs)
+        return shown_before == before and _has_all_files(run)
 
     return read_until(read, is_complete, first=run)
+
+
+def _has_succeeded(run: Run) -> bool:
+    return run_outcome(run).outcome in (Outcome.SUCCESS, Outcome.PARTIAL)
+
+
+def _has_all_files(run: Run) -> bool:
+    return bool(run.outputs) and all(output.media_url for output in run.outputs)
 
 
 def push_end(context: Mapping[str, Any], run: Run) -> None:

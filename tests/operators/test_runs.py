@@ -93,6 +93,21 @@ def test_task_that_does_not_wait_ends_with_the_start(mosaic: Emulator) -> None:
     assert effects(mosaic) == {"runs_started": 1}
 
 
+@pytest.mark.parametrize("on_partial", ["fail", "warn", "skip"])
+@pytest.mark.parametrize("stale", ["running", "failed"])
+def test_end_that_was_read_stays_read(mosaic: Emulator, on_partial: str, stale: str) -> None:
+    mosaic.configure(hold_runs=True)
+    task = task_runner(deferrable=True, on_partial=on_partial)
+    deferred = task.execute()
+    run_id = deferred.kwargs["run_id"]
+    mosaic.finish_run(run_id)
+    mosaic.inject("unknown_status", method="GET", path="/agent_run/{run_id}", skip=1, times=1, status=stale)
+    assert task.resume(deferred, {"outcome": "ended", "id": run_id, "status": "completed"}) == run_id
+    assert task.xcom("status") == "completed"
+    assert mosaic.counts().faults_used == {"unknown_status": 1}
+    assert effects(mosaic) == {"runs_started": 1}
+
+
 def test_task_defers_again_before_the_end(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
     task = task_runner(deferrable=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from clients.servers import HostileServer, answer
+from clients.servers import HostileServer, Reply, answer
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, AirflowSkipException
 from tasks.fakes import Deferred, TaskRunner
@@ -122,22 +123,79 @@ def test_poking_sensor_tolerates_a_later_not_found_for_a_minute(mosaic: Emulator
     assert mosaic.counts().faults_used == {"not_found": 6}
 
 
+OUTPUTS = [{"id": name, "video_url": f"https://cdn.example.org/{name}.mp4"} for name in ("first", "second")]
+
+
+def end(outputs: list[dict[str, Any]]) -> Reply:
+    return answer(200, {"run_id": "run-1", "status": "completed", "outputs": outputs})
+
+
+def sensor_at(server: HostileServer, monkeypatch: pytest.MonkeyPatch, **options: Any) -> TaskRunner:
+    connection = {"conn_type": "mosaic", "host": server.url, "password": "mk_test"}
+    monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
+    return sensor("run-1", deferrable=False, **options)
+
+
 def test_output_that_comes_after_the_end_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    outputs = [{"id": name, "video_url": f"https://cdn.example.org/{name}.mp4"} for name in ("first", "second")]
-    early, late = ({"run_id": "run-1", "status": "completed", "outputs": shown} for shown in (outputs[:1], outputs))
-    with HostileServer(answer(200, early), answer(200, late)) as server:
-        connection = {"conn_type": "mosaic", "host": server.url, "password": "mk_test"}
-        monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
-        task = sensor("run-1", deferrable=False)
+    with HostileServer(end(OUTPUTS[:1]), end(OUTPUTS)) as server:
+        task = sensor_at(server, monkeypatch)
         task.run_to_end()
     assert task.xcom("output_ids") == ["first", "second"]
+
+
+@pytest.mark.parametrize("early", [[], [{"id": "first"}]], ids=["no output", "output without its file"])
+@pytest.mark.parametrize("error", [answer(429, Retry_After="30"), answer(502)], ids=["rate limit", "outage"])
+def test_output_that_comes_after_errors_is_taken(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, error: Reply, early: list[dict[str, Any]]
+) -> None:
+    with HostileServer(end(early), *[error] * 4, end(OUTPUTS)) as server:
+        task = sensor_at(server, monkeypatch)
+        task.run_to_end()
+    assert task.xcom("output_ids") == ["first", "second"]
+
+
+def test_error_after_complete_outputs_is_not_waited_for(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    with HostileServer(end(OUTPUTS), answer(429, Retry_After="30")) as server:
+        task = sensor_at(server, monkeypatch)
+        task.run_to_end()
+    assert task.xcom("output_ids") == ["first", "second"]
+    assert clock.elapsed < 15
+
+
+def test_outputs_in_another_order_are_the_same_outputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    with HostileServer(end(OUTPUTS), end(OUTPUTS[::-1])) as server:
+        sensor_at(server, monkeypatch).run_to_end()
+    assert server.count == 2
+
+
+def test_late_output_without_an_id_is_taken(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    nameless = [{"video_url": f"https://cdn.example.org/{number}.mp4"} for number in range(3)]
+    script = [end(nameless[:count]) for count in (1, 2, 3)]
+    with HostileServer(*script) as server, caplog.at_level(logging.INFO):
+        sensor_at(server, monkeypatch).run_to_end()
+    assert "completed with 3 output(s)" in caplog.text
+
+
+@WAITS
+@pytest.mark.parametrize("on_partial", ["fail", "warn", "skip"])
+@pytest.mark.parametrize("stale", ["running", "failed"])
+def test_end_that_was_read_stays_read(
+    mosaic: Emulator, run_id: str, deferrable: bool, on_partial: str, stale: str
+) -> None:
+    mosaic.finish_run(run_id)
+    mosaic.inject("unknown_status", method="GET", path=GET_RUN, skip=1, times=1, status=stale)
+    task = sensor(run_id, deferrable=deferrable, on_partial=on_partial)
+    assert returned(task.run_to_end()) == run_id
+    assert task.xcom("status") == "completed"
+    assert task.xcom("output_ids") == mosaic.runs()[0]["output_ids"]
+    assert mosaic.counts().faults_used == {"unknown_status": 1}
 
 
 @pytest.mark.parametrize("status", [402, 409])
 def test_a_refusal_that_lasts_fails_the_sensor(clock: Clock, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
     refusal = answer(status, {"detail": "not like this"})
-    with HostileServer(answer(200, {"status": "running"}), refusal) as server:
-        connection = {"conn_type": "mosaic", "host": server.url, "password": "mk_test"}
-        monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
-        with pytest.raises(AirflowFailException, match="not like this"):
-            sensor("run-1", deferrable=False, timeout=20).run_to_end()
+    with (
+        HostileServer(answer(200, {"status": "running"}), refusal) as server,
+        pytest.raises(AirflowFailException, match="not like this"),
+    ):
+        sensor_at(server, monkeypatch, timeout=20).run_to_end()
