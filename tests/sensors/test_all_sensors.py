@@ -18,7 +18,7 @@ from tasks.airflow_exceptions import (
     TaskDeferralTimeout,
 )
 from tasks.fakes import Deferred, TaskRunner
-from tasks.fixtures import ACCOUNT, AGENT, OTHER_ACCOUNT, InBackground, sent, until
+from tasks.fixtures import ACCOUNT, AGENT, OTHER_ACCOUNT, Clock, InBackground, sent, until
 
 from airflow_provider_mosaic.api.errors import (
     MosaicAuthenticationError,
@@ -406,6 +406,23 @@ def test_unlimited_credits_have_no_balance(mosaic: Emulator) -> None:
 def test_organization_without_a_limit_has_enough(mosaic: Emulator, deferrable: bool, balance: float) -> None:
     mosaic.configure(credits=None, unlimited_balance=balance)
     assert returned(task_runner(KINDS["credits"].make, 10**9, deferrable=deferrable).execute()) is None
+
+
+@pytest.mark.parametrize("why", ["the plan changes later", "the plan can't be read at first"])
+def test_deferred_sensor_learns_that_there_is_no_limit(mosaic: Emulator, clock: Clock, why: str) -> None:
+    if why == "the plan changes later":
+        mosaic.configure(credits=99)
+    else:
+        mosaic.configure(credits=None, unlimited_balance=0)
+        # All attempts of the first poll.
+        mosaic.inject("server_error", method="GET", path="/plan", times=6)
+    task = task_runner(KINDS["credits"].make, 100, deferrable=True)
+    deferred = task.execute()
+    assert isinstance(deferred, Deferred)
+    mosaic.configure(credits=None, unlimited_balance=0)
+    event = deferred.wait()
+    assert event == {"outcome": "ended", "id": "credits", "status": "enough"}
+    assert task.resume(deferred, event) is None
 
 
 def test_event_of_another_item_is_ignored(mosaic: Emulator, hook: MosaicHook) -> None:

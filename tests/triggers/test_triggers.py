@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import logging
 import time
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +17,7 @@ from airflow.sdk.execution_time import task_runner
 from airflow.triggers.base import BaseTrigger
 from mosaic_emulator import Emulator
 from tasks.fakes import event_of, through_airflow
-from tasks.fixtures import ACCOUNT, AGENT, effects, run_bounded, sent, until
+from tasks.fixtures import ACCOUNT, AGENT, InBackground, effects, run_bounded, sent, until
 
 from airflow_provider_mosaic import operators, sensors
 from airflow_provider_mosaic.api import poll_state, retries
@@ -362,12 +363,34 @@ def test_enough_credits_end_the_wait(mosaic: Emulator, shape: str, balance: floa
     assert event == {"outcome": "ended", "id": "credits", "status": "enough"}
 
 
-def test_the_deadline_of_a_wait_for_credits(mosaic: Emulator) -> None:
+@pytest.mark.parametrize("may_read_plan", [True, False])
+def test_the_deadline_of_a_wait_for_credits(mosaic: Emulator, may_read_plan: bool) -> None:
     mosaic.configure(credits=99.5)
+    if not may_read_plan:
+        mosaic.inject("server_error", method="GET", path="/plan", status=403, times=None)
     trigger = MosaicCreditsTrigger(min_credits=100, poll_interval=0.02, deadline=time.time() + 1.0)
     assert event_of(trigger) == {"outcome": "timeout", "id": "credits"}
     assert sent(mosaic, "GET /credits") > 2
     assert {request["method"] for request in mosaic.requests()} == {"GET"}
+
+
+@pytest.mark.parametrize("status", [403, 404, 405, 500])
+def test_plan_that_can_not_be_read_ends_no_wait_for_credits(
+    mosaic: Emulator, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    mosaic.configure(credits=99)
+    mosaic.inject("server_error", method="GET", path="/plan", status=status, times=None)
+    trigger = MosaicCreditsTrigger(min_credits=100, poll_interval=0.02, deadline=time.time() + 20.0)
+
+    def top_up() -> None:
+        until(lambda: sent(mosaic, "GET /plan") >= 8)
+        mosaic.configure(credits=100)
+
+    with InBackground(top_up), caplog.at_level(logging.INFO):
+        assert event_of(trigger) == {"outcome": "ended", "id": "credits", "status": "enough"}
+    assert sent(mosaic, "GET /plan") <= sent(mosaic, "GET /credits")
+    # A key that may not read the plan is no fault to report.
+    assert ("could not be read" in caplog.text) == (status == 500)
 
 
 # In Airflow's database
