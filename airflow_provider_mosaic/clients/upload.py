@@ -95,6 +95,7 @@ def finalize(
     asset_id: str,
     *,
     may_be_finalized: bool = False,
+    resent_after: list[MosaicError] | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
     """
@@ -105,8 +106,9 @@ def finalize(
     nothing: Mosaic may sign one without an asset.
 
     :param may_be_finalized: Whether an earlier request may have finalized the asset.
+    :param resent_after: Collects the errors after which the request was sent again.
     """
-    resent_after: list[MosaicError] = []
+    resent_after = [] if resent_after is None else resent_after
     for delay in (*_LAG_DELAYS, None):
         try:
             finalized_id = client.send(finalize_upload(kind, asset_id), on_retry=resent_after.append)

@@ -11,6 +11,7 @@ from typing import Any
 from airflow_provider_mosaic.api.endpoints.assets import validate_asset_type
 from airflow_provider_mosaic.api.errors import (
     MosaicConnectionError,
+    MosaicError,
     MosaicNotFoundError,
     MosaicServerError,
     MosaicValidationError,
@@ -52,7 +53,7 @@ def _upload(hook: MosaicHook, context: Mapping[str, Any], file: Source, kind: As
             return record.id
         log.info("An earlier attempt stored %r. Only the finalizing request is left.", file.shown)
         try:
-            return _finalize(hook, state, record, kind, may_be_finalized=True)
+            return _finalize(hook, state, record, kind)
         except MosaicConnectionError:
             # A subclass of MosaicValidationError. It is no reason to upload again.
             raise
@@ -68,10 +69,18 @@ def _upload(hook: MosaicHook, context: Mapping[str, Any], file: Source, kind: As
     return _finalize(hook, state, record, kind)
 
 
-def _finalize(
-    hook: MosaicHook, state: TaskState, record: StartRecord, kind: AssetType, *, may_be_finalized: bool = False
-) -> str:
-    asset_id = finalize(hook.client, kind, str(record.id), may_be_finalized=may_be_finalized)
+def _finalize(hook: MosaicHook, state: TaskState, record: StartRecord, kind: AssetType) -> str:
+    may_be_finalized = bool(record.facts.get("finalizing"))
+    if not may_be_finalized:
+        # If the task dies now, it is unknown whether the request had an effect.
+        state.save_best_effort(replace(record, facts={"finalizing": True}))
+    errors: list[MosaicError] = []
+    try:
+        asset_id = finalize(hook.client, kind, str(record.id), may_be_finalized=may_be_finalized, resent_after=errors)
+    except MosaicError as error:
+        if not may_be_finalized and not any(each.effect_unknown for each in (*errors, error)):
+            state.save_best_effort(record)
+        raise
     state.save_best_effort(replace(record, id=asset_id, facts={"finalized": True}))
     log.info("Uploaded as %s %r.", kind.value, asset_id)
     return asset_id

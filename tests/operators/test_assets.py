@@ -20,6 +20,7 @@ from tasks.fixtures import AGENT, Clock, effects, sent, until
 from airflow_provider_mosaic.api.errors import (
     MosaicNotFoundError,
     MosaicPermissionError,
+    MosaicRateLimitError,
     MosaicRunFailedError,
     MosaicServerError,
     MosaicTransportError,
@@ -199,6 +200,61 @@ def test_upload_that_the_server_has_forgotten_is_repeated(mosaic: Emulator, vide
     asset_id = task.execute()
     first, second = mosaic.uploads()
     assert (first["finalized"], second["finalized"], second["id"]) == (False, True, asset_id)
+
+
+def sign_links_without_assets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assets, "_can_be_viewed", lambda client, kind, asset_id: True)
+
+
+def test_link_is_no_proof_if_the_earlier_attempt_died_before_it_finalized(
+    mosaic: Emulator, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign_links_without_assets(monkeypatch)
+    task = uploads(str(video), StateStore().killing_at("id"))
+    with pytest.raises(Killed):
+        task.execute()
+    mosaic.inject("not_found", method="POST", path=FINALIZE, times=6)
+    asset_id = task.execute()
+    first, second = mosaic.uploads()
+    assert (first["finalized"], second["finalized"], second["id"]) == (False, True, asset_id)
+
+
+def test_link_is_no_proof_if_no_earlier_finalize_had_an_effect(
+    mosaic: Emulator, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign_links_without_assets(monkeypatch)
+    mosaic.inject("rate_limit", method="POST", path=FINALIZE, times=6, retry_after=1)
+    task = uploads(str(video), StateStore())
+    with pytest.raises(MosaicRateLimitError):
+        task.execute()
+    mosaic.inject("not_found", method="POST", path=FINALIZE, times=6)
+    asset_id = task.execute()
+    first, second = mosaic.uploads()
+    assert (first["finalized"], second["finalized"], second["id"]) == (False, True, asset_id)
+
+
+@pytest.mark.parametrize("then", ["rate limit", "kill"])
+def test_retry_remembers_that_a_finalize_may_have_had_an_effect(
+    mosaic: Emulator, video: Path, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    task = uploads(str(video), StateStore())
+    if then == "rate limit":
+        mosaic.inject("answer_lost", method="POST", path=FINALIZE)
+        mosaic.inject("rate_limit", method="POST", path=FINALIZE, times=5, retry_after=1)
+        with pytest.raises(MosaicRateLimitError):
+            task.execute()
+    else:
+        with monkeypatch.context() as patch:
+            patch.setattr(assets, "_wait_until_shown", raise_killed)
+            with pytest.raises(Killed):
+                task.execute()
+    mosaic.inject("not_found", method="POST", path=FINALIZE)
+    assert task.execute() == mosaic.uploads()[0]["id"]
+    assert effects(mosaic) == {"uploads_stored": 1, "uploads_finalized": 1}
+
+
+def raise_killed(*_: Any) -> None:
+    raise Killed
 
 
 def test_retry_after_a_complete_upload_sends_nothing(mosaic: Emulator, video: Path) -> None:
