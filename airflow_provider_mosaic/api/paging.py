@@ -220,14 +220,14 @@ class _Iteration(Generic[T]):
                 key = hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
             if key not in self._ids:
                 if len(self._ids) >= self._most_items:
-                    raise self._endless_list(f"has more than {len(self._ids):,} items")
+                    raise self._list_error(f"has more than {len(self._ids):,} items")
                 self._ids.add(key)
                 yield item
         self._pages += 1
         self._idle_pages = 0 if len(self._ids) > known else self._idle_pages + 1
         if self._listing.complete and page.total is not None and page.total > len(self._ids):
             # Another kind of pagination. A missing item would be created again.
-            raise self._endless_list(f"has {page.total} items, and no cursor for the others")
+            raise self._list_error(f"has {page.total} items, and no cursor for the others")
         self.next_call = self._next(page.next_cursor)
 
     def _next(self, cursor: str | None) -> Call[Page[T]] | None:
@@ -235,7 +235,7 @@ class _Iteration(Generic[T]):
             return None
         if cursor in self._cursors:
             if self._listing.complete:
-                raise self._endless_list("repeats a cursor instead of reaching its end")
+                raise self._list_error("repeats a cursor instead of reaching its end")
             log.warning(
                 "%s %s repeats a cursor. The list ends with the %d items read so far and may be incomplete.",
                 self._call.method,
@@ -244,15 +244,13 @@ class _Iteration(Generic[T]):
             )
             return None
         if self._idle_pages >= MAX_IDLE_PAGES:
-            raise self._endless_list(
-                f"gave {self._idle_pages} pages in a row without a new item, and a cursor for more"
-            )
+            raise self._list_error(f"gave {self._idle_pages} pages in a row without a new item, and a cursor for more")
         if self._pages >= self._listing.most_pages:
-            raise self._endless_list(f"has more than {self._pages} pages")
+            raise self._list_error(f"has more than {self._pages} pages")
         self._cursors.add(cursor)
         return self._listing.page(cursor)
 
-    def _endless_list(self, problem: str) -> MosaicResponseError:
+    def _list_error(self, problem: str) -> MosaicResponseError:
         return self._call.error(
             MosaicResponseError,
             f"{problem}. {len(self._ids)} items were read.",
@@ -277,10 +275,6 @@ async def aiterate(send: Callable[[Call[Page[T]]], Awaitable[Page[T]]], listing:
             if number % _ITEMS_PER_TURN == _ITEMS_PER_TURN - 1:
                 await asyncio.sleep(0)
             yield item
-
-
-if TYPE_CHECKING:
-    from airflow_provider_mosaic.api.retries import RetryPolicy
 
 
 class ApiClient(ABC):
@@ -319,7 +313,7 @@ class Row(Model):
     @model_validator(mode="before")
     @classmethod
     def _drop_nulls(cls, data: Any) -> Any:
-        """Keep nulls, so that all rows have the same columns. Set the id."""
+        """Keep nulls, which other models drop: all rows have the same columns. Set the id."""
         if not isinstance(data, Mapping):
             return data
         own = next((data[name] for name in cls.id_fields if data.get(name) is not None), None)

@@ -18,8 +18,9 @@ PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0, 30.0)
 OWNER_GRACE_DELAYS = (2.0, 4.0, 8.0)
 #: Seconds between two log lines of a search.
 LOG_INTERVAL = 15.0
-#: Readings in a row that must show the same candidate before it is adopted. Their pauses add up to 15 seconds.
-REQUIRED_SIGHTINGS = 5
+#: Readings in a row in which the same candidate must be the only free one before it is adopted. Their pauses add up to
+#: 15 seconds.
+REQUIRED_READINGS = 5
 
 
 class SearchResult(enum.Enum):
@@ -57,7 +58,7 @@ class Siblings:
 
     :param owned_ids: Ids that they have created.
     :param possible_owners: Tasks that may have created something and have not saved its id; None if that is not known.
-    :param waiting: Tasks that wait for their first try or a retry, and may have created something before.
+    :param waiting: Tasks that wait for their first attempt or a retry, and may have created something before.
     """
 
     owned_ids: frozenset[str] = frozenset()
@@ -89,15 +90,15 @@ class Search:
     """
     One search.
 
-    A task that had not started when a candidate was first listed can't own it. The possible owners of a candidate are
-    therefore the siblings that were possible owners at its first reading and still are. Tasks that start during the
-    search do not prolong it.
+    A candidate is *free* if no sibling can own it. A task that had not started when a candidate was first listed can't
+    own it. The possible owners of a candidate are therefore the siblings that were possible owners at its first reading
+    and still are. Tasks that start during the search do not prolong it.
 
-    This does not hold in a search for the request of an earlier try. A sibling may have died together with that try,
-    and own a candidate although it now only waits for its retry. A candidate is free then only if no sibling is a
-    possible owner or waiting.
+    This does not hold in a search for the request of an earlier attempt. A sibling may have died together with that
+    attempt, and own a candidate although it now only waits for its retry. A candidate is free then only if no sibling
+    is a possible owner or waiting.
 
-    :param own_request: Whether this try has sent the request.
+    :param own_request: Whether this attempt has sent the request.
     """
 
     def __init__(self, *, own_request: bool) -> None:
@@ -105,9 +106,9 @@ class Search:
         self._owned: set[str] = set()
         self._possible_owners: dict[str, frozenset[str]] = {}
         self._listed_in_time: frozenset[str] | None = None
-        # The only free candidate of the last reading, and the number of readings in a row that showed it.
-        self._sighted: str | None = None
-        self._sightings = 0
+        # The only free candidate of the last reading, and the number of readings in a row with that result.
+        self._only_free: str | None = None
+        self._readings_in_row = 0
 
     def add_listing(
         self, candidates: Sequence[Candidate], siblings: Siblings, *, over: bool = False
@@ -126,14 +127,14 @@ class Search:
             left = tuple(each for each in left if each.id in self._listed_in_time)
         full_matches = tuple(each for each in left if not each.is_partial_match)
         free = tuple(each for each in full_matches if self._is_free(each, siblings))
-        sighted = free[0].id if len(free) == 1 else None
-        self._sightings = self._sightings + 1 if sighted == self._sighted else 1
-        self._sighted = sighted
+        only_free = free[0].id if len(free) == 1 else None
+        self._readings_in_row = self._readings_in_row + 1 if only_free == self._only_free else 1
+        self._only_free = only_free
         # Ours may be listed later than the run of another pipeline, which must not be adopted. Within the two minutes,
         # the candidate must therefore be the only free one in several readings.
-        is_confirmed = over or self._sightings >= REQUIRED_SIGHTINGS
+        is_confirmed = over or self._readings_in_row >= REQUIRED_READINGS
         # A match with possible owners may be ours too.
-        if sighted is not None and free == full_matches and is_confirmed:
+        if only_free is not None and free == full_matches and is_confirmed:
             return SearchResult.FOUND, free
         if over and not left:
             return SearchResult.NOTHING, ()

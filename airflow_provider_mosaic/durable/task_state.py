@@ -138,8 +138,8 @@ class TaskState:
             if durable and self._counters.may_be_retry
             else None
         )
-        # Whether this attempt saved a record that it did not delete again.
-        self._has_record = False
+        # Whether this attempt saved an intent or an id, and did not take it back.
+        self._may_have_started = False
         #: The item from before the last clear, once :meth:`load` found one.
         self.cleared_id: str | None = None
 
@@ -209,7 +209,7 @@ class TaskState:
                 "clear_number": self._counters.clear_number,
             }
             self._store.set(self._key, {**record.as_entry(), **own})
-        self._has_record = True
+        self._may_have_started = True
 
     def save_intent(self, record: StartRecord) -> None:
         """
@@ -239,7 +239,7 @@ class TaskState:
 
     def restore(self) -> None:
         """Put back what earlier attempts left, because the request of this attempt had no effect."""
-        self._has_record = False
+        self._may_have_started = False
         store, entry = self._store, self._entry
         # A lost value may have been of something that was started. The intent of this attempt lets a retry search.
         if store is not None and entry is not None:
@@ -272,7 +272,7 @@ class TaskState:
 
     def _started_nothing(self) -> bool:
         """Return whether certainly no attempt started anything, also before a clear."""
-        if self._has_record:
+        if self._may_have_started:
             return False
         stored = self._stored
         if stored is None:

@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_mosaic.api.search import (
     OWNER_GRACE_DELAYS,
     PAUSES,
-    REQUIRED_SIGHTINGS,
+    REQUIRED_READINGS,
     Candidate,
     Search,
     SearchResult,
@@ -50,7 +50,7 @@ def test_the_result_of_readings_that_show_the_same(
     own_request: bool, listed: str, owned: str, possible_owners: str, result: SearchResult, left: str
 ) -> None:
     search = Search(own_request=own_request)
-    for _ in range(REQUIRED_SIGHTINGS - 1):
+    for _ in range(REQUIRED_READINGS - 1):
         assert search.add_listing(candidates(listed), siblings(owned, possible_owners))[0] is SearchResult.UNCLEAR
     fifth = search.add_listing(candidates(listed), siblings(owned, possible_owners))
     assert fifth == (result if result is SearchResult.FOUND else SearchResult.UNCLEAR, tuple(candidates(left)))
@@ -63,7 +63,7 @@ def test_a_candidate_is_adopted_only_if_no_other_task_can_own_it() -> None:
         ["", "a", "ab", "abc"], ["", "a", "ab"], ["", "x", "xy"], [False, True], [False, True]
     ):
         search = Search(own_request=own)
-        for _ in range(REQUIRED_SIGHTINGS):
+        for _ in range(REQUIRED_READINGS):
             result, left = search.add_listing(candidates(listed), siblings(owned, possible_owners), over=over)
         assert (result is SearchResult.FOUND) == (len(left) == 1 and not possible_owners)
         # Only this result sends the request again.
@@ -96,19 +96,19 @@ def test_a_sibling_that_started_after_the_first_reading_is_no_owner() -> None:
 
 def test_a_sibling_of_the_first_reading_may_own_it_until_it_saves_another_id() -> None:
     search = Search(own_request=True)
-    for _ in range(REQUIRED_SIGHTINGS + 3):
+    for _ in range(REQUIRED_READINGS + 3):
         assert search.add_listing(candidates("a"), siblings(possible_owners="x"))[0] is SearchResult.UNCLEAR
-    for _ in range(REQUIRED_SIGHTINGS - 1):
+    for _ in range(REQUIRED_READINGS - 1):
         assert search.add_listing(candidates("ab"), siblings(owned="b"))[0] is SearchResult.UNCLEAR
     assert search.add_listing(candidates("ab"), siblings(owned="b")) == (SearchResult.FOUND, tuple(candidates("a")))
 
 
 def test_a_candidate_with_a_rival_is_not_adopted() -> None:
     search = Search(own_request=True)
-    for _ in range(REQUIRED_SIGHTINGS - 2):
+    for _ in range(REQUIRED_READINGS - 2):
         search.add_listing(candidates("a"), siblings())
     # "a" may belong to another pipeline, and "b" may be ours although a sibling may own it.
-    for _ in range(REQUIRED_SIGHTINGS):
+    for _ in range(REQUIRED_READINGS):
         search.add_listing(candidates("ab"), siblings(possible_owners="x"))
         assert search.add_listing(candidates("ab"), siblings(possible_owners="x"))[0] is SearchResult.UNCLEAR
     assert search.add_listing(candidates("ab"), siblings(possible_owners="x"), over=True)[0] is SearchResult.UNCLEAR
@@ -117,7 +117,7 @@ def test_a_candidate_with_a_rival_is_not_adopted() -> None:
 @pytest.mark.parametrize("between", ["", "ab", "b"])
 def test_only_readings_in_a_row_that_show_the_same_candidate_count(between: str) -> None:
     search = Search(own_request=True)
-    for listed in (*["a"] * (REQUIRED_SIGHTINGS - 1), between, *["a"] * (REQUIRED_SIGHTINGS - 1)):
+    for listed in (*["a"] * (REQUIRED_READINGS - 1), between, *["a"] * (REQUIRED_READINGS - 1)):
         assert search.add_listing(candidates(listed), siblings())[0] is SearchResult.UNCLEAR
     assert search.add_listing(candidates("a"), siblings()) == (SearchResult.FOUND, tuple(candidates("a")))
 
@@ -125,7 +125,7 @@ def test_only_readings_in_a_row_that_show_the_same_candidate_count(between: str)
 def test_after_a_try_that_died_waiting_siblings_may_own_it() -> None:
     # They may have died together, and only one of them after its request.
     search = Search(own_request=False)
-    for _ in range(REQUIRED_SIGHTINGS + 1):
+    for _ in range(REQUIRED_READINGS + 1):
         assert search.add_listing(candidates("a"), siblings(waiting="x"))[0] is SearchResult.UNCLEAR
     assert search.add_listing(candidates("a"), siblings(possible_owners="x"))[0] is SearchResult.UNCLEAR
     assert search.add_listing(candidates("a"), siblings(owned="a"))[0] is SearchResult.UNCLEAR
@@ -135,10 +135,10 @@ def test_after_a_try_that_died_waiting_siblings_may_own_it() -> None:
 def test_unknown_siblings_may_own_it() -> None:
     search = Search(own_request=True)
     unknown = Siblings(possible_owners=None)
-    for _ in range(REQUIRED_SIGHTINGS + 1):
+    for _ in range(REQUIRED_READINGS + 1):
         assert search.add_listing(candidates("a"), unknown)[0] is SearchResult.UNCLEAR
     # Possible owners at the first reading with known siblings may have been so at the first reading.
-    for _ in range(REQUIRED_SIGHTINGS + 1):
+    for _ in range(REQUIRED_READINGS + 1):
         assert search.add_listing(candidates("a"), siblings(possible_owners="x"))[0] is SearchResult.UNCLEAR
     assert search.add_listing(candidates("a"), unknown, over=True)[0] is SearchResult.UNCLEAR
 
@@ -146,7 +146,7 @@ def test_unknown_siblings_may_own_it() -> None:
 def test_an_id_that_a_sibling_has_owned_is_never_adopted() -> None:
     search = Search(own_request=True)
     search.add_listing(candidates("a"), siblings(owned="a"))
-    for _ in range(REQUIRED_SIGHTINGS):
+    for _ in range(REQUIRED_READINGS):
         search.add_listing(candidates("a"), siblings(possible_owners="x"))
     assert search.add_listing(candidates("a"), siblings(), over=True)[0] is SearchResult.NOTHING
 
