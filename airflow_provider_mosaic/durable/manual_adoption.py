@@ -18,10 +18,10 @@ from airflow_provider_mosaic.airflow_compat import has_provider_commands, read_v
 from airflow_provider_mosaic.api.arguments import validate_id
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.durable.failures import nothing_sent_error
+from airflow_provider_mosaic.durable.task_state import read_entry, save_entry
 
 log = logging.getLogger(__name__)
 
-_VERSION = 1
 #: The length limit of a Variable's name (``airflow.models.base.ID_LEN``).
 _MAX_NAME_LENGTH = 250
 #: The most candidates that a hint lists.
@@ -88,7 +88,7 @@ class ManualAdoption:
         :raises Exception: It could not be saved.
         """
         if self._store is not None:
-            self._store.set(self._used_key, {"version": _VERSION, "ids": [*self._used_ids(), id]})
+            save_entry(self._store, self._used_key, {"ids": [*self._used_ids(), id]})
             return
         log.warning(
             "Nothing is saved for the next attempt, on this Airflow or with durable=False. Delete the Variable %r when "
@@ -99,8 +99,7 @@ class ManualAdoption:
         )
 
     def _used_ids(self) -> list[str]:
-        stored = self._store.get(self._used_key) if self._store else None
-        return list(stored["ids"]) if isinstance(stored, Mapping) and stored.get("version") == _VERSION else []
+        return list(read_entry(self._store, self._used_key).get("ids", ()))
 
     def invalid(self, why: str) -> MosaicValidationError:
         """

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
-from airflow_provider_mosaic.airflow_compat import entries_can_vanish, task_state_store
+from airflow_provider_mosaic.airflow_compat import TaskStateStore, entries_can_vanish, task_state_store
 from airflow_provider_mosaic.api.file_links import fingerprint
 from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.durable.failures import nothing_sent_error, save_best_effort
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 #: reads it for all mapped siblings.
 NOT_STARTED_KEY = "mosaic_not_started"
 
+#: The version of the entries that this version of the provider writes.
 _VERSION = 1
 #: What the store returns for an entry that was never written.
 _ABSENT: Any = object()
@@ -152,7 +153,7 @@ class TaskState:
         if self._store is None:
             return self._possible_start
         stored = self._stored
-        if stored is None:
+        if not stored:
             return self._load_without_entry()
         if "not_started_until_try" in stored:
             return None
@@ -202,13 +203,12 @@ class TaskState:
         """
         if self._store is not None:
             own = {
-                "version": _VERSION,
                 "fingerprint": self._fingerprint,
                 "max_tries": self._counters.max_tries,
                 "retries": self._counters.retries,
                 "clear_number": self._counters.clear_number,
             }
-            self._store.set(self._key, {**record.as_entry(), **own})
+            save_entry(self._store, self._key, {**record.as_entry(), **own})
         self._may_have_started = True
 
     def save_intent(self, record: StartRecord) -> None:
@@ -260,7 +260,7 @@ class TaskState:
                 return
             self._ti.xcom_push(key=NOT_STARTED_KEY, value=self._ti.map_index)
             if self._store is not None:
-                self._store.set(self._key, {"version": _VERSION, "not_started_until_try": self._ti.try_number})
+                save_entry(self._store, self._key, {"not_started_until_try": self._ti.try_number})
         except Exception:
             log.warning(
                 "Task %r started no %s, but this could not be saved for the other tasks of the DAG run. A search of "
@@ -275,7 +275,7 @@ class TaskState:
         if self._may_have_started:
             return False
         stored = self._stored
-        if stored is None:
+        if not stored:
             return self._counters.try_number == 1
         # An unknown attempt in between may have started something.
         return bool(stored.get("not_started_until_try") == self._counters.try_number - 1)
@@ -303,15 +303,28 @@ class TaskState:
             raise nothing_sent_error(event, error, more) from error
 
     @property
-    def _stored(self) -> Mapping[str, Any] | None:
-        """The entry of earlier attempts, if this version can read it."""
-        entry = self._entry
-        is_known = (
-            isinstance(entry, Mapping)
-            and entry.get("version") == _VERSION
-            and entry.keys() & {"started_at", "not_started_until_try"}
-        )
-        return entry if is_known else None
+    def _stored(self) -> Mapping[str, Any]:
+        """The entry of earlier attempts; empty if this version can't read it."""
+        entry = _of_this_version(self._entry)
+        return entry if entry.keys() & {"started_at", "not_started_until_try"} else {}
+
+
+def read_entry(store: TaskStateStore | None, key: str) -> Mapping[str, Any]:
+    """
+    Return an entry of the store; empty if there is none, or another version of the provider wrote it.
+
+    :param store: None on an Airflow without a store.
+    """
+    return {} if store is None else _of_this_version(store.get(key))
+
+
+def save_entry(store: TaskStateStore, key: str, values: Mapping[str, Any]) -> None:
+    """Save an entry for :func:`read_entry`."""
+    store.set(key, {"version": _VERSION, **values})
+
+
+def _of_this_version(entry: Any) -> Mapping[str, Any]:
+    return entry if isinstance(entry, Mapping) and entry.get("version") == _VERSION else {}
 
 
 def recorded_id(context: Mapping[str, Any], kinds: Iterable[str]) -> str | None:
@@ -321,12 +334,8 @@ def recorded_id(context: Mapping[str, Any], kinds: Iterable[str]) -> str | None:
     :param kinds: See :class:`TaskState`; the first one with an id counts.
     """
     store, max_tries = task_state_store(context), int(context["ti"].max_tries or 0)
-    if store is None:
-        return None
     for kind in kinds:
-        stored = store.get(f"mosaic_{kind}")
-        if not isinstance(stored, Mapping) or stored.get("version") != _VERSION:
-            continue
+        stored = read_entry(store, f"mosaic_{kind}")
         if stored.get("max_tries") == max_tries and stored.get("id"):
             return str(stored["id"])
     return None

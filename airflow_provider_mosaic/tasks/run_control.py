@@ -27,6 +27,7 @@ from airflow_provider_mosaic.api.metrics import RUNS_RESUMED, count
 from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
 from airflow_provider_mosaic.durable.failures import fail_exception, nothing_sent_error, save_best_effort
 from airflow_provider_mosaic.durable.reads import read_known, read_until
+from airflow_provider_mosaic.durable.task_state import read_entry, save_entry
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook, cancel_with_timeout
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _KEY = "mosaic_resume_permission"
-_VERSION = 1
 #: Seconds between reads of a cancelled run. It is not documented whether cancelling is synchronous.
 _PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 #: Seconds between reads of a cancelled run at the end of a wait.
@@ -59,7 +59,7 @@ class ResumePermission:
         if self._store is not None:
             store = self._store
             save_best_effort(
-                lambda: store.set(_KEY, {"version": _VERSION, "run_id": run_id}),
+                lambda: save_entry(store, _KEY, {"run_id": run_id}),
                 what=f"in the task state store that run {run_id!r} may be resumed",
                 consequence="If it is cancelled, no retry resumes it: the task fails and names it.",
             )
@@ -71,11 +71,10 @@ class ResumePermission:
         :raises MosaicTransportError: The store could not be read.
         """
         try:
-            stored = self._store.get(_KEY) if self._store else None
+            return read_entry(self._store, _KEY).get("run_id") == run_id
         except Exception as error:
             event = f"Airflow's task state store does not return whether this task cancelled run {run_id!r}"
             raise nothing_sent_error(event, error) from error
-        return isinstance(stored, Mapping) and stored.get("version") == _VERSION and stored.get("run_id") == run_id
 
     def revoke(self) -> None:
         """Revoke the permission, because the run was resumed: the next cancel is a user's."""
