@@ -1,1 +1,5 @@
-"""Create an item once, wait for it, and resume over retries, clears and kills, without any resource of Mosaic."""
+"""
+Create an item once, wait for it, and continue over retries, clears and kills.
+
+This package does not know what the items are in Mosaic.
+"""

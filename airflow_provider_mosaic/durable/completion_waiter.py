@@ -17,7 +17,6 @@ from airflow_provider_mosaic.api.arguments import Validator
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicTimeoutError, MosaicTransportError
 from airflow_provider_mosaic.api.metrics import POLLS, count
-from airflow_provider_mosaic.api.options import RESUME_RUN
 from airflow_provider_mosaic.api.poll_state import PollState, is_refusal
 from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.api.retries import ONCE
@@ -44,9 +43,6 @@ class WaitOptions:
     :class:`~airflow_provider_mosaic.operators.runs.MosaicRunAgentOperator`.
     """
 
-    #: The validators. An argument without one is validated when its request is built.
-    validators: ClassVar[Mapping[str, Validator]] = RESUME_RUN
-
     wait_for_completion: bool
     deferrable: bool
     poll_interval: float
@@ -55,13 +51,13 @@ class WaitOptions:
     cancel_on_kill: bool = False
 
     @classmethod
-    def validated(cls, **arguments: Any) -> Self:
+    def validated(cls, known: Mapping[str, Validator], /, **arguments: Any) -> Self:
         """
         Validate an operator's arguments.
 
+        :param known: The operator's validators. An argument without one is validated when its request is built.
         :raises MosaicValidationError: One of them is invalid.
         """
-        known = cls.validators
         return cls(**{name: known[name](name, value) if name in known else value for name, value in arguments.items()})
 
 

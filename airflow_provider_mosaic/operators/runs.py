@@ -163,7 +163,7 @@ class MosaicRunAgentOperator(WaitingOperator):
 
         arguments = self._arguments()
         inputs = {name: arguments.pop(name) for name in _INPUTS}
-        run_options = RunOptions.validated(inputs=inputs, **arguments)
+        run_options = RunOptions.validated(self._options, inputs=inputs, **arguments)
         return RunTask(run_options, MosaicHook(self.mosaic_conn_id), context)
 
 
@@ -237,7 +237,7 @@ class MosaicResumeRunOperator(WaitingOperator):
 
         arguments = self._arguments()
         run_id = arguments.pop("run_id")
-        wait_options = WaitOptions.validated(**arguments)
+        wait_options = WaitOptions.validated(self._options, **arguments)
         return ResumeTask(wait_options, MosaicHook(self.mosaic_conn_id), context, run_id=run_id)
 
 

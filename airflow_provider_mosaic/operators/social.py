@@ -140,7 +140,7 @@ class MosaicSocialPostOperator(WaitingOperator):
 
         arguments = self._arguments()
         content = {name: arguments.pop(name) for name in _CONTENT}
-        post_options = PostOptions.validated(content=content, **arguments)
+        post_options = PostOptions.validated(self._options, content=content, **arguments)
         return PostTask(post_options, MosaicHook(self.mosaic_conn_id), context)
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mosaic.api.arguments import raise_invalid, validate_datetime
+from airflow_provider_mosaic.api.arguments import Validator, raise_invalid, validate_datetime
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.candidates import post_candidates
 from airflow_provider_mosaic.api.endpoints.social import Post, create_post, get_post, list_posts
@@ -21,7 +21,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunPartialError,
 )
 from airflow_provider_mosaic.api.metrics import POSTS_CREATED
-from airflow_provider_mosaic.api.options import POST, validate_media_of_post
+from airflow_provider_mosaic.api.options import validate_media_of_post
 from airflow_provider_mosaic.api.outcomes import post_outcome
 from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.durable.completion_waiter import WaitOptions
@@ -54,8 +54,6 @@ class PostOptions(WaitOptions):
     :param content: The arguments of :func:`create_post`, which validates them, without the media.
     """
 
-    validators = POST
-
     content: Mapping[str, Any] = field(repr=False)
     media_urls: Any = field(repr=False)
     run_id: str | None
@@ -63,7 +61,7 @@ class PostOptions(WaitOptions):
     durable: bool
 
     @classmethod
-    def validated(cls, **arguments: Any) -> Self:
+    def validated(cls, known: Mapping[str, Validator], /, **arguments: Any) -> Self:
         """
         Validate an operator's arguments. The timeout counts from the time of publishing.
 
@@ -71,7 +69,7 @@ class PostOptions(WaitOptions):
         """
         validate_media_of_post(**{name: arguments[name] for name in ("run_id", "media_urls", "output_ids")})
         timeout = post_timeout(arguments["timeout"], arguments["content"]["schedule_date"])
-        return super().validated(**{**arguments, "timeout": timeout})
+        return super().validated(known, **{**arguments, "timeout": timeout})
 
     @property
     def is_overdue(self) -> bool:

@@ -23,7 +23,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRunPartialError,
 )
 from airflow_provider_mosaic.api.metrics import RUNS_STARTED
-from airflow_provider_mosaic.api.options import AIRFLOW_CALLBACK, RUN_AGENT
+from airflow_provider_mosaic.api.options import AIRFLOW_CALLBACK
 from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
 from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.durable.completion_waiter import WaitOptions
@@ -55,8 +55,6 @@ class RunOptions(WaitOptions):
 
     :param inputs: The inputs of the run, which :func:`start_run` validates.
     """
-
-    validators = RUN_AGENT
 
     agent_id: str
     inputs: Mapping[str, Any] = field(repr=False)
