@@ -114,13 +114,13 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
         self._defer(context)
 
     def execute_complete(
-        self, context: Context, event: dict[str, Any] | None, started_at: float | None = None, **item: Any
+        self, context: Context, event: dict[str, Any] | None, try_started_at: float | None = None, **item: Any
     ) -> Any:
         """
         Continue after the deferral: poll once, and defer again if the item has not ended.
 
         :param event: The trigger's event.
-        :param started_at: When the attempt started, in seconds since the epoch.
+        :param try_started_at: When the attempt started, in seconds since the epoch.
         :param item: What the sensor deferred for; its template may render to another value since. Empty if the wait
             started in the triggerer, and under ``dag.test()`` (https://github.com/apache/airflow/issues/69942).
         """
@@ -136,7 +136,7 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
             if timeout_error is not None:
                 with self._adding_consequences(context):
                     raise timeout_error
-        self._defer(context, started_at)
+        self._defer(context, try_started_at)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Continue after a deferral. At the sensor's timeout poll once more: the item may have ended since."""
@@ -219,24 +219,24 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
                 self.log.warning("%s The sensor polls again.", error)
         return None
 
-    def _defer(self, context: Context, started_at: float | None = None) -> NoReturn:
+    def _defer(self, context: Context, try_started_at: float | None = None) -> NoReturn:
         """Defer. Deferring again in the same attempt extends no deadline."""
         from airflow_provider_mosaic.durable.completion_waiter import earliest_deadline, start_of_try
 
-        started_at = start_of_try(context, started_at)
+        try_started_at = start_of_try(context, try_started_at)
         arguments = {
             **self._item_arguments(),
             "mosaic_conn_id": self.mosaic_conn_id,
             "poll_interval": validate_seconds("poll_interval", self.poll_interval),
             # Airflow itself enforces execution_timeout only on a worker.
-            "deadline": earliest_deadline(context, started_at),
+            "deadline": earliest_deadline(context, try_started_at),
         }
         module, _, name = self._trigger_class.rpartition(".")
         self.defer(
             trigger=getattr(import_module(module), name)(**arguments),
             method_name="execute_complete",
-            kwargs={**self._item_arguments(), "started_at": started_at},
-            timeout=timedelta(seconds=max(0.0, started_at + self.timeout - time.time())),
+            kwargs={**self._item_arguments(), "try_started_at": try_started_at},
+            timeout=timedelta(seconds=max(0.0, try_started_at + self.timeout - time.time())),
         )
         raise AssertionError("defer does not return")
 

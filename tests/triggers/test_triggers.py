@@ -468,4 +468,6 @@ def test_recorded_arguments_of_the_resuming_method_are_accepted(path: Path) -> N
     for entry in recorded["resumes"]:
         kind = getattr(operators, entry["operator"], None) or getattr(sensors, entry["operator"])
         method = getattr(kind, entry["method"])
-        inspect.signature(method).bind(None, {}, event=None, **entry["kwargs"])
+        bound = inspect.signature(method).bind(None, {}, event=None, **entry["kwargs"])
+        # A sensor sets arguments that it does not know as its own.
+        assert set(bound.arguments.get("item", ())) <= {getattr(kind, "_key", None)}
