@@ -80,8 +80,8 @@ def is_refusal(error: MosaicError) -> bool:
     """
     Return whether Mosaic refused to be polled, or the connection or the response can't be used.
 
-    A refusal is any 4xx but 404, 408, 425, 429, 460 and 499, a redirect, or JSON without the subject. All polls send
-    the same request, so a refusal is no evidence about the subject. An argument that was invalid before the request was
+    A refusal is any 4xx but 404, 408, 425, 429, 460 and 499, a redirect, or JSON without the item. All polls send
+    the same request, so a refusal is no evidence about the item. An argument that was invalid before the request was
     sent is no refusal.
 
     A certificate that cannot be verified counts too: it is as likely to be replaced soon, and is no evidence either.
@@ -165,7 +165,7 @@ class _Streak:
 
 
 class UnknownStatuses:
-    """Log one warning when a subject has had undocumented statuses for an hour."""
+    """Log one warning when an item has had undocumented statuses for an hour."""
 
     __slots__ = ("_first_at", "_has_warned", "_name", "_warn")
 
@@ -188,7 +188,7 @@ class UnknownStatuses:
 
 
 def unknown_status_warning(name: str, status: str, seconds: float) -> str:
-    """Return the log line for a subject that has had unknown statuses for so long."""
+    """Return the log line for an item that has had unknown statuses for so long."""
     return (
         f"{name} has had the status {status!r} or other unknown ones for {seconds / 60:.0f} minutes. The wait "
         "continues, since unknown statuses count as pending. Check it in Mosaic."
@@ -214,7 +214,7 @@ class PollState(Generic[S]):
     :param is_stuck: Returns whether a user must do something before it can end. The progress is a warning then.
     :param poll_interval: Longest pause between two polls, in seconds. The first pauses are shorter.
     :param deadline: End of the wait, in seconds since the epoch; None waits without a limit.
-    :param started_at: When this task started the subject, in seconds since the epoch; None if it was started elsewhere.
+    :param started_at: When this task started the item, in seconds since the epoch; None if it was started elsewhere.
     """
 
     def __init__(
@@ -253,17 +253,17 @@ class PollState(Generic[S]):
         self._last_unknown: str | None = None
         self._unknown_statuses = UnknownStatuses(name, warn)
 
-    def record_success(self, subject: S) -> StatusOutcome:
+    def record_success(self, item: S) -> StatusOutcome:
         """Record what a poll returned, and return its outcome."""
         if self._failures is not None:
             self._log(f"{self.name} can be read again.")
             self._failures = None
-        outcome = self._outcome_of(subject)
+        outcome = self._outcome_of(item)
         self._unknown_statuses.record(outcome, now=self._now())
-        description = self._describe(subject)
+        description = self._describe(item)
         if description != self.description:
             self.description = description
-            (self._warn if self._is_stuck(subject) else self._log)(f"{self.name} is {description}.")
+            (self._warn if self._is_stuck(item) else self._log)(f"{self.name} is {description}.")
         if not outcome.known and outcome.status != self._last_unknown:
             self._last_unknown = outcome.status
             self._log(f"{self.name} has the unknown status {outcome.status!r}, which counts as pending.")

@@ -100,5 +100,5 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
                 arguments["callback_url"] = webhook_url(self.mosaic_conn_id)
             desired = DesiredTrigger.validated(**arguments)
             hook = MosaicHook(self.mosaic_conn_id)
-            push_agent_link(context, hook, desired.agent_id, subject=f"agent {desired.agent_id!r}")
+            push_agent_link(context, hook, desired.agent_id, name=f"agent {desired.agent_id!r}")
             return YouTubeTask(hook, desired).reconcile()

@@ -137,7 +137,7 @@ class MosaicRunSensor(CompletionSensor):
         run = with_outputs(hook, item)
         push_end(context, run)
         push_item(context, hook, "run", run.run_id, agent_id=run.agent_id)
-        push_agent_link(context, hook, run.agent_id, subject=f"run {run.run_id!r}")
+        push_agent_link(context, hook, run.agent_id, name=f"run {run.run_id!r}")
         raise_unless_successful(context, hook, run, on_partial=self.on_partial)
 
 

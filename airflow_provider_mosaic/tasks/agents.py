@@ -42,17 +42,17 @@ def apply(context: Mapping[str, Any], hook: MosaicHook, options: ApplyOptions, *
     if applied.agent_id is not None:
         push_agent(context, hook, applied.agent_id)
         report_lineage(hook, outputs=mosaic_uris(hook, "agents", [applied.agent_id]))
-    subject = f"agent {applied.agent_id or name!r}"
-    push_xcom(context, "operations", applied.operations, subject=subject)
-    push_xcom(context, "node_ids", dict(applied.node_ids), subject=subject)
+    agent = f"agent {applied.agent_id or name!r}"
+    push_xcom(context, "operations", applied.operations, name=agent)
+    push_xcom(context, "node_ids", dict(applied.node_ids), name=agent)
     return applied.agent_id
 
 
 def push_agent(context: Mapping[str, Any], hook: MosaicHook, agent_id: str) -> None:
     """Push the id and the link of the agent."""
-    subject = f"agent {agent_id!r}"
-    push_xcom(context, AGENT_ID_KEY, agent_id, subject=subject)
-    push_agent_link(context, hook, agent_id, subject=subject)
+    name = f"agent {agent_id!r}"
+    push_xcom(context, AGENT_ID_KEY, agent_id, name=name)
+    push_agent_link(context, hook, agent_id, name=name)
 
 
 class CreateAgent(CreateOnce):

@@ -81,7 +81,7 @@ class CreateAvatarProfile(CreateOnce):
 
     def on_started(self, id: str) -> None:
         """Push the id."""
-        push_xcom(self._context, AVATAR_PROFILE_ID_KEY, id, subject=f"avatar profile {id!r}")
+        push_xcom(self._context, AVATAR_PROFILE_ID_KEY, id, name=f"avatar profile {id!r}")
 
     def validate_adopted(self, id: str) -> None:
         """Raise if there is no such profile."""

@@ -90,7 +90,7 @@ class DownloadTask:
         """
         run = with_outputs(self._hook, self._hook.get_run(self._run_id))
         push_item(context, self._hook, "run", run.run_id, agent_id=run.agent_id)
-        push_agent_link(context, self._hook, run.agent_id, subject=f"run {run.run_id!r}")
+        push_agent_link(context, self._hook, run.agent_id, name=f"run {run.run_id!r}")
         if not run_outcome(run).ended:
             raise still_running_error(run, before="its outputs are downloaded")
         if not run.outputs:

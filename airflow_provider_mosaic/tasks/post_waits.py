@@ -129,9 +129,9 @@ def push_post_urls(context: Mapping[str, Any], post: Post) -> None:
     urls = public_urls(post)
     if not urls:
         return
-    subject = f"post {post.post_id!r}"
-    push_xcom(context, POST_URLS_KEY, [place.as_row() for place in urls], subject=subject)
-    push_link(context, MosaicPostLink().xcom_key, urls[0].url, subject=subject)
+    name = f"post {post.post_id!r}"
+    push_xcom(context, POST_URLS_KEY, [place.as_row() for place in urls], name=name)
+    push_link(context, MosaicPostLink().xcom_key, urls[0].url, name=name)
 
 
 def post_timeout(timeout: Any, schedule_date: Any) -> Any:

@@ -246,7 +246,7 @@ class CreatePost(CreateOnce):
         """Push the id, and the URLs if the response has them."""
         self._wait.item_id = id
         add_to_outlet_events(self._context, post_id=id)
-        push_xcom(self._context, POST_ID_KEY, id, subject=f"post {id!r}")
+        push_xcom(self._context, POST_ID_KEY, id, name=f"post {id!r}")
         push_item(self._context, self._hook, "post", id)
         if not self._options.wait_for_completion:
             self._wait.report_lineage(id)
@@ -255,7 +255,7 @@ class CreatePost(CreateOnce):
 
     def on_replaced(self, id: str) -> None:
         """Withdraw the id of the post that is not continued."""
-        push_xcom(self._context, POST_ID_KEY, None, subject=f"post {id!r}")
+        push_xcom(self._context, POST_ID_KEY, None, name=f"post {id!r}")
 
     def validate_adopted(self, id: str) -> None:
         """Raise if there is no such post."""

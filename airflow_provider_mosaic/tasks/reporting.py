@@ -104,46 +104,46 @@ def push_item(
     )
 
 
-def push_xcom(context: Mapping[str, Any], key: str, value: Any, *, subject: str) -> None:
+def push_xcom(context: Mapping[str, Any], key: str, value: Any, *, name: str) -> None:
     """
     Push an XCom about something that has happened.
 
-    :param subject: The run, post, ... that it belongs to, with its id.
+    :param name: The run, post, ... that it belongs to, with its id.
     """
     save_best_effort(
         lambda: context["ti"].xcom_push(key=key, value=value),
-        what=f"the XCom {key!r} of {subject}",
-        consequence=_consequence(subject),
+        what=f"the XCom {key!r} of {name}",
+        consequence=_consequence(name),
     )
 
 
-def push_link(context: Mapping[str, Any], key: str, url: str, *, subject: str) -> None:
+def push_link(context: Mapping[str, Any], key: str, url: str, *, name: str) -> None:
     """
     Push the URL of a button.
 
-    :param subject: The run, post, ... that it belongs to, with its id.
+    :param name: The run, post, ... that it belongs to, with its id.
     """
     save_best_effort(
         lambda: push_database_xcom(context["ti"], key, url),
-        what=f"the link {key!r} of {subject}",
-        consequence=_consequence(subject),
+        what=f"the link {key!r} of {name}",
+        consequence=_consequence(name),
     )
 
 
-def push_agent_link(context: Mapping[str, Any], hook: MosaicHook, agent_id: str | None, *, subject: str) -> None:
+def push_agent_link(context: Mapping[str, Any], hook: MosaicHook, agent_id: str | None, *, name: str) -> None:
     """
     Push the URL of an agent's page, if it has one: an XCom for downstream tasks, and one for the button.
 
-    :param subject: The run, agent, ... that it belongs to, with its id.
+    :param name: The run, agent, ... that it belongs to, with its id.
     """
     try:
         url = agent_url(agent_id, hook.access.base_url)
     except MosaicError as error:
-        log.info("The agent of %s has no link, because the connection could not be read: %s", subject, error)
+        log.info("The agent of %s has no link, because the connection could not be read: %s", name, error)
         return
     if url is not None:
-        push_xcom(context, AGENT_URL_KEY, url, subject=subject)
-        push_link(context, MosaicAgentLink().xcom_key, url, subject=subject)
+        push_xcom(context, AGENT_URL_KEY, url, name=name)
+        push_link(context, MosaicAgentLink().xcom_key, url, name=name)
 
 
 def agent_url(agent_id: str | None, base_url: str) -> str | None:
@@ -185,9 +185,9 @@ def add_to_outlet_events(context: Mapping[str, Any], **facts: Any) -> None:
         )
 
 
-def _consequence(subject: str) -> str:
+def _consequence(name: str) -> str:
     return (
-        f"The task continues with {subject}: nothing is started or published again for this. Tasks that read the XCom "
+        f"The task continues with {name}: nothing is started or published again for this. Tasks that read the XCom "
         "find nothing."
     )
 

@@ -71,10 +71,10 @@ def _has_all_files(run: Run) -> bool:
 
 def push_end(context: Mapping[str, Any], run: Run) -> None:
     """Push the status and the outputs of a run at the end of the wait, and whether it is short of credits."""
-    push_xcom(context, STATUS_KEY, run.status, subject=f"run {run.run_id!r}")
-    push_xcom(context, OUTPUT_IDS_KEY, run.output_ids, subject=f"run {run.run_id!r}")
+    push_xcom(context, STATUS_KEY, run.status, name=f"run {run.run_id!r}")
+    push_xcom(context, OUTPUT_IDS_KEY, run.output_ids, name=f"run {run.run_id!r}")
     if run.needs_credits:
-        push_xcom(context, NEEDS_CREDITS_KEY, True, subject=f"run {run.run_id!r}")
+        push_xcom(context, NEEDS_CREDITS_KEY, True, name=f"run {run.run_id!r}")
 
 
 def nodes_of(hook: MosaicHook, run: Run) -> tuple[RunNode, ...]:
@@ -103,7 +103,7 @@ def raise_unless_successful(
     nodes = nodes_of(hook, run)
     if outcome is Outcome.PARTIAL and on_partial == "fail":
         # Downstream tasks find the run if a user accepts its outputs and marks this task as success.
-        push_xcom(context, "return_value", run.run_id, subject=f"run {run.run_id!r}")
+        push_xcom(context, "return_value", run.run_id, name=f"run {run.run_id!r}")
     if outcome is Outcome.FAILED or on_partial == "fail":
         raise run_failure(run, nodes, advice=advice)
     summary = f"Run {run.run_id!r} ended partly: {len(run.outputs)} output(s) exist."

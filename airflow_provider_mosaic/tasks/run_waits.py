@@ -281,6 +281,6 @@ class RunWait(CompletionWaiter[Run]):
 def push_run(context: Mapping[str, Any], hook: MosaicHook, run_id: str, agent_id: str | None) -> None:
     """Push the id and the link of a run, before the wait: they matter most if the task fails."""
     add_to_outlet_events(context, run_id=run_id, agent_id=agent_id)
-    push_xcom(context, RUN_ID_KEY, run_id, subject=f"run {run_id!r}")
+    push_xcom(context, RUN_ID_KEY, run_id, name=f"run {run_id!r}")
     push_item(context, hook, "run", run_id, agent_id=agent_id)
-    push_agent_link(context, hook, agent_id, subject=f"run {run_id!r}")
+    push_agent_link(context, hook, agent_id, name=f"run {run_id!r}")

@@ -348,7 +348,7 @@ class StartRun(CreateOnce):
 
     def on_replaced(self, id: str) -> None:
         """Withdraw the id of the run that is not continued."""
-        push_xcom(self._context, RUN_ID_KEY, None, subject=f"run {id!r}")
+        push_xcom(self._context, RUN_ID_KEY, None, name=f"run {id!r}")
 
     def on_cleared(self, id: str) -> None:
         """Cancel the run from before the clear."""

@@ -28,16 +28,16 @@ class Wait(Generic[S]):
     Airflow keeps the event in its database until the task resumes. The event holds only ids and statuses; the resumed
     task reads the rest itself.
 
-    :param read: Returns the call that reads the subject. Each poll creates a new call: calls are large, and there are
+    :param read: Returns the call that reads the item. Each poll creates a new call: calls are large, and there are
         many waits.
     """
 
-    __slots__ = ("_context", "due", "event", "last_pause", "read", "state", "subject_id")
+    __slots__ = ("_context", "due", "event", "item_id", "last_pause", "read", "state")
 
-    def __init__(self, read: Callable[[], Call[S]], state: PollState[S], subject_id: str) -> None:
+    def __init__(self, read: Callable[[], Call[S]], state: PollState[S], item_id: str) -> None:
         self.read = read
         self.state = state
-        self.subject_id = subject_id
+        self.item_id = item_id
         self.event: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         #: When to poll next, by the loop's clock; infinity while it is polled.
         self.due = 0.0
@@ -51,9 +51,9 @@ class Wait(Generic[S]):
         """Whether the wait has ended or was cancelled."""
         return self.event.done()
 
-    def record_success(self, subject: S) -> None:
-        """Record what a poll returned. End the wait if the subject has ended or the deadline has passed."""
-        outcome = self._context.run(self.state.record_success, subject)
+    def record_success(self, item: S) -> None:
+        """Record what a poll returned. End the wait if the item has ended or the deadline has passed."""
+        outcome = self._context.run(self.state.record_success, item)
         if outcome.ended:
             self._set_event(ENDED, status=outcome.status)
         elif self.state.expired:
@@ -79,7 +79,7 @@ class Wait(Generic[S]):
     def _set_event(self, outcome: str, **details: Any) -> None:
         if not self.is_done:
             count(WAITS, outcome)
-            self.event.set_result({"outcome": outcome, "id": self.subject_id, **details})
+            self.event.set_result({"outcome": outcome, "id": self.item_id, **details})
 
 
 class BatchedRunWait(Wait[Run]):
@@ -93,10 +93,10 @@ class BatchedRunWait(Wait[Run]):
         self._needs_credits = False
         self._has_failed = False
 
-    def record_success(self, subject: Run) -> None:
+    def record_success(self, item: Run) -> None:
         """Record the run as its own GET returned it."""
-        self._counts, self._needs_credits, self._has_failed = counts_of(subject), subject.needs_credits, False
-        super().record_success(subject)
+        self._counts, self._needs_credits, self._has_failed = counts_of(item), item.needs_credits, False
+        super().record_success(item)
 
     def record_error(self, error: MosaicError) -> None:
         """Record a failed poll, as :meth:`Wait.record_error`."""
@@ -112,6 +112,6 @@ class BatchedRunWait(Wait[Run]):
         progressed = row.counts is not None and row.counts != self._counts
         if progressed or self._has_failed:
             self._counts, self._has_failed = row.counts or self._counts or (0, 0, 0), False
-            run = still_running(self.subject_id, self._counts, needs_credits=self._needs_credits)
+            run = still_running(self.item_id, self._counts, needs_credits=self._needs_credits)
             self._context.run(self.state.record_success, run)
         return progressed

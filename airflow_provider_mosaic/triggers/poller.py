@@ -8,7 +8,7 @@ due waits by a scan of the list or one by one. A wait that is not polled stays d
 **Scan the list, or poll one by one.** A page of the list of running runs shows a hundred runs, so a thousand waits take
 ten pages instead of a thousand requests. A run that a scan shows is still running. A due run that a scan does not show
 has most likely ended, and is polled by itself: only the GET of a run ends a wait. Fewer than four due runs, other
-subjects and waits at their deadline are always polled by themselves, at most 32 at a time.
+items and waits at their deadline are always polled by themselves, at most 32 at a time.
 :class:`~airflow_provider_mosaic.api.poll_strategy.PollStrategy` knows what the list costs and which way is cheaper.
 
 **Keep waits together.** A scan also covers runs that are due soon, and reschedules every run that it shows. New waits
@@ -159,7 +159,7 @@ class Poller:
         """Poll a wait from now on."""
         self._waits[wait] = None
         if isinstance(wait, BatchedRunWait):
-            self._runs.setdefault(wait.subject_id, []).append(wait)
+            self._runs.setdefault(wait.item_id, []).append(wait)
         self._client.request_refresh()
         longest = min(_MAX_SPREAD, _SPREAD_PER_WAIT * len(self._waits))
         spread = random.uniform(0.0, longest) if len(self._waits) > 1 else 0.0
@@ -170,10 +170,10 @@ class Poller:
         del self._waits[wait]
         self._to_poll_alone.discard(wait)
         if isinstance(wait, BatchedRunWait):
-            waits = self._runs[wait.subject_id]
+            waits = self._runs[wait.item_id]
             waits.remove(wait)
             if not waits:
-                del self._runs[wait.subject_id]
+                del self._runs[wait.item_id]
         wait.event.cancel()
         if wait in self._polls:
             self._polls[wait][1].cancel()
@@ -300,7 +300,7 @@ class Poller:
         poll.add_done_callback(partial(self._on_poll_done, wait))
 
     async def _poll(self, wait: Wait[Any], *, is_audit: bool) -> None:
-        """Read the subject of a wait."""
+        """Read the item of a wait."""
         was_alone = wait in self._to_poll_alone
         self._to_poll_alone.discard(wait)
         try:

@@ -55,7 +55,7 @@ def test_all_documented_statuses_are_tested() -> None:
 
 
 def outcomes(status: str) -> dict[str, StatusOutcome]:
-    """Return the outcome of each kind of subject with a status."""
+    """Return the outcome of each kind of item with a status."""
     return {
         "run": run_outcome(Run(run_id="r", status=status)),
         "post": post_outcome(Post(post_id="p", status=status)),

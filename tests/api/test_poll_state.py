@@ -314,7 +314,7 @@ def test_the_first_error_in_a_row_and_the_next_success_are_logged() -> None:
     ]
 
 
-def test_a_poll_returns_whether_the_subject_has_ended() -> None:
+def test_a_poll_returns_whether_the_item_has_ended() -> None:
     wait = FakeWait()
     assert [wait.poll(s) for s in ("running", "queued", "partial_complete", "cancelled")] == [False, False, True, True]
 

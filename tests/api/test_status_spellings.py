@@ -167,12 +167,12 @@ class Course:
 
     def see(self, status: str, *, after: float = 0.0) -> None:
         self.now += after
-        subjects: dict[str, Any] = {
+        items: dict[str, Any] = {
             "run": Run(run_id="it", status=status),
             "post": Post(post_id="it", status=status),
             "avatar": AvatarProfile(id="it", status=status),
         }
-        assert not self.watch.record_success(subjects[self._noun]).ended
+        assert not self.watch.record_success(items[self._noun]).ended
 
 
 @pytest.mark.parametrize("noun", ["run", "post", "avatar"])

@@ -120,15 +120,15 @@ KINDS = {
 EVERY_KIND = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 
 
-def task_runner(make: Callable[..., Any], subject: Any, **options: Any) -> TaskRunner:
+def task_runner(make: Callable[..., Any], item: Any, **options: Any) -> TaskRunner:
     arguments = {"poll_interval": 0.05, **options}
-    return TaskRunner(lambda: make(subject, **arguments))
+    return TaskRunner(lambda: make(item, **arguments))
 
 
-def error_event(subject: Any, error: str, *, transient: bool) -> dict[str, Any]:
+def error_event(item: Any, error: str, *, transient: bool) -> dict[str, Any]:
     """Return the event of a trigger that failed."""
-    subject_id = subject if isinstance(subject, str) else "credits"
-    return {"outcome": "error", "id": subject_id, "error": error, "message": "no luck", "transient": transient}
+    item_id = item if isinstance(item, str) else "credits"
+    return {"outcome": "error", "id": item_id, "error": error, "message": "no luck", "transient": transient}
 
 
 def returned(value: Any) -> Any:
@@ -148,25 +148,25 @@ def only_reads(mosaic: Emulator, since: int) -> bool:
 def test_sensor_waits_for_the_end_and_only_reads(
     mosaic: Emulator, hook: MosaicHook, kind: Kind, deferrable: bool
 ) -> None:
-    subject = kind.create(mosaic, hook)
+    item = kind.create(mosaic, hook)
     request_count = len(mosaic.requests())
-    task = task_runner(kind.make, subject, deferrable=deferrable)
+    task = task_runner(kind.make, item, deferrable=deferrable)
 
     def finish() -> None:
         until(lambda: sent(mosaic, "GET " + kind.path) >= 2)
         kind.finish(mosaic)
 
     with InBackground(finish):
-        assert returned(task.run_to_end()) == kind.result(subject)
+        assert returned(task.run_to_end()) == kind.result(item)
     assert only_reads(mosaic, request_count)
 
 
 @EVERY_KIND
 @WAITS
 def test_ended_item_needs_one_poll(mosaic: Emulator, hook: MosaicHook, kind: Kind, deferrable: bool) -> None:
-    subject = kind.create(mosaic, hook)
+    item = kind.create(mosaic, hook)
     kind.finish(mosaic)
-    assert returned(task_runner(kind.make, subject, deferrable=deferrable).execute()) == kind.result(subject)
+    assert returned(task_runner(kind.make, item, deferrable=deferrable).execute()) == kind.result(item)
     # One more read of a run shows whether an output has come late.
     assert sent(mosaic, "GET " + kind.path) == (2 if kind is KINDS["run"] else 1)
 
@@ -184,24 +184,24 @@ def test_trigger_arguments_are_json_scalars(mosaic: Emulator, hook: MosaicHook, 
 
 @EVERY_KIND
 def test_sensor_defers_again_before_the_end(mosaic: Emulator, hook: MosaicHook, kind: Kind) -> None:
-    subject = kind.create(mosaic, hook)
-    task = task_runner(kind.make, subject, deferrable=True)
+    item = kind.create(mosaic, hook)
+    task = task_runner(kind.make, item, deferrable=True)
     deferred = task.execute()
-    woken = {"outcome": "ended", "id": subject if deferred.kwargs else "credits", "status": "novel"}
+    woken = {"outcome": "ended", "id": item if deferred.kwargs else "credits", "status": "novel"}
     again = task.resume(deferred, woken)
     assert isinstance(again, Deferred)
     assert (again.classpath, again.kwargs) == (deferred.classpath, deferred.kwargs)
     kind.finish(mosaic)
-    assert task.resume(again, again.wait()) == kind.result(subject)
+    assert task.resume(again, again.wait()) == kind.result(item)
 
 
 @EVERY_KIND
 @WAITS
 @pytest.mark.parametrize("soft", [False, True], ids=["hard", "soft"])
 def test_timeout(mosaic: Emulator, hook: MosaicHook, kind: Kind, deferrable: bool, soft: bool) -> None:
-    subject = kind.create(mosaic, hook)
+    item = kind.create(mosaic, hook)
     request_count = len(mosaic.requests())
-    task = task_runner(kind.make, subject, deferrable=deferrable, timeout=0.2, soft_fail=soft)
+    task = task_runner(kind.make, item, deferrable=deferrable, timeout=0.2, soft_fail=soft)
     if deferrable:
         task.execute()
     with pytest.raises(AirflowSkipException if soft else (AirflowSensorTimeout, TaskDeferralTimeout)):
@@ -211,10 +211,10 @@ def test_timeout(mosaic: Emulator, hook: MosaicHook, kind: Kind, deferrable: boo
 
 @EVERY_KIND
 def test_execution_timeout_while_deferred(mosaic: Emulator, hook: MosaicHook, kind: Kind) -> None:
-    subject = kind.create(mosaic, hook)
+    item = kind.create(mosaic, hook)
     request_count = len(mosaic.requests())
     with pytest.raises(MosaicTimeoutError):
-        task_runner(kind.make, subject, deferrable=True, execution_timeout=timedelta(seconds=0.2)).run_to_end()
+        task_runner(kind.make, item, deferrable=True, execution_timeout=timedelta(seconds=0.2)).run_to_end()
     assert only_reads(mosaic, request_count)
 
 
@@ -223,26 +223,26 @@ def test_execution_timeout_while_deferred(mosaic: Emulator, hook: MosaicHook, ki
 def test_soft_fail_skips_every_failure_after_a_deferral(
     mosaic: Emulator, hook: MosaicHook, kind: Kind, option: str
 ) -> None:
-    subject = kind.create(mosaic, hook)
+    item = kind.create(mosaic, hook)
     limit = timedelta(seconds=0.2)
     with pytest.raises(AirflowSkipException):
-        task_runner(kind.make, subject, deferrable=True, execution_timeout=limit, **{option: True}).run_to_end()
-    task = task_runner(kind.make, subject, deferrable=True, **{option: True})
+        task_runner(kind.make, item, deferrable=True, execution_timeout=limit, **{option: True}).run_to_end()
+    task = task_runner(kind.make, item, deferrable=True, **{option: True})
     with pytest.raises(AirflowSkipException):
-        task.resume(task.execute(), error_event(subject, "MosaicResponseError", transient=False))
+        task.resume(task.execute(), error_event(item, "MosaicResponseError", transient=False))
 
 
 @EVERY_KIND
 def test_only_the_timeout_ends_a_long_outage(mosaic: Emulator, hook: MosaicHook, kind: Kind) -> None:
-    subject = kind.create(mosaic, hook)
-    task = task_runner(kind.make, subject, deferrable=True, timeout=500)
+    item = kind.create(mosaic, hook)
+    task = task_runner(kind.make, item, deferrable=True, timeout=500)
     deferred = task.execute()
-    again = task.resume(deferred, error_event(subject, "MosaicServerError", transient=True))
+    again = task.resume(deferred, error_event(item, "MosaicServerError", transient=True))
     assert isinstance(again, Deferred)
     assert again.kwargs == deferred.kwargs
     assert again.timeout <= timedelta(seconds=500)
     kind.finish(mosaic)
-    assert task.resume(again, again.wait()) == kind.result(subject)
+    assert task.resume(again, again.wait()) == kind.result(item)
 
 
 @EVERY_KIND
@@ -251,21 +251,21 @@ def test_only_the_timeout_ends_a_long_outage(mosaic: Emulator, hook: MosaicHook,
 def test_transient_errors_are_tolerated(
     mosaic: Emulator, hook: MosaicHook, clock: Any, kind: Kind, fault: str, deferrable: bool
 ) -> None:
-    subject = kind.create(mosaic, hook)
+    item = kind.create(mosaic, hook)
     kind.finish(mosaic)
     # More than the client retries in one poll.
     options = {"retry_after": 0} if fault == "rate_limit" else {}
     mosaic.inject(fault, method="GET", path=kind.path, times=7, **options)
-    assert returned(task_runner(kind.make, subject, deferrable=deferrable).run_to_end()) == kind.result(subject)
+    assert returned(task_runner(kind.make, item, deferrable=deferrable).run_to_end()) == kind.result(item)
 
 
 @EVERY_KIND
 @WAITS
 def test_wrong_key_fails_without_retries(mosaic: Emulator, hook: MosaicHook, kind: Kind, deferrable: bool) -> None:
-    subject = kind.create(mosaic, hook)
+    item = kind.create(mosaic, hook)
     mosaic.inject("unauthorized", method="GET", path=kind.path, times=None)
     with pytest.raises(AirflowFailException) as failure:
-        task_runner(kind.make, subject, deferrable=deferrable).execute()
+        task_runner(kind.make, item, deferrable=deferrable).execute()
     assert type(failure.value.error) is MosaicAuthenticationError
 
 
@@ -289,13 +289,13 @@ def test_deferred_sensor_keeps_its_item_though_the_template_changed(
     mosaic: Emulator, hook: MosaicHook, name: str
 ) -> None:
     kind = KINDS[name]
-    subject = kind.create(mosaic, hook)
-    argument_values = [subject]
+    item = kind.create(mosaic, hook)
+    argument_values = [item]
     task = TaskRunner(lambda: kind.make(argument_values[-1], deferrable=True, poll_interval=0.05))
     deferred = task.execute()
     argument_values.append("another")
     kind.finish(mosaic)
-    assert task.resume(deferred, deferred.wait()) == subject
+    assert task.resume(deferred, deferred.wait()) == item
 
 
 @EVERY_KIND

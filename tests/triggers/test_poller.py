@@ -35,11 +35,11 @@ def run_wait(run_id: str) -> BatchedRunWait:
 def test_waits_that_are_always_due_leave_slots_to_others(server: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poller, "_MAX_POLLS", 1)
 
-    def slow(subject_id: str) -> Response:
-        if subject_id == "r1":
-            return 200, {}, {"run_id": subject_id, "status": "completed"}
+    def slow(item_id: str) -> Response:
+        if item_id == "r1":
+            return 200, {}, {"run_id": item_id, "status": "completed"}
         time.sleep(0.02)
-        return 200, {}, {"post_id": subject_id, "status": "scheduled"}
+        return 200, {}, {"post_id": item_id, "status": "scheduled"}
 
     server.run = slow
 
