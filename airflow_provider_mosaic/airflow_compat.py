@@ -69,7 +69,7 @@ def entries_can_vanish() -> bool:
 
 
 def triggers_receive_kills() -> bool:
-    """Return whether this Airflow tells a trigger that a user marked or cleared its deferred task."""
+    """Return whether this Airflow tells a trigger that its task was marked, cleared, or ended with its DAG run."""
     from airflow.triggers.base import BaseTrigger
 
     return hasattr(BaseTrigger, "on_kill")

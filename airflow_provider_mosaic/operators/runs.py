@@ -87,7 +87,7 @@ class MosaicRunAgentOperator(WaitingOperator):
         it: ``adopt`` that run, or ``fail`` for manual review. The error says how to name the run in an Airflow
         Variable.
     :param cancel_on_kill: Whether to cancel the run when the task is killed or times out. For a deferred task that is
-        marked or cleared, this needs Airflow 3.3 or newer.
+        marked, cleared or ended with its DAG run, this needs Airflow 3.3 or newer.
     :param min_credits: The balance that is required before a new run is started. It is not reserved. An organization
         without a limit always has enough. None skips the check.
     :param on_short_of_credits: How the task ends if the balance is lower: ``fail``, without retries, or ``skip``.
@@ -197,7 +197,7 @@ class MosaicResumeRunOperator(WaitingOperator):
     :param on_partial: How the task ends if the run rendered some outputs and failed at others: ``fail`` (the output ids
         are in XCom nevertheless), ``warn`` (the task succeeds) or ``skip``.
     :param cancel_on_kill: Whether to cancel the run when the task is killed or times out. For a deferred task that is
-        marked or cleared, this needs Airflow 3.3 or newer.
+        marked, cleared or ended with its DAG run, this needs Airflow 3.3 or newer.
     :param mosaic_conn_id: The Airflow connection to Mosaic.
     """
 

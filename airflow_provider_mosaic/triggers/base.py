@@ -26,7 +26,8 @@ _log_info, _log_warning = partial(log_in_thread, log.info), partial(log_in_threa
 @dataclass(kw_only=True, eq=False, repr=False)
 class WaitTrigger(BaseTrigger):
     """
-    Wait for one thing to end, and fire one event. A trigger only reads.
+    Wait for one thing to end, and fire one event. The wait only reads; only ``MosaicRunTrigger.on_kill`` sends a
+    change.
 
     The fields are the arguments. Airflow keeps them as JSON in its database, also over an upgrade of this provider:
     each new one needs a default.

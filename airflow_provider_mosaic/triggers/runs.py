@@ -30,15 +30,16 @@ _LOOKUP_PAUSES = (1.0, 2.0, 4.0, 8.0)
 @dataclass(kw_only=True, eq=False, repr=False)
 class MosaicRunTrigger(WaitTrigger):
     """
-    Wait for a run to end. Cancel it only if a user kills the task and ``cancel_on_kill`` is set.
+    Wait for a run to end. Cancel it only in :meth:`on_kill`, and only if ``cancel_on_kill`` is set.
 
     For the event and the other parameters see :class:`~airflow_provider_mosaic.triggers.base.WaitTrigger`.
 
     :param run_id: The run.
     :param started_at: When the task started the run, in seconds since the epoch; None if it was started elsewhere. A
         new run may not be found at once.
-    :param cancel_on_kill: Whether to cancel the run when a user marks or clears the deferred task (Airflow 3.3 and
-        newer, which does not report which of the two). A restart of the triggerer cancels nothing.
+    :param cancel_on_kill: Whether to cancel the run when a user marks or clears the deferred task, or Airflow ends the
+        task with its DAG run (Airflow 3.3 and newer, which does not report which). A restart of the triggerer cancels
+        nothing.
     """
 
     run_id: str
@@ -53,7 +54,7 @@ class MosaicRunTrigger(WaitTrigger):
         )
 
     async def on_kill(self) -> None:
-        """Cancel the run: a user has marked or cleared the deferred task."""
+        """Cancel the run: a user or Airflow has ended the deferred task."""
         if not self.cancel_on_kill:
             return
         try:
