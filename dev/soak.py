@@ -175,7 +175,7 @@ class Soak:
         """
         Handle failed tasks as the documentation recommends: check what exists, and clear the task.
 
-        :return: Whether any task was cleared.
+        :returns: Whether any task was cleared.
         """
         failed = [task for task in self._tasks(batch) if task.state == "failed" and task.map_index >= 0]
         cleared: list[list[str | int]] = []

@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 #: The path of an item, as a redirect after its creation has it.
 _ITEM = re.compile(r"/(?:agents?|agent_runs?|runs?|posts?|avatar-profiles)/[^/]+$")
 _QUERY = re.compile(r"[?#].*", re.DOTALL)
-#: A gateway gave up a request that Mosaic may have carried out: load balancers of AWS send 460
+#: A gateway gave up on a request that Mosaic may have carried out: load balancers of AWS send 460
 #: (https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-troubleshooting.html), nginx and
 #: Google's gateways 499 (https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto).
-_GIVEN_UP = (MosaicServerError, "A gateway gave up the request.", "")
+_GIVEN_UP = (MosaicServerError, "A gateway gave up on the request.", "")
 _FIX_REQUEST = "Fix the request. Retrying it does not help."
 #: The exception, what it means, what to do.
 _Meaning = tuple[type[MosaicError], str, str]

@@ -19,7 +19,7 @@ from airflow_provider_mosaic.api.arguments import raise_invalid
 from airflow_provider_mosaic.api.call import Call, RetrySafety
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.responses import Response, ResponseBody, has_more_values
-from airflow_provider_mosaic.api.retries import RetryPolicy
+from airflow_provider_mosaic.api.retries import DEFAULT_RETRIES, RetryPolicy
 from airflow_provider_mosaic.clients.environment import api_proxy, proxy_secrets, shown_proxy, ssl_context
 from airflow_provider_mosaic.clients.error_mapper import ErrorMapper, ResponseTooSlow
 from airflow_provider_mosaic.clients.h11_limits import limit_interim_responses, use_linear_patterns
@@ -56,7 +56,7 @@ class AsyncClient:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.access = access
-        self._retries = retries or RetryPolicy()
+        self._retries = retries or DEFAULT_RETRIES
         self._sleep = sleep
         self._secrets = (*access.secrets, *proxy_secrets())
         self._proxy = api_proxy(access)

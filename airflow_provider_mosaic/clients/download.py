@@ -93,7 +93,7 @@ def fetch(
     has another file by then, or cannot resume.
 
     :param before_commit: Called with the bytes of the complete file before it appears. It may raise.
-    :return: Bytes of the file.
+    :returns: Bytes of the file.
     """
     with SignedUrlReader(get_url=get_url, action=f"fetch {destination.name!r}", **options) as reader:
         return _Download(reader, destination).run(before_commit)
@@ -344,7 +344,7 @@ class SignedUrlReader:
         """
         Request the file, with a fresh URL if the present one is rejected.
 
-        :return: A 200, a 206 or a 416; the caller closes it.
+        :returns: A 200, a 206 or a 416; the caller closes it.
         """
         while True:
             if self._url is None:

@@ -31,7 +31,7 @@ from airflow_provider_mosaic.api.access import Access, Redirects
 from airflow_provider_mosaic.api.call import Call, RetrySafety
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.responses import Response, ResponseBody
-from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
+from airflow_provider_mosaic.api.retries import DEFAULT_RETRIES, ONCE, RetryPolicy
 from airflow_provider_mosaic.clients.environment import api_proxy, ca_bundle, proxy_for, proxy_secrets
 from airflow_provider_mosaic.clients.error_mapper import ErrorMapper, ResponseTooSlow
 from airflow_provider_mosaic.clients.library_logs import redact_library_logs
@@ -68,7 +68,7 @@ class SyncClient:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.access = access
-        self._retries = retries or RetryPolicy()
+        self._retries = retries or DEFAULT_RETRIES
         self._sleep = sleep
         self._secrets = (*access.secrets, *proxy_secrets())
         api_proxy(access)  # raises if the proxy can't be used; the session finds it by itself

@@ -56,14 +56,7 @@ _LAG_DELAYS = (1.0, 2.0, 4.0, 8.0, 15.0)
 _APPEARANCE_DELAYS = _LAG_DELAYS[:4]
 
 
-def store(
-    client: SyncClient,
-    source: Source,
-    kind: AssetType,
-    media_type: str,
-    *,
-    sleep: Callable[[float], None] = time.sleep,
-) -> str:
+def store(client: SyncClient, source: Source, kind: AssetType, media_type: str) -> str:
     """
     Reserve an asset and send its file, again with a new form if the transfer fails.
 
@@ -82,7 +75,7 @@ def store(
                 raise
             delay = DEFAULT_RETRIES.pause_within_budget(transfer, error)
             log.warning("%s Restarting the upload in %.0f s.", error, delay)
-            sleep(delay)
+            time.sleep(delay)
             transfer += 1
         else:
             count(BYTES_UPLOADED, by=source.size)

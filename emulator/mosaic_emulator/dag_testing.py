@@ -85,7 +85,7 @@ def run_dag(dag: Any, **arguments: Any) -> Any:
 
     :param dag: The DAG. It need not be in a DAGs folder.
     :param arguments: Arguments of ``dag.test()``, such as ``run_conf``.
-    :return: The finished DAG run.
+    :returns: The finished DAG run.
     """
     if not hasattr(dag, "task_dict"):
         raise TypeError(f"{dag!r} is not a DAG. Call the function that is decorated with @dag, and pass its result.")

@@ -286,7 +286,7 @@ class Emulator:
         :param message: The run's ``status_message``.
         :param needs_credits: Whether the failed nodes need credits.
         :param failed: Ids or type names of the nodes that fail. By default the last one, if the run fails.
-        :return: The run.
+        :returns: The run.
         """
         body = {"status": status, "message": message, "needs_credits": needs_credits, "failed": list(failed)}
         response: dict[str, Any] = self._control("POST", f"runs/{run_id}/finish", body)
@@ -303,7 +303,7 @@ class Emulator:
         :param trigger_id: A YouTube trigger of an agent, or a storage trigger.
         :param event: ``channel_id``, ``video_id``, ``video_title``, ``video_url`` and ``seconds`` of a video, or
             ``file_names``. Missing values get defaults.
-        :return: The started run, or None if the trigger's filter excludes the video or its run already exists.
+        :returns: The started run, or None if the trigger's filter excludes the video or its run already exists.
         :raises LookupError: If the trigger does not exist.
         """
         response: dict[str, Any] | None = self._control("POST", f"triggers/{trigger_id}/fire", event)
@@ -314,7 +314,7 @@ class Emulator:
         Connect an account, as a user does in the browser.
 
         :param connect_url: The link from ``POST /social/connections``.
-        :return: The connection, or None if the link redirects to another page.
+        :returns: The connection, or None if the link redirects to another page.
         :raises LookupError: If the link is used or unknown.
         """
         response: dict[str, Any] | None = self._control("GET", f"connect/{connect_url.rpartition('/')[2]}")

@@ -231,7 +231,7 @@ class FaultMiddleware:
         """
         Delay a request by the option ``seconds``, or without it until the client disconnects.
 
-        :return: Whether to process the request afterwards.
+        :returns: Whether to process the request afterwards.
         """
         seconds = fault.option("seconds")
         waits: set[asyncio.Task[Any]] = {asyncio.create_task(self._closing.wait())}
@@ -349,7 +349,7 @@ async def _read(receive: Receive) -> bytes | None:
     """
     Read the body of a request.
 
-    :return: The body, or None if the client disconnected.
+    :returns: The body, or None if the client disconnected.
     """
     chunks: list[bytes] = []
     size = 0

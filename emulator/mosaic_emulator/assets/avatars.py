@@ -50,7 +50,7 @@ class AvatarProfiles:
         """
         Wait until a profile is processed.
 
-        :return: The error message, or None if the profile is ready.
+        :returns: The error message, or None if the profile is ready.
         """
         profile = self.profiles.get(profile_id)
         if profile is None:

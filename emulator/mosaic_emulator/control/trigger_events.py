@@ -32,7 +32,7 @@ def fire(state: State, trigger_id: str, event: TriggerEvent) -> Run | None:
     """
     Fire a trigger.
 
-    :return: The started run, or None if the trigger's filter excludes the video or its run already exists.
+    :returns: The started run, or None if the trigger's filter excludes the video or its run already exists.
     :raises LookupError: If the trigger does not exist.
     :raises ValueError: If the trigger does not watch the channel.
     """

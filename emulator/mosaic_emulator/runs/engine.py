@@ -57,7 +57,7 @@ class RunEngine:
         """
         Cancel an active run.
 
-        :return: The number of cancelled tasks and of reset nodes.
+        :returns: The number of cancelled tasks and of reset nodes.
         """
         busy = [node for node in run.nodes.values() if node.status in ("running", "queued")]
         waiting = [node for node in run.nodes.values() if node.status in ("not_started", "blocked")]
@@ -72,7 +72,7 @@ class RunEngine:
         """
         Queue all nodes of a run that have not completed, except its inputs.
 
-        :return: The queued nodes.
+        :returns: The queued nodes.
         """
         queued = [node for node in run.nodes.values() if not node.is_source and node.status in REQUEUEABLE]
         for node in queued:

@@ -69,7 +69,7 @@ class Ffmpeg:
         """
         Render a video and its thumbnail.
 
-        :return: Whether it succeeded. It fails without ffmpeg, or if the source is not a video.
+        :returns: Whether it succeeded. It fails without ffmpeg, or if the source is not a video.
         """
         ffmpeg = find_ffmpeg()
         if ffmpeg is None:

@@ -210,7 +210,7 @@ def runnable_graph(agent: Agent, ignored: list[str]) -> tuple[dict[str, AgentNod
     """
     Remove the ignored tiles from an agent's graph and connect their upstream to their downstream tiles.
 
-    :return: The tiles in the order of the graph, and the edges.
+    :returns: The tiles in the order of the graph, and the edges.
     """
     edges = list(agent.edges)
     for node_id in ignored:

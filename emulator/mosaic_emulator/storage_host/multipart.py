@@ -90,7 +90,7 @@ class FormReader:
         """
         Pass the bytes of the current part to a callback, in chunks.
 
-        :return: The number of bytes.
+        :returns: The number of bytes.
         """
         mark, keep = self._mark, len(self._mark) - 1
         total = 0

@@ -114,7 +114,7 @@ class YoutubeTriggers:
         """
         Remove channels from all triggers of an agent.
 
-        :return: The removed channel ids.
+        :returns: The removed channel ids.
         """
         removed = []
         for trigger in self.of_agent(agent_id):
