@@ -1,4 +1,5 @@
-# These commands need make and a Python from 3.10 to 3.13. Apart from caches, they write only to .local/.
+# These commands need make and a Python from 3.10 to 3.13. Apart from caches, they write only to .local/,
+# except `format`, `constraints` and `reference`.
 PYTHON ?= python3
 AIRFLOW ?= 3.3
 NOX := .local/tools/bin/nox

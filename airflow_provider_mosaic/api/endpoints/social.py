@@ -255,7 +255,7 @@ def create_post(
     :param workspace_id: Default: the organization's primary workspace.
     :param provider_options: Options of the publishing service, sent unchanged: see
         :class:`~airflow_provider_mosaic.api.post_options.ProviderOptions`.
-    :param now: Current time, for tests.
+    :param now: A ``schedule_date`` before this time is rejected. Default: the current time.
     :raises MosaicAmbiguousOutcomeError: The post may have been made. Look for it with :func:`list_posts`.
     """
     validate_text("text", text)
