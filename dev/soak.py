@@ -41,7 +41,7 @@ BATCH_SIZE = 10
 FAULT_SHARE = 0.05
 #: Faults for all requests, and for some requests only.
 GENERAL_FAULTS: tuple[dict[str, Any], ...] = (
-    {"kind": "answer_lost"},
+    {"kind": "response_lost"},
     {"kind": "hang"},
     {"kind": "reset"},
     {"kind": "reset", "when": "after"},

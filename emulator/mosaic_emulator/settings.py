@@ -30,10 +30,10 @@ class Settings(BaseModel):
     created_status: Literal[200, 201] = Field(
         200, description="Status of a created agent, copied agent or avatar profile."
     )
-    agent_change_answer: Literal["operations", "metadata", "both"] = Field(
+    agent_change_response: Literal["operations", "metadata", "both"] = Field(
         "operations", description="Response of create and update: the documented fields, those of early 2026, or both."
     )
-    agent_answer: Literal["graph", "nodes"] = Field(
+    agent_response: Literal["graph", "nodes"] = Field(
         "graph", description="Shape of an agent: as documented, or as in early 2026 without connections."
     )
     atomic_operations: bool = Field(
@@ -94,7 +94,7 @@ class Settings(BaseModel):
     waiting_counts_as_progress: bool = Field(
         True, description="`in_progress` includes the `not_started` and `blocked` nodes of an active run."
     )
-    start_answer: Literal["id", "summary"] = Field(
+    start_response: Literal["id", "summary"] = Field(
         "id", description="Response of a start: the run's id, or the run as in lists."
     )
     cancel_lag: float = Field(
@@ -148,7 +148,7 @@ class Settings(BaseModel):
     )
     refuse_early: bool = Field(False, description="A rejected upload is answered before its body is read.")
     view_seconds: float = Field(900.0, ge=0, description="Seconds that a view link is valid.")
-    finalize_answer: Literal["id", "status_ok", "file_uuid", "empty"] = Field(
+    finalize_response: Literal["id", "status_ok", "file_uuid", "empty"] = Field(
         "id", description="Response of finalize: as documented, two shapes of 2025, or 204 without a body."
     )
 
@@ -177,7 +177,7 @@ class Settings(BaseModel):
     webhook_on_resume: bool = Field(True, description="RUN_STARTED is sent for a resumed run.")
 
     # Triggers
-    triggers_answer: Literal["array", "object"] = Field(
+    triggers_response: Literal["array", "object"] = Field(
         "array", description="Shape of an agent's triggers: an array, or one object or null as in 2025."
     )
     listed_channels: Literal["ids", "urls"] = Field("ids", description="Channels of triggers: ids, or URLs as in 2025.")
@@ -190,10 +190,10 @@ class Settings(BaseModel):
     partial_channels: bool = Field(
         False, description="The other channels of a request with an unresolvable channel are added."
     )
-    add_channels_answer: Literal["rich", "status_ok"] = Field(
+    add_channels_response: Literal["rich", "status_ok"] = Field(
         "rich", description="Response of adding: as documented, or as in 2025."
     )
-    remove_channels_answer: Literal["message", "status_ok", "empty"] = Field(
+    remove_channels_response: Literal["message", "status_ok", "empty"] = Field(
         "message", description="Response of removing. `empty` has no body."
     )
     unknown_channel_removal: Literal[200, 400, 404] = Field(
@@ -243,7 +243,7 @@ class Settings(BaseModel):
     failing_avatars: dict[str, str] = Field(
         default_factory=dict, description="Avatar profiles that fail: name, to the message."
     )
-    avatar_create_answer: Literal["profile", "wrapped", "id"] = Field(
+    avatar_create_response: Literal["profile", "wrapped", "id"] = Field(
         "profile", description="Response of create: the profile, the profile in `avatar_profile`, or its id."
     )
     avatar_status_key: Literal["status", "processing_status"] = Field(
@@ -261,13 +261,13 @@ class Settings(BaseModel):
     )
     disconnected: list[str] = Field(default_factory=list, description="Connection ids with `connected: false`.")
     past_schedule: Literal["publish", "refuse"] = Field("publish", description="Effect of a schedule in the past.")
-    post_create_answer: Literal["post", "short", "results"] = Field(
+    post_create_response: Literal["post", "short", "results"] = Field(
         "post", description="Response of creating a post: the post, its id and status, or as in early 2026."
     )
     post_outcomes: Literal["destinations", "results"] = Field(
         "destinations", description="Location of a post's results: in the destinations, or as in early 2026."
     )
-    patch_answer: Literal["short", "post", "success"] = Field(
+    patch_response: Literal["short", "post", "success"] = Field(
         "short", description="Response of PATCH: id and status, the post, or as in early 2026."
     )
     patch_extras: bool = Field(False, description="PATCH accepts `scheduled_pause` and `notes`, as in early 2026.")
@@ -298,7 +298,7 @@ class Settings(BaseModel):
     )
     free_plan: Literal["null", "object"] = Field("null", description="JSON of no plan.")
     unlimited_balance: float = Field(10000.0, description="Returned balance while `credits` is null.")
-    credits_answer: Literal["flat", "nested"] = Field(
+    credits_response: Literal["flat", "nested"] = Field(
         "flat", description="Shape of credits: as documented, or as in early 2026."
     )
     out_of_range_status: Literal[400, 422] = Field(400, description="Status of a threshold or quantity out of range.")
@@ -310,7 +310,7 @@ class Settings(BaseModel):
     plan_family_key: Literal["plan_family", "family"] = Field(
         "plan_family", description="Key of the plan's family after an upgrade."
     )
-    plan_list_answer: Literal["billing", "prices"] = Field(
+    plan_list_response: Literal["billing", "prices"] = Field(
         "billing", description="Items of the plan list: as documented, or as in early 2026."
     )
 

@@ -100,7 +100,7 @@ def test_graph_fields_are_always_rejected(api: Api) -> None:
 
 def test_create_agent_settings(api: Api) -> None:
     assert api.post("/agent/create").status_code == 200
-    api.mosaic.configure(empty_bodies="refuse", created_status=201, agent_change_answer="metadata")
+    api.mosaic.configure(empty_bodies="refuse", created_status=201, agent_change_response="metadata")
     assert api.post("/agent/create").status_code == 400
     response = api.post("/agent/create", {})
     assert response.status_code == 201
@@ -114,7 +114,7 @@ def test_create_agent_settings(api: Api) -> None:
         "updated_at",
         "workspace_id",
     }
-    api.mosaic.configure(agent_change_answer="both")
+    api.mosaic.configure(agent_change_response="both")
     assert {"operations_applied", "name"} <= set(api.post("/agent/create", {}).json())
 
 
@@ -331,7 +331,7 @@ def test_duplicate_has_the_same_graph_with_new_ids(api: Api) -> None:
 
 
 def test_agents_as_in_early_2026(api: Api) -> None:
-    api.mosaic.configure(agent_answer="nodes")
+    api.mosaic.configure(agent_response="nodes")
     for result in (graph(api, DEFAULT_AGENT_ID), api.post(f"/agent/{DEFAULT_AGENT_ID}/duplicate", {}).json()):
         assert set(result) == {"agent", "nodes"}
         assert "visibility" not in result["agent"]
@@ -357,7 +357,7 @@ def test_agent_without_nodes(api: Api) -> None:
 
 def test_agent_with_a_lost_response_is_listed_after_the_lag(api: Api) -> None:
     api.mosaic.configure(list_lag=60)
-    api.mosaic.inject("answer_lost", path="/agent/create")
+    api.mosaic.inject("response_lost", path="/agent/create")
     with pytest.raises(httpx.RemoteProtocolError):
         api.post("/agent/create", RENAMED)
     assert len(api.get("/agents").json()["agents"]) == 5

@@ -82,11 +82,11 @@ def test_invalid_profile_is_rejected(api: Api, body: dict[str, Any]) -> None:
 
 
 def test_create_response_shapes(api: Api) -> None:
-    api.mosaic.configure(avatar_create_answer="wrapped", created_status=201)
+    api.mosaic.configure(avatar_create_response="wrapped", created_status=201)
     response = api.post("/avatar-profiles/create", VIDEO)
     assert response.status_code == 201
     assert response.json()["avatar_profile"]["status"] == "pending"
-    api.mosaic.configure(avatar_create_answer="id")
+    api.mosaic.configure(avatar_create_response="id")
     assert set(api.post("/avatar-profiles/create", VIDEO).json()) == {"id"}
 
 

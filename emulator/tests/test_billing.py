@@ -22,7 +22,7 @@ def test_credits_shapes(api: Api) -> None:
     assert set(body) == {"organization_id", "balance", "plan", "plan_id", "billing_cycle", "auto_topup"}
     assert (body["balance"], body["plan"], body["plan_id"]) == (731, "professional", "professional")
     assert body["auto_topup"] == {"eligible": True, "enabled": False, "threshold": 0, "quantity": 0}
-    api.mosaic.configure(credits_answer="nested", credits=0.5)
+    api.mosaic.configure(credits_response="nested", credits=0.5)
     nested = credits(api)
     assert set(nested) == {"organization_id", "credits", "plan"}
     assert (nested["credits"]["balance"], nested["credits"]["unlimited"]) == (0.5, False)
@@ -117,7 +117,7 @@ def test_plan_list_shapes(api: Api) -> None:
         "professional": ("monthly", 150),
         "professional_annual": ("annual", 1500),
     }
-    api.mosaic.configure(plan_list_answer="prices")
+    api.mosaic.configure(plan_list_response="prices")
     assert "annual_price_usd" in api.get("/plan/list").json()["plans"][0]
 
 
@@ -176,7 +176,7 @@ def test_invalid_upgrade_changes_nothing(api: Api, body: dict[str, Any]) -> None
 
 
 def test_upgrade_with_a_lost_response_is_effective(api: Api) -> None:
-    api.mosaic.inject("answer_lost", method="POST", path="/plan/upgrade")
+    api.mosaic.inject("response_lost", method="POST", path="/plan/upgrade")
     with pytest.raises(httpx.RemoteProtocolError):
         api.post("/plan/upgrade", {"plan_id": "pro"})
     assert api.get("/plan").json()["plan"]["id"] == "pro"

@@ -19,15 +19,15 @@ def start(api: Api) -> httpx.Response:
     return api.post(f"/agent/{api.mosaic.agent_id}/run", URL)
 
 
-def test_answer_lost_keeps_the_effect(api: Api) -> None:
-    api.mosaic.inject("answer_lost", method="POST", path=RUN)
+def test_response_lost_keeps_the_effect(api: Api) -> None:
+    api.mosaic.inject("response_lost", method="POST", path=RUN)
     with pytest.raises(httpx.RemoteProtocolError, match="without sending a response"):
         start(api)
     assert start(api).status_code == 200
     counts = api.mosaic.counts()
-    assert (counts.runs_started, counts.requests[f"POST {RUN}"], counts.faults_used) == (2, 2, {"answer_lost": 1})
+    assert (counts.runs_started, counts.requests[f"POST {RUN}"], counts.faults_used) == (2, 2, {"response_lost": 1})
     first = api.mosaic.requests()[0]
-    assert (first["fault"], first["status"], first["body"]) == ("answer_lost", None, URL)
+    assert (first["fault"], first["status"], first["body"]) == ("response_lost", None, URL)
 
 
 @pytest.mark.parametrize(("when", "runs"), [("before", 0), ("after", 1)])
@@ -207,7 +207,7 @@ class TestOnTheStorageHost:
     FORM = "/mosaic-emulator-uploads/"
     MEDIA = "/mosaic-emulator-media/{object}"
 
-    @pytest.mark.parametrize("kind", ["answer_lost", "reset"])
+    @pytest.mark.parametrize("kind", ["response_lost", "reset"])
     def test_form_response_is_lost(self, api: Api, kind: str) -> None:
         options: dict[str, Any] = {"when": "after"} if kind == "reset" else {}
         api.mosaic.inject(kind, path=self.FORM, **options)

@@ -13,7 +13,7 @@ CHANNEL = "UCabcdefghijklmnopqrstuv"
 
 
 def test_start_response_shapes(api: Api) -> None:
-    api.mosaic.configure(start_answer="summary")
+    api.mosaic.configure(start_response="summary")
     body = api.post(f"/agent/{api.mosaic.agent_id}/run", URL).json()
     assert {"run_id", "agent_id", "status", "outputs"} <= set(body)
 
@@ -26,7 +26,7 @@ def test_start_response_shapes(api: Api) -> None:
     ],
 )
 def test_create_post_response_shapes(api: Api, shape: str, fields: set[str]) -> None:
-    api.mosaic.configure(post_create_answer=shape)
+    api.mosaic.configure(post_create_response=shape)
     assert set(api.post("/social/post", POST).json()) == fields
 
 

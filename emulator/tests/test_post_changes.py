@@ -128,7 +128,7 @@ def test_ambiguous_destination_is_rejected(api: Api) -> None:
     [("post", {"destinations", "description"}), ("success", {"tracking_id", "tracked_status"})],
 )
 def test_patch_response_shapes(api: Api, shape: str, keys: set[str]) -> None:
-    api.mosaic.configure(patch_answer=shape, patch_extras=True)
+    api.mosaic.configure(patch_response=shape, patch_extras=True)
     response = patch(api, create(api, schedule_date=LATER), notes="x").json()
     assert keys <= set(response)
 

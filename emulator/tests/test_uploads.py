@@ -210,7 +210,7 @@ def test_finalize_accepts_one_id_of_its_type(api: Api) -> None:
     ("shape", "keys"), [("status_ok", {"status"}), ("file_uuid", {"file_uuid", "file_name", "url"}), ("empty", None)]
 )
 def test_finalize_response_shapes(api: Api, shape: str, keys: set[str] | None) -> None:
-    api.mosaic.configure(finalize_answer=shape)
+    api.mosaic.configure(finalize_response=shape)
     reserved = api.reserve()
     api.store(reserved)
     response = api.post("/uploads/video/finalize_upload", {"video_id": reserved["video_id"]})

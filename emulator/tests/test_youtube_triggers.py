@@ -30,7 +30,7 @@ def channels(api: Api) -> list[list[str]]:
 
 def test_new_agent_has_no_triggers(api: Api) -> None:
     assert triggers(api) == []
-    api.mosaic.configure(triggers_answer="object")
+    api.mosaic.configure(triggers_response="object")
     assert api.get(PATH).json() is None
     add(api, ONE)
     assert api.get(PATH).json()["youtube_channels"] == [ONE]
@@ -135,10 +135,10 @@ def test_remove_channels(api: Api) -> None:
 
 
 def test_response_shapes_of_channel_changes(api: Api) -> None:
-    api.mosaic.configure(add_channels_answer="status_ok", remove_channels_answer="status_ok")
+    api.mosaic.configure(add_channels_response="status_ok", remove_channels_response="status_ok")
     assert add(api, ONE) == {"status": "ok"}
     assert api.post(f"{PATH}/remove_youtube_channels", {"youtube_channels": [ONE]}).json() == {"status": "ok"}
-    api.mosaic.configure(remove_channels_answer="empty")
+    api.mosaic.configure(remove_channels_response="empty")
     response = api.post(f"{PATH}/remove_youtube_channels", {"youtube_channels": [ONE]})
     assert (response.status_code, response.content) == (204, b"")
 

@@ -207,7 +207,7 @@ def test_a_new_agent_that_mosaic_does_not_find_yet(mosaic_emulator: Emulator, ho
 @pytest.mark.parametrize(
     ("fault", "options"),
     [
-        ("answer_lost", {}),
+        ("response_lost", {}),
         ("truncated_json", {"how": "cut"}),
         ("server_error", {"status": 504, "effect": True}),
         ("server_error", {"status": 504, "effect_after": 1.0}),
@@ -257,7 +257,7 @@ def test_a_lost_response_with_a_partial_effect(mosaic_emulator: Emulator, hook: 
 
 
 def test_the_hook_raises_when_the_response_to_a_creation_is_lost(mosaic_emulator: Emulator, hook: MosaicHook) -> None:
-    mosaic_emulator.inject("answer_lost", method="POST", path=CREATE)
+    mosaic_emulator.inject("response_lost", method="POST", path=CREATE)
     with pytest.raises(MosaicAmbiguousOutcomeError):
         hook.apply_agent(DEFINITION)
     assert hook.apply_agent(DEFINITION).created is False
@@ -270,8 +270,8 @@ def test_the_hook_raises_when_the_response_to_a_creation_is_lost(mosaic_emulator
 @pytest.mark.parametrize(
     "shape",
     [
-        {"agent_change_answer": "metadata"},
-        {"agent_change_answer": "both", "created_status": 201},
+        {"agent_change_response": "metadata"},
+        {"agent_change_response": "both", "created_status": 201},
         {"success_status": 201},
         {"optional_fields": "null"},
         {"optional_fields": "absent"},
@@ -301,7 +301,7 @@ def test_every_response_shape(mosaic_emulator: Emulator, hook: MosaicHook, shape
 
 
 def test_an_agent_without_visible_connections_is_not_changed(mosaic_emulator: Emulator, hook: MosaicHook) -> None:
-    mosaic_emulator.configure(agent_answer="nodes")
+    mosaic_emulator.configure(agent_response="nodes")
     with pytest.raises(MosaicResponseError, match="how its 4 nodes are connected"):
         hook.apply_agent({"nodes": {}}, agent_id=CLIPS_AGENT_ID)
     with pytest.raises(MosaicResponseError, match="how its nodes are connected"):
@@ -313,9 +313,9 @@ def test_an_agent_without_visible_connections_is_not_changed(mosaic_emulator: Em
 def test_an_apply_that_cannot_see_the_connections_reports_what_it_did(
     mosaic_emulator: Emulator, hook: MosaicHook, clock: Clock, lost: bool
 ) -> None:
-    mosaic_emulator.configure(agent_answer="nodes")
+    mosaic_emulator.configure(agent_response="nodes")
     if lost:
-        mosaic_emulator.inject("answer_lost", method="POST", path=UPDATE)
+        mosaic_emulator.inject("response_lost", method="POST", path=UPDATE)
     with pytest.raises(MosaicResponseError, match="how its 3 nodes are connected") as error:
         hook.apply_agent(DEFINITION)
     [agent_id] = [agent.agent_id for agent in hook.list_agents() if agent.name == "Nightly"]

@@ -65,10 +65,10 @@ def test_rate_limit_uses_no_retry(airflow: AirflowInstance, mosaic: Emulator) ->
 
 
 def test_lost_response_starts_no_second_run(airflow: AirflowInstance, mosaic: Emulator) -> None:
-    mosaic.inject("answer_lost", method="POST", path="/agent/{agent_id}/run", times=1)
+    mosaic.inject("response_lost", method="POST", path="/agent/{agent_id}/run", times=1)
     run_id = airflow.trigger(DAG_ID, {"agent": mosaic.agent_id})
     assert airflow.wait_for_dag_run(DAG_ID, run_id, timeout=240).state == "success"
 
-    assert mosaic.counts().faults_used == {"answer_lost": 1}
+    assert mosaic.counts().faults_used == {"response_lost": 1}
     assert mosaic.counts().runs_started == 1
     assert airflow.rest.xcom(DAG_ID, run_id, "edit") == mosaic.runs()[0]["run_id"]

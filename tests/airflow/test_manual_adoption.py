@@ -22,7 +22,7 @@ HAS_PROVIDER_COMMANDS = has_provider_commands()
 
 
 def test_task_adopts_the_run_of_the_variable(airflow: AirflowInstance, mosaic: Emulator) -> None:
-    mosaic.inject("answer_lost", method="POST", path="/agent/{agent_id}/run")
+    mosaic.inject("response_lost", method="POST", path="/agent/{agent_id}/run")
     run_id = airflow.trigger(DAG_ID, {"agent": mosaic.agent_id})
     assert airflow.wait_for_dag_run(DAG_ID, run_id).state == "failed"
     log = airflow.rest.task_log(DAG_ID, run_id, "edit")

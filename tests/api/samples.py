@@ -24,7 +24,7 @@ NODE_TYPE = {
     "docs_url": "https://docs.example/tiles/captions",
     "params_docs_url": None,
 }
-OUTPUT_ANSWER = {
+OUTPUT_RESPONSE = {
     "id": OUTPUT,
     "video_url": "https://storage.example/out.mp4?sig=hush",
     "thumbnail_url": None,
@@ -33,7 +33,7 @@ OUTPUT_ANSWER = {
     "completed_at": "2026-07-01T10:06:10Z",
     "original_node_id": NODE,
 }
-RUN_ANSWER = {
+RUN_RESPONSE = {
     "agent_id": AGENT,
     "started_at": "2026-07-01T10:00:00Z",
     "status": "partial_complete",
@@ -42,10 +42,10 @@ RUN_ANSWER = {
     "errors": [{"original_node_id": NODE, "messages": ["Music generation timed out"]}],
     "node_status_counts": {"completed": 3, "in_progress": 0, "failed": 1},
     "inputs": [{"video_url": "https://storage.example/in.mp4?sig=hush", "thumbnail_url": None}],
-    "outputs": [OUTPUT_ANSWER],
+    "outputs": [OUTPUT_RESPONSE],
 }
 RUN_ROW = {
-    **{name: value for name, value in RUN_ANSWER.items() if name not in ("needs_credits", "errors")},
+    **{name: value for name, value in RUN_RESPONSE.items() if name not in ("needs_credits", "errors")},
     "run_id": RUN,
     "updated_at": "2026-07-01T10:07:00Z",
     "triggered_by": {"trigger_id": "77e0a7a8-0f6e-4f57-9a4b-b5d1c0d2e3f4"},
@@ -57,7 +57,7 @@ ACCOUNT_ROW = {
     "account_username": "northlightfilms",
     "profile_url": "https://www.youtube.com/@northlightfilms",
 }
-POST_ANSWER = {
+POST_RESPONSE = {
     "post_id": POST,
     "status": "scheduled",
     "description": "Premiere tonight",
@@ -138,7 +138,7 @@ CORE_SAMPLES: dict[str, Sample] = {
     "start_run": Sample(
         runs.start_run(AGENT, video_urls=["https://cdn.example.org/a.mp4"]), {"run_id": RUN}, ("run_id",)
     ),
-    "get_run": Sample(runs.get_run(RUN), RUN_ANSWER, ("status",)),
+    "get_run": Sample(runs.get_run(RUN), RUN_RESPONSE, ("status",)),
     "get_run_nodes": Sample(
         runs.get_run_nodes(RUN),
         {
@@ -215,12 +215,12 @@ CORE_SAMPLES: dict[str, Sample] = {
         social.get_social_connection(ACCOUNT), {**ACCOUNT_ROW, "connected": True, "display_name": "Northlight"}
     ),
     "create_post": Sample(
-        social.create_post("Premiere tonight", social_connection_ids=[ACCOUNT]), POST_ANSWER, ("post_id",)
+        social.create_post("Premiere tonight", social_connection_ids=[ACCOUNT]), POST_RESPONSE, ("post_id",)
     ),
-    "get_post": Sample(social.get_post(POST), POST_ANSWER),
+    "get_post": Sample(social.get_post(POST), POST_RESPONSE),
     "list_posts": Sample(
         _first(social.list_posts(platform="youtube")),
-        {"posts": [POST_ANSWER], "next_cursor": None},
+        {"posts": [POST_RESPONSE], "next_cursor": None},
         ("posts", "posts.0.post_id"),
     ),
 }

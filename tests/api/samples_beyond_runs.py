@@ -17,7 +17,7 @@ from airflow_provider_mosaic.api.endpoints import (
 )
 from airflow_provider_mosaic.api.paging import Listing
 
-from .samples import ACCOUNT, AGENT, NODE, NODE_TYPE, POST, POST_ANSWER, RUN, RUN_ROW, Sample
+from .samples import ACCOUNT, AGENT, NODE, NODE_TYPE, POST, POST_RESPONSE, RUN, RUN_ROW, Sample
 
 TRIGGER = "77e0a7a8-0f6e-4f57-9a4b-b5d1c0d2e3f4"
 BATCH = "4a1c9b2e-5d7f-4e80-9b1a-0c2d3e4f5a6b"
@@ -173,7 +173,7 @@ MORE_SAMPLES: dict[str, Sample] = {
     "delete_social_connection": _plain(
         social.delete_social_connection(ACCOUNT), {"success": True, "platform": "x", "social_connection_id": ACCOUNT}
     ),
-    "update_post": _plain(social.update_post(POST, approve=True), POST_ANSWER),
+    "update_post": _plain(social.update_post(POST, approve=True), POST_RESPONSE),
     "delete_post": _plain(social.delete_post(POST), {"post_id": POST, "status": "rejected"}),
     "get_post_analytics": _plain(
         engagement.get_post_analytics(POST),

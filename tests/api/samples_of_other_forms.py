@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .samples import AGENT, CAPTIONS, NODE, OUTPUT_ANSWER, POST, RUN, RUN_ANSWER, RUN_ROW
+from .samples import AGENT, CAPTIONS, NODE, OUTPUT_RESPONSE, POST, RUN, RUN_RESPONSE, RUN_ROW
 from .samples_beyond_runs import AVATAR, CHANNEL, PLAN, PROFILE, TRIGGER
 
 METADATA = {
@@ -53,12 +53,12 @@ OTHER_FORMS: dict[str, list[Any]] = {
     "start_run": [RUN_ROW, {"agent_state_id": RUN}],
     "get_run": [
         {
-            **RUN_ANSWER,
+            **RUN_RESPONSE,
             "needsCredits": True,
             "needs_credits": None,
             "errors": ["Not enough credits"],
             "inputs": [{"video_id": "v", "video_url": "https://storage.example/in.mp4?sig=hush"}],
-            "outputs": [{name: value for name, value in OUTPUT_ANSWER.items() if name != "id"}],
+            "outputs": [{name: value for name, value in OUTPUT_RESPONSE.items() if name != "id"}],
             "triggered_by": "manual",
         }
     ],
@@ -114,7 +114,7 @@ EVENT = {
 }
 #: Bodies of webhooks.
 EVENTS: dict[str, dict[str, Any]] = {
-    "RUN_STARTED": {"flag": "RUN_STARTED", **EVENT, "inputs": RUN_ANSWER["inputs"]},
+    "RUN_STARTED": {"flag": "RUN_STARTED", **EVENT, "inputs": RUN_RESPONSE["inputs"]},
     "RUN_PROGRESS": {
         "flag": "RUN_PROGRESS",
         **EVENT,
@@ -124,7 +124,7 @@ EVENTS: dict[str, dict[str, Any]] = {
                 "status": "completed",
                 "status_message": None,
                 "errors": ["Too dark"],
-                "outputs": [OUTPUT_ANSWER],
+                "outputs": [OUTPUT_RESPONSE],
             }
         ],
     },
@@ -134,8 +134,8 @@ EVENTS: dict[str, dict[str, Any]] = {
         "status": "failed",
         "status_message": "Not enough credits",
         "needs_credits": True,
-        "errors": RUN_ANSWER["errors"],
-        "inputs": RUN_ANSWER["inputs"],
+        "errors": RUN_RESPONSE["errors"],
+        "inputs": RUN_RESPONSE["inputs"],
         "outputs": [],
         "triggered_by": None,
     },

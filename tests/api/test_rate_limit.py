@@ -51,11 +51,11 @@ def test_the_cooldown_is_at_most_15_minutes_and_logged_once(caplog: pytest.LogCa
     rate_limit = RateLimit()
     for _ in range(3):
         rate_limit.record_error(
-            MosaicServerError("The answer was 503.", status=503, retry_after=30 * 86400.0), now=50.0
+            MosaicServerError("The response was 503.", status=503, retry_after=30 * 86400.0), now=50.0
         )
     assert rate_limit.cooldown_until == 50.0 + MAX_COOLDOWN
     (line,) = caplog.messages
-    assert line.startswith("The answer was 503. All waits of the connection pause until ")
+    assert line.startswith("The response was 503. All waits of the connection pause until ")
     rate_limit.record_error(MosaicServerError("x", status=503, retry_after=30 * 86400.0), now=rate_limit.cooldown_until)
     assert len(caplog.messages) == 2
 

@@ -328,7 +328,7 @@ def test_old_adlfs_is_rejected_if_a_file_exists(
     assert isinstance(target.open(5), PartialFile)
 
 
-class AnswerLost(ToFreeNames):
+class ResponseLost(ToFreeNames):
     """A storage that renames the new file and loses the response."""
 
     def mv(self, path1: str, path2: str, **kwargs: Any) -> None:
@@ -342,7 +342,7 @@ def test_rename_with_a_lost_response_succeeds(old: bytes | None, tmp_path: Path)
     path = tmp_path / "cut.mp4"
     if old is not None:
         path.write_bytes(old)
-    fetch_to(AnswerLost(), path)
+    fetch_to(ResponseLost(), path)
     assert path.read_bytes() == CONTENT
     assert [entry.name for entry in tmp_path.iterdir()] == ["cut.mp4"]
 

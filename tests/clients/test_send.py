@@ -41,7 +41,7 @@ pytestmark = pytest.mark.usefixtures("no_collection")
 
 #: After these it is unknown whether a run was started.
 UNKNOWN: dict[str, Reply] = {
-    "no answer in time": silence,
+    "no response in time": silence,
     "a reset": reset,
     "a connection that is closed": hang_up,
     "408": answer(408, {"detail": "too slow"}),

@@ -187,7 +187,7 @@ def test_rejected_definition_fails_without_retries_and_creates_no_agent(mosaic: 
 
 @pytest.mark.parametrize(
     ("fault", "options"),
-    [("answer_lost", {}), ("truncated_json", {}), ("empty", {}), ("server_error", {"status": 502, "effect": True})],
+    [("response_lost", {}), ("truncated_json", {}), ("empty", {}), ("server_error", {"status": 502, "effect": True})],
 )
 @pytest.mark.parametrize("store", [True, False])
 def test_agent_is_found_by_name_after_a_lost_response(
@@ -203,7 +203,7 @@ def test_agent_is_found_by_name_after_a_lost_response(
 
 def test_delayed_list_is_read_until_it_shows_the_agent(mosaic: Emulator, hook: MosaicHook, clock: Clock) -> None:
     mosaic.configure(list_lag=0.1)
-    mosaic.inject("answer_lost", method="POST", path=CREATE)
+    mosaic.inject("response_lost", method="POST", path=CREATE)
     task_runner(StateStore()).execute()
     assert changes(mosaic) == {"created": 1, "updated": 1}
 
@@ -330,7 +330,7 @@ def test_variable_names_the_agent(
     # Another agent appears while the response is lost: the task cannot tell which is its own.
     store = StateStore()
     store.after_set = lambda value: hook.create_agent(name="Nightly") if "id" not in value else None
-    mosaic.inject("answer_lost", method="POST", path=CREATE, skip=1)
+    mosaic.inject("response_lost", method="POST", path=CREATE, skip=1)
     task = task_runner(store)
     message = failure_of(task, MosaicAmbiguousOutcomeError)
     store.after_set = lambda value: None
@@ -347,7 +347,7 @@ def test_variable_names_the_agent(
 
 
 def test_update_with_a_lost_response_is_not_sent_again(mosaic: Emulator, hook: MosaicHook, clock: Clock) -> None:
-    mosaic.inject("answer_lost", method="POST", path=UPDATE)
+    mosaic.inject("response_lost", method="POST", path=UPDATE)
     agent_id = task_runner(StateStore()).execute()
     assert changes(mosaic) == {"created": 1, "updated": 1}
     assert len(hook.get_agent(agent_id).agent_nodes) == 2

@@ -78,7 +78,7 @@ def test_download_without_any_link_fails(other: OtherMosaic, tmp_path: Path, mon
 def test_runs_of_triggers_and_of_the_editor_are_no_candidates(
     other: OtherMosaic, clock: Clock, triggered_by: dict[str, Any]
 ) -> None:
-    other.lose_answers, other.triggered_meanwhile = 1, [triggered_by] * 3
+    other.lose_responses, other.triggered_meanwhile = 1, [triggered_by] * 3
     assert task_runner().run_to_end() == "started-0"
     assert other.started_by_api() == ["started-0"]
 
@@ -90,7 +90,7 @@ def test_existing_runs_are_no_candidates_though_the_list_is_not_filtered(
     long_ago = (datetime.now(timezone.utc) - timedelta(days=3)).isoformat()
     for number in range(there_before):
         other.add(f"old-{number}", status="completed", started_at=long_ago)
-    other.lose_answers = 1
+    other.lose_responses = 1
     assert task_runner().run_to_end() == f"started-{there_before}"
     assert len(other.started_by_api()) == 1
 
@@ -101,7 +101,7 @@ def test_too_many_existing_runs_need_manual_review(
     monkeypatch.setattr(runs, "_MAX_EXISTING", 100)
     for number in range(101):
         other.add(f"old-{number}", status="completed")
-    other.lose_answers = 1
+    other.lose_responses = 1
     with pytest.raises(AirflowFailException, match="MosaicAmbiguousOutcomeError"):
         task_runner().run_to_end()
     assert len(other.started_by_api()) == 1
@@ -302,6 +302,6 @@ def test_published_post_with_a_failed_destination_is_logged(
 def test_a_start_that_the_lists_show_too_late_is_reported(
     other: OtherMosaic, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    other.lose_answers, other.empty_lists = 1, 100
+    other.lose_responses, other.empty_lists = 1, 100
     assert task_runner().run_to_end() == "started-1"
     assert "a second one exists besides 'started-1', and is paid or published too" in caplog.text

@@ -137,7 +137,7 @@ def test_retry_does_not_upload_again_for_a_busy_server(mosaic: Emulator, video: 
         ("server_error", {"status": 500, "times": 2}),
         ("server_error", {"status": 502, "body": "html", "times": 2}),
         ("rate_limit", {"times": 2, "retry_after": 1}),
-        ("answer_lost", {}),
+        ("response_lost", {}),
         ("reset", {"when": "after"}),
         ("finalize_lag", {"times": 4}),
         ("truncated_json", {}),
@@ -158,7 +158,7 @@ def test_delayed_storage_fails_without_retries_and_shows_the_response(mosaic: Em
 
 def test_rejected_finalize_after_a_lost_response_is_read_again(mosaic: Emulator, video: Path) -> None:
     # Another reading of the API: a registered asset is not found among the unfinished uploads.
-    mosaic.inject("answer_lost", method="POST", path=FINALIZE)
+    mosaic.inject("response_lost", method="POST", path=FINALIZE)
     mosaic.inject("not_found", method="POST", path=FINALIZE)
     asset_id = uploads(str(video), StateStore()).execute()
     assert asset_id == mosaic.uploads()[0]["id"]
@@ -167,7 +167,7 @@ def test_rejected_finalize_after_a_lost_response_is_read_again(mosaic: Emulator,
 
 
 def test_retry_checks_what_an_earlier_attempt_may_have_finalized(mosaic: Emulator, video: Path) -> None:
-    mosaic.inject("answer_lost", method="POST", path=FINALIZE, times=6)
+    mosaic.inject("response_lost", method="POST", path=FINALIZE, times=6)
     task = uploads(str(video), StateStore())
     with pytest.raises(MosaicTransportError):
         task.execute()

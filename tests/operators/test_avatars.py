@@ -66,7 +66,7 @@ def test_image_and_voice(mosaic: Emulator, hook: MosaicHook) -> None:
 
 @pytest.mark.parametrize(
     ("fault", "options"),
-    [("answer_lost", {}), ("truncated_json", {}), ("empty", {}), ("server_error", {"status": 502, "effect": True})],
+    [("response_lost", {}), ("truncated_json", {}), ("empty", {}), ("server_error", {"status": 502, "effect": True})],
 )
 def test_profile_is_found_by_name_after_a_lost_response(
     mosaic: Emulator, hook: MosaicHook, clock: Clock, fault: str, options: dict[str, Any]
@@ -84,7 +84,7 @@ def test_profile_is_found_by_name_after_a_lost_response(
 def test_other_response_shape_creates_no_second_profile(
     mosaic: Emulator, hook: MosaicHook, clock: Clock, shape: str
 ) -> None:
-    mosaic.configure(avatar_create_answer=shape)
+    mosaic.configure(avatar_create_response=shape)
     assert profiles(hook) == []
     assert [task_runner(StateStore()).execute()] == profiles(hook)
     assert effects(mosaic) == {"avatars_created": 1}
@@ -92,7 +92,7 @@ def test_other_response_shape_creates_no_second_profile(
 
 def test_delayed_list_is_read_until_it_shows_the_profile(mosaic: Emulator, hook: MosaicHook, clock: Clock) -> None:
     mosaic.configure(list_lag=0.1)
-    mosaic.inject("answer_lost", method="POST", path=CREATE)
+    mosaic.inject("response_lost", method="POST", path=CREATE)
     profile_id = task_runner(StateStore()).execute()
     assert profiles(hook) == [profile_id]
     assert sent(mosaic, "GET " + LIST) > 3
@@ -142,7 +142,7 @@ def test_profile_of_a_sibling_is_not_adopted(mosaic: Emulator, hook: MosaicHook,
             dag_run.states |= {"avatar_0": "running", "avatar_7": "success"}
 
     store.after_set = create_first
-    mosaic.inject("answer_lost", method="POST", path=CREATE, skip=1)
+    mosaic.inject("response_lost", method="POST", path=CREATE, skip=1)
     profile_id = task_runner(store, dag_run=dag_run, map_index=0).execute()
     assert profiles(hook) == [*theirs, profile_id]
 

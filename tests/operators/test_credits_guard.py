@@ -24,7 +24,7 @@ def task_runner(store: StateStore | None = None, **options: Any) -> TaskRunner:
 @SHAPES
 @pytest.mark.parametrize(("credits", "min_credits_option"), [(100, 100), (1000.5, "100"), (None, 10_000), (100, 0)])
 def test_enough_credits_start_the_run(mosaic: Emulator, shape: str, credits: Any, min_credits_option: Any) -> None:
-    mosaic.configure(credits=credits, credits_answer=shape)
+    mosaic.configure(credits=credits, credits_response=shape)
     task_runner(min_credits=min_credits_option).run_to_end()
     assert effects(mosaic) == {"runs_started": 1}
     assert sent(mosaic, "GET /credits") == 1
@@ -33,7 +33,7 @@ def test_enough_credits_start_the_run(mosaic: Emulator, shape: str, credits: Any
 @SHAPES
 @pytest.mark.parametrize("balance", [0, -5])
 def test_organization_without_a_limit_is_never_short(mosaic: Emulator, shape: str, balance: float) -> None:
-    mosaic.configure(credits=None, unlimited_balance=balance, credits_answer=shape)
+    mosaic.configure(credits=None, unlimited_balance=balance, credits_response=shape)
     task_runner().run_to_end()
     assert effects(mosaic) == {"runs_started": 1}
 
@@ -58,7 +58,7 @@ def test_plan_that_can_not_be_read_now_is_retried(mosaic: Emulator, clock: Clock
 @SHAPES
 @pytest.mark.parametrize("credits", [99, 99.5, 0, -5])
 def test_too_few_credits_start_nothing_and_fail_without_retries(mosaic: Emulator, shape: str, credits: float) -> None:
-    mosaic.configure(credits=credits, credits_answer=shape)
+    mosaic.configure(credits=credits, credits_response=shape)
     store = StateStore()
     with pytest.raises(AirflowFailException, match=r"MosaicNeedsCreditsError: .*min_credits=100") as failure:
         task_runner(store).execute()

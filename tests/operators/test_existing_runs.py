@@ -54,7 +54,9 @@ def cancelling(run_id: str) -> TaskRunner:
 # Cancel
 
 
-@pytest.mark.parametrize(("fault", "options"), [("server_error", {"status": 500, "effect": True}), ("answer_lost", {})])
+@pytest.mark.parametrize(
+    ("fault", "options"), [("server_error", {"status": 500, "effect": True}), ("response_lost", {})]
+)
 def test_cancel_whose_responses_are_lost_is_read(
     mosaic: Emulator, run_id: str, clock: Clock, monkeypatch: pytest.MonkeyPatch, fault: str, options: dict[str, Any]
 ) -> None:
@@ -126,7 +128,7 @@ def test_task_that_does_not_wait_ends_with_the_resume(mosaic: Emulator, run_id: 
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
 
 
-@pytest.mark.parametrize("fault", ["answer_lost", "truncated_json"])
+@pytest.mark.parametrize("fault", ["response_lost", "truncated_json"])
 def test_resume_with_a_lost_response_is_not_sent_again(mosaic: Emulator, run_id: str, fault: str) -> None:
     mosaic.finish_run(run_id, "failed")
     mosaic.configure(hold_runs=False)
@@ -145,7 +147,7 @@ def test_old_end_of_a_resumed_run_is_ignored_for_a_while(
     if resumed_by == "another user":
         hook.resume_run(run_id)
     else:
-        mosaic.inject("answer_lost", method="POST", path=RESUME)
+        mosaic.inject("response_lost", method="POST", path=RESUME)
     mosaic.inject("unknown_status", method="GET", path=GET_RUN, status="failed", times=4)
     assert resuming(run_id).run_to_end() == run_id
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
@@ -390,7 +392,7 @@ def test_rejected_cancel_of_a_running_run_fails(mosaic: Emulator, run_id: str) -
 
 
 def test_cancel_with_a_lost_response_is_sent_again(mosaic: Emulator, run_id: str, clock: Clock) -> None:
-    mosaic.inject("answer_lost", method="POST", path=CANCEL)
+    mosaic.inject("response_lost", method="POST", path=CANCEL)
     assert cancelling(run_id).execute() == run_id
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
 

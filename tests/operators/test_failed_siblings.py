@@ -32,7 +32,7 @@ def sibling_task(dag_run: DagRun, store: StateStore | None, **options: Any) -> T
 def lost_beside(mosaic: Emulator, dag_run: DagRun, state: str = "failed") -> TaskRunner:
     """Return a task that has lost the response to its start, beside a failed sibling."""
     dag_run.states = {"run_0": "running", "run_1": state}
-    mosaic.inject("answer_lost", method="POST", path=START)
+    mosaic.inject("response_lost", method="POST", path=START)
     return run_task(StateStore(), dag_run=dag_run, map_index=0, wait_for_completion=False)
 
 
@@ -159,7 +159,7 @@ def test_sibling_that_may_have_started_something_needs_manual_review(
 
 def test_sibling_with_a_lost_start_may_own_the_candidate(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
     dag_run = DagRun()
-    mosaic.inject("answer_lost", method="POST", path=START)
+    mosaic.inject("response_lost", method="POST", path=START)
     sibling = sibling_task(dag_run, StateStore(), on_ambiguous="fail")
     fails_with(sibling.execute, MosaicAmbiguousOutcomeError)
     assert sibling.xcom(TOLD) is None
@@ -245,7 +245,7 @@ def test_posts_and_profiles(mosaic: Emulator, clock: Clock, refused: bool) -> No
             assert sibling.xcom(TOLD) == 1
         name = "post" if task is post else "avatar"
         dag_run.states = {f"{name}_0": "running", f"{name}_1": "failed"}
-        mosaic.inject("answer_lost", method="POST", path=path)
+        mosaic.inject("response_lost", method="POST", path=path)
         if refused:
             assert task(dag_run, 0).execute()
         else:
@@ -285,7 +285,7 @@ def test_sibling_whose_old_run_is_replaced_may_own_the_new_one(mosaic: Emulator,
 
     def replace_its_run(intent: dict[str, Any]) -> None:
         store.after_set = lambda value: None
-        mosaic.inject("answer_lost", method="POST", path=START)
+        mosaic.inject("response_lost", method="POST", path=START)
         mosaic.inject("forbidden", method="GET", path="/agent/{agent_id}/runs", skip=1, times=None)
         fails_with(sibling.execute, MosaicAmbiguousOutcomeError)
         mosaic.clear_faults()

@@ -107,7 +107,7 @@ def test_rows_of_mapped_tasks_and_groups_are_labelled_by_file(
 def test_lost_response_of_a_mapped_task_is_found_beside_its_siblings(
     dags: dict[str, DAG], mosaic: Emulator, clock: Clock
 ) -> None:
-    mosaic.inject("answer_lost", method="POST", path=START, skip=1)
+    mosaic.inject("response_lost", method="POST", path=START, skip=1)
     run = dags["mapped_on_worker"].test()
     assert set(states(run).values()) == {"success"}
     assert effects(mosaic) == {"runs_started": 3}

@@ -19,7 +19,7 @@ from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicRunAgentOperator, MosaicUploadOperator
 
 LOST_AFTER: list[tuple[str, dict[str, Any]]] = [
-    ("answer_lost", {}),
+    ("response_lost", {}),
     ("reset", {"when": "after"}),
     ("server_error", {"status": 500, "effect": True}),
     ("server_error", {"status": 502, "effect": True, "body": "html"}),
@@ -95,21 +95,21 @@ def test_rate_limited_start_is_sent_again_without_a_search(mosaic: Emulator, clo
 
 def test_delayed_list_is_read_until_it_shows_the_run(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(list_lag=0.1)
-    mosaic.inject("answer_lost", method="POST", path=START)
+    mosaic.inject("response_lost", method="POST", path=START)
     run_task(StateStore()).run_to_end()
     assert effects(mosaic) == {"runs_started": 1}
     assert sent(mosaic, "GET /agent/{agent_id}/runs") > 2
 
 
 def test_list_that_fails_for_a_while_does_not_end_the_search(mosaic: Emulator, clock: Clock) -> None:
-    mosaic.inject("answer_lost", method="POST", path=START)
+    mosaic.inject("response_lost", method="POST", path=START)
     mosaic.inject("server_error", method="GET", path="/agent/{agent_id}/runs", skip=1, times=7, status=502)
     run_task(StateStore()).run_to_end()
     assert effects(mosaic) == {"runs_started": 1}
 
 
 def test_list_that_always_fails_needs_manual_review(mosaic: Emulator, clock: Clock) -> None:
-    mosaic.inject("answer_lost", method="POST", path=START)
+    mosaic.inject("response_lost", method="POST", path=START)
     mosaic.inject("forbidden", method="GET", path="/agent/{agent_id}/runs", skip=1, times=None)
     message = fails_with(run_task(StateStore()).execute, MosaicAmbiguousOutcomeError)
     assert "could not be read" in message
@@ -118,7 +118,7 @@ def test_list_that_always_fails_needs_manual_review(mosaic: Emulator, clock: Clo
 
 
 @pytest.mark.parametrize("skew", [-540, 540], ids=["behind", "ahead"])
-@pytest.mark.parametrize("fault", ["answer_lost", "server_error"])
+@pytest.mark.parametrize("fault", ["response_lost", "server_error"])
 def test_server_clock_that_is_nine_minutes_off(mosaic: Emulator, clock: Clock, skew: int, fault: str) -> None:
     mosaic.configure(clock_skew=skew)
     mosaic.inject(fault, method="POST", path=START)
@@ -144,7 +144,7 @@ def start_other_run(store: StateStore, hook: MosaicHook) -> list[str]:
 def test_several_candidates_need_manual_review(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
     store = StateStore()
     others = start_other_run(store, hook)
-    mosaic.inject("answer_lost", method="POST", path=START, skip=1)
+    mosaic.inject("response_lost", method="POST", path=START, skip=1)
     message = fails_with(run_task(store).execute, MosaicAmbiguousOutcomeError)
     assert len(mosaic.runs()) == 2
     for run in mosaic.runs():
@@ -157,7 +157,7 @@ def test_several_candidates_need_manual_review(mosaic: Emulator, clock: Clock, h
 def test_next_attempt_searches_again_and_starts_nothing(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
     store = StateStore()
     start_other_run(store, hook)
-    mosaic.inject("answer_lost", method="POST", path=START, skip=1)
+    mosaic.inject("response_lost", method="POST", path=START, skip=1)
     task = run_task(store)
     fails_with(task.execute, MosaicAmbiguousOutcomeError)
     fails_with(task.execute, MosaicAmbiguousOutcomeError)
@@ -175,7 +175,7 @@ def test_runs_of_siblings_are_no_candidates(mosaic: Emulator, clock: Clock, hook
         dag_run.states |= {"run_0": "running", "run_7": "deferred"}
 
     store.after_set = owned
-    mosaic.inject("answer_lost", method="POST", path=START, skip=1)
+    mosaic.inject("response_lost", method="POST", path=START, skip=1)
     run_id = run_task(store, dag_run=dag_run, map_index=0).run_to_end()
     assert {run["run_id"] for run in mosaic.runs()} == {run_id, others[0]}
     assert run_id != others[0]
@@ -192,7 +192,7 @@ def test_runs_of_other_tasks_of_the_dag_run_are_no_candidates(mosaic: Emulator, 
         dag_run.states |= {"run": "running", "before": "success"}
 
     store.after_set = owned
-    mosaic.inject("answer_lost", method="POST", path=START, skip=1)
+    mosaic.inject("response_lost", method="POST", path=START, skip=1)
 
     def run_other_tasks() -> None:
         MosaicRunAgentOperator(task_id="before", agent_id=AGENT)
@@ -206,7 +206,7 @@ def test_runs_of_other_tasks_of_the_dag_run_are_no_candidates(mosaic: Emulator, 
 @pytest.mark.parametrize("state", ["running", "up_for_retry"])
 def test_nothing_is_adopted_while_a_sibling_is_starting(mosaic: Emulator, clock: Clock, state: str) -> None:
     dag_run = DagRun(states={"run_0": "running", "run_1": state, "run_2": "scheduled"})
-    mosaic.inject("answer_lost", method="POST", path=START)
+    mosaic.inject("response_lost", method="POST", path=START)
     message = fails_with(run_task(StateStore(), dag_run=dag_run, map_index=0).execute, MosaicAmbiguousOutcomeError)
     assert mosaic.runs()[0]["run_id"] in message
     assert effects(mosaic) == {"runs_started": 1}
@@ -223,7 +223,7 @@ def test_run_is_adopted_once_the_sibling_has_its_id(mosaic: Emulator, clock: Clo
             dag_run.xcoms[("run", 1, "mosaic_run_id")] = "its-own"
 
     dag_run.on_states_read = count_read
-    mosaic.inject("answer_lost", method="POST", path=START)
+    mosaic.inject("response_lost", method="POST", path=START)
     run_id = run_task(StateStore(), dag_run=dag_run, map_index=0).run_to_end()
     assert [run["run_id"] for run in mosaic.runs()] == [run_id]
     # From now on it is the only candidate; the task adopts it after five polls.
@@ -231,7 +231,7 @@ def test_run_is_adopted_once_the_sibling_has_its_id(mosaic: Emulator, clock: Clo
 
 
 def test_unreadable_siblings_are_not_taken_for_none(mosaic: Emulator, clock: Clock) -> None:
-    mosaic.inject("answer_lost", method="POST", path=START)
+    mosaic.inject("response_lost", method="POST", path=START)
     task = run_task(StateStore(), map_index=0)
     task.states_broken = True
     fails_with(task.execute, MosaicAmbiguousOutcomeError)
@@ -275,7 +275,7 @@ def test_start_is_sent_again_when_existing_runs_are_unknown_and_none_is_found(mo
 
 
 def test_on_ambiguous_fail_names_the_candidate_and_does_not_adopt_it(mosaic: Emulator, clock: Clock) -> None:
-    mosaic.inject("answer_lost", method="POST", path=START)
+    mosaic.inject("response_lost", method="POST", path=START)
     message = fails_with(run_task(StateStore(), on_ambiguous="fail").execute, MosaicAmbiguousOutcomeError)
     assert mosaic.runs()[0]["run_id"] in message
     assert effects(mosaic) == {"runs_started": 1}

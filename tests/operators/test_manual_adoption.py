@@ -39,7 +39,7 @@ def set_variable(monkeypatch: pytest.MonkeyPatch) -> SetVariable:
 def lose_start(mosaic: Emulator, **options: Any) -> tuple[TaskRunner, str]:
     """Return a task with a lost start that may not adopt the only candidate by itself, and the candidate."""
     mosaic.configure(hold_runs=True)
-    mosaic.inject("answer_lost", method="POST", path=START)
+    mosaic.inject("response_lost", method="POST", path=START)
     task = run_task(options.pop("store", None), on_ambiguous="fail", **options)
     message = fails_with(task.execute, MosaicAmbiguousOutcomeError)
     run_id = mosaic.runs()[0]["run_id"]
@@ -86,7 +86,7 @@ def test_variable_of_another_dag_run_is_ignored(
 
 
 def test_mapped_task_is_named_with_its_index(mosaic: Emulator, clock: Clock, set_variable: SetVariable) -> None:
-    mosaic.inject("answer_lost", method="POST", path=START)
+    mosaic.inject("response_lost", method="POST", path=START)
     task = run_task(StateStore(), on_ambiguous="fail", map_index=4)
     assert '{"manual__2026-01-01[4]": "' in fails_with(task.execute, MosaicAmbiguousOutcomeError)
     set_variable(mosaic.runs()[0]["run_id"], entry="manual__2026-01-01[4]")
@@ -261,7 +261,7 @@ def test_named_post_is_continued(
     until(lambda: mosaic.posts()[0]["status"] == status)
     # Existing items are unknown, so nothing is adopted without a user.
     mosaic.inject("forbidden", method="GET", path="/social/posts")
-    mosaic.inject("answer_lost", method="POST", path="/social/post")
+    mosaic.inject("response_lost", method="POST", path="/social/post")
     task = post_task(make_store())
     message = fails_with(task.execute, MosaicAmbiguousOutcomeError)
     ours = mosaic.posts()[1]["post_id"]
@@ -285,7 +285,7 @@ def test_named_profile_is_continued(
         lambda: MosaicCreateAvatarProfileOperator(task_id="make", name="Host", video_url=VIDEO), store=make_store()
     )
     mosaic.inject("forbidden", method="GET", path="/avatar-profiles")
-    mosaic.inject("answer_lost", method="POST", path="/avatar-profiles/create")
+    mosaic.inject("response_lost", method="POST", path="/avatar-profiles/create")
     assert old in fails_with(task.execute, MosaicAmbiguousOutcomeError)
     ours = next(profile.id for profile in hook.list_avatar_profiles() if profile.id != old)
     set_variable(ours, task="make")

@@ -42,7 +42,7 @@ def test_snapshot_needs_one_request_for_a_list_sorted_newest_first(
 
 @pytest.mark.parametrize("order", ["newest", "oldest"])
 @pytest.mark.parametrize("skew", [-540, 0, 540])
-@pytest.mark.parametrize("fault", ["answer_lost", "server_error"])
+@pytest.mark.parametrize("fault", ["response_lost", "server_error"])
 def test_no_existing_run_is_adopted(
     mosaic: Emulator, clock: Clock, hook: MosaicHook, order: str, skew: int, fault: str
 ) -> None:
@@ -70,7 +70,7 @@ def test_unsorted_list_needs_more_requests(
 ) -> None:
     monkeypatch.setattr(runs, "_MAX_EXISTING", 200)
     mosaic.configure(list_order=order, clock_skew=0)
-    mosaic.inject("answer_lost", method="POST", path=START)
+    mosaic.inject("response_lost", method="POST", path=START)
     task = run_task(StateStore(), wait_for_completion=False)
     if adopted:
         assert task.execute() not in before

@@ -61,7 +61,7 @@ def test_a_run(mosaic: Emulator, recorder: Recorder, deferrable: bool) -> None:
 
 
 def test_a_lost_response_and_a_repeated_request(mosaic: Emulator, clock: Clock, recorder: Recorder) -> None:
-    mosaic.inject("answer_lost", method="POST", path=START)
+    mosaic.inject("response_lost", method="POST", path=START)
     # The first listing of existing runs.
     mosaic.inject("server_error", method="GET", path="/agent/{agent_id}/runs")
     run_task(StateStore()).run_to_end()
@@ -74,7 +74,7 @@ def test_a_lost_response_and_a_repeated_request(mosaic: Emulator, clock: Clock, 
 
 
 def test_an_ambiguous_outcome(mosaic: Emulator, clock: Clock, recorder: Recorder) -> None:
-    mosaic.inject("answer_lost", method="POST", path=START)
+    mosaic.inject("response_lost", method="POST", path=START)
     fails_with(run_task(StateStore(), on_ambiguous="fail").execute, MosaicAmbiguousOutcomeError)
     assert recorder.without_polls() == {"responses.lost": 1, "outcomes.ambiguous": 1}
 

@@ -136,7 +136,7 @@ def test_candidates_and_choices_are_one_per_line(
     mosaic: Emulator, clock: Clock, hook: MosaicHook, caplog: pytest.LogCaptureFixture
 ) -> None:
     mosaic.configure(hold_runs=True)
-    mosaic.inject("answer_lost", method="POST", path=START)
+    mosaic.inject("response_lost", method="POST", path=START)
     error = fails(run_task(StateStore(), on_ambiguous="fail").execute)
     run_id = mosaic.runs()[0]["run_id"]
     logged = lines(caplog)
@@ -282,7 +282,7 @@ def test_status_is_pushed_when_a_retry_finds_the_end(mosaic: Emulator) -> None:
 
 
 def test_ambiguous_start_pushes_no_url(mosaic: Emulator, clock: Clock) -> None:
-    mosaic.inject("answer_lost", method="POST", path=START)
+    mosaic.inject("response_lost", method="POST", path=START)
     task = run_task(StateStore(), on_ambiguous="fail")
     fails(task.execute)
     assert not [key for key in task.dag_run.xcoms if "url" in key[2] or "link" in key[2]]

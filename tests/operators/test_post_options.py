@@ -111,7 +111,7 @@ def test_other_options_are_another_post(mosaic: Emulator, name: str, changed: An
 
 
 def test_post_with_options_is_found_after_a_lost_response(mosaic: Emulator, clock: Clock) -> None:
-    mosaic.inject("answer_lost", method="POST", path=POST)
+    mosaic.inject("response_lost", method="POST", path=POST)
     task = post_task(StateStore(), provider_options=OPTIONS, workspace_id=WORKSPACE_ID)
     assert task.execute() == one_post(mosaic)["post_id"]
     assert sent(mosaic, "POST " + POST) == 1

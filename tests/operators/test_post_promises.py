@@ -29,7 +29,7 @@ POST = "/social/post"
 @pytest.mark.parametrize(
     ("fault", "options"),
     [
-        ("answer_lost", {}),
+        ("response_lost", {}),
         ("reset", {"when": "after"}),
         ("server_error", {"status": 502, "effect": True, "body": "html"}),
         ("server_error", {"status": 504, "effect_after": 0.1}),
@@ -54,7 +54,7 @@ def test_post_without_effect_is_sent_again_after_two_minutes(mosaic: Emulator, c
 
 def test_delayed_list_is_read_until_it_shows_the_post(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(list_lag=0.1)
-    mosaic.inject("answer_lost", method="POST", path=POST)
+    mosaic.inject("response_lost", method="POST", path=POST)
     post_task(StateStore()).execute()
     assert effects(mosaic) == {"posts_made": 1}
 
@@ -62,7 +62,7 @@ def test_delayed_list_is_read_until_it_shows_the_post(mosaic: Emulator, clock: C
 @pytest.mark.parametrize("skew", [-540, 540], ids=["behind", "ahead"])
 def test_server_clock_that_is_nine_minutes_off(mosaic: Emulator, clock: Clock, skew: int) -> None:
     mosaic.configure(clock_skew=skew)
-    mosaic.inject("answer_lost", method="POST", path=POST)
+    mosaic.inject("response_lost", method="POST", path=POST)
     post_task(StateStore()).execute()
     assert effects(mosaic) == {"posts_made": 1}
 
@@ -82,7 +82,7 @@ def create_other_post(store: StateStore, hook: MosaicHook, **post: Any) -> list[
 def test_two_equal_posts_need_manual_review(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
     store = StateStore()
     create_other_post(store, hook, text="Hello", social_connection_ids=[ACCOUNT])
-    mosaic.inject("answer_lost", method="POST", path=POST, skip=1)
+    mosaic.inject("response_lost", method="POST", path=POST, skip=1)
     message = fails_with(post_task(store).execute, MosaicAmbiguousOutcomeError)
     assert effects(mosaic) == {"posts_made": 2}
     for post in mosaic.posts():
@@ -101,7 +101,7 @@ def test_two_equal_posts_need_manual_review(mosaic: Emulator, clock: Clock, hook
 def test_different_post_is_not_adopted(mosaic: Emulator, clock: Clock, hook: MosaicHook, other: dict[str, Any]) -> None:
     store = StateStore()
     others = create_other_post(store, hook, **other)
-    mosaic.inject("answer_lost", method="POST", path=POST, skip=1)
+    mosaic.inject("response_lost", method="POST", path=POST, skip=1)
     schedule = {"schedule_date": "2099-01-02T00:00:00Z"} if "schedule_date" in other else {}
     assert post_task(store, **schedule).execute() not in others
     assert effects(mosaic) == {"posts_made": 2}
@@ -137,7 +137,7 @@ def test_equal_post_of_a_sibling_is_no_candidate(mosaic: Emulator, clock: Clock,
         dag_run.xcoms[("post", 1, "mosaic_post_id")] = others[0]
 
     store.after_set = own
-    mosaic.inject("answer_lost", method="POST", path=POST, skip=1)
+    mosaic.inject("response_lost", method="POST", path=POST, skip=1)
     assert post_task(store, dag_run=dag_run, map_index=0).execute() not in others
     assert effects(mosaic) == {"posts_made": 2}
 

@@ -162,7 +162,7 @@ def test_without_durable_a_retry_starts_a_new_run_and_nothing_is_stored(mosaic: 
 
 
 def test_without_a_store_a_lost_response_is_found_within_the_attempt(mosaic: Emulator, clock: Clock) -> None:
-    mosaic.inject("answer_lost", method="POST", path=START)
+    mosaic.inject("response_lost", method="POST", path=START)
     task = run_task(None)
     task.run_to_end()
     assert effects(mosaic) == {"runs_started": 1}

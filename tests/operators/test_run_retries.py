@@ -183,7 +183,7 @@ def test_run_that_is_not_found_for_a_moment_is_not_started_again(mosaic: Emulato
 def test_resume_with_a_lost_response_is_not_sent_again(mosaic: Emulator, clock: Clock) -> None:
     task = run_task(StateStore())
     run_id = fail_first_attempt(mosaic, task, "failed")
-    mosaic.inject("answer_lost", method="POST", path="/agent_run/{run_id}/resume")
+    mosaic.inject("response_lost", method="POST", path="/agent_run/{run_id}/resume")
     mosaic.configure(hold_runs=True)
     with InBackground(lambda: until(lambda: mosaic.counts().runs_resumed) and mosaic.finish_run(run_id)):
         assert task.run_to_end() == run_id
@@ -303,7 +303,7 @@ def test_a_run_that_stays_missing_for_a_minute_is_started_again(mosaic: Emulator
 
 def test_a_refused_second_request_leaves_the_first_one_to_the_search(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(list_lag=1.5)
-    mosaic.inject("answer_lost", method="POST", path=START)
+    mosaic.inject("response_lost", method="POST", path=START)
     mosaic.inject("rate_limit", method="POST", path=START, times=None)
     task = run_task(StateStore())
     with pytest.raises(MosaicRateLimitError, match="An earlier one"):

@@ -170,7 +170,7 @@ def test_unreported_handle_is_sent_again_and_changes_nothing(mosaic: Emulator, h
 def test_possible_channel_is_not_removed(mosaic: Emulator, hook: MosaicHook) -> None:
     task_runner(["@demo", A]).execute()
     channels = channels_by_trigger(hook)
-    mosaic.configure(channel_details="missing", add_channels_answer="status_ok")
+    mosaic.configure(channel_details="missing", add_channels_response="status_ok")
     with pytest.raises(MosaicError, match=r"does not return the ids of these channels: @demo.*by their ids"):
         task_runner(["@demo"]).execute()
     assert channels_by_trigger(hook) == channels
@@ -178,7 +178,7 @@ def test_possible_channel_is_not_removed(mosaic: Emulator, hook: MosaicHook) -> 
 
 
 def test_new_channel_is_not_removed_for_an_outdated_response(mosaic: Emulator, hook: MosaicHook) -> None:
-    mosaic.configure(channel_details="missing", add_channels_answer="status_ok")
+    mosaic.configure(channel_details="missing", add_channels_response="status_ok")
     [trigger] = task_runner(["@demo", A]).execute()
     assert len(channels_by_trigger(hook)[trigger]) == 2
     assert sent(mosaic, REMOVE) == 0
@@ -190,10 +190,10 @@ def test_new_channel_is_not_removed_for_an_outdated_response(mosaic: Emulator, h
 @pytest.mark.parametrize(
     "shape",
     [
-        {"triggers_answer": "object"},
-        {"add_channels_answer": "status_ok"},
-        {"remove_channels_answer": "status_ok"},
-        {"remove_channels_answer": "empty"},
+        {"triggers_response": "object"},
+        {"add_channels_response": "status_ok"},
+        {"remove_channels_response": "status_ok"},
+        {"remove_channels_response": "empty"},
         {"channel_details": "missing"},
         {"empty_filter_is_none": False},
     ],
@@ -209,7 +209,7 @@ def test_every_response_shape_has_the_same_result(mosaic: Emulator, hook: Mosaic
 
 
 @pytest.mark.parametrize("request_name", [ADD, REMOVE])
-@pytest.mark.parametrize("fault", ["answer_lost", "truncated_json", "rate_limit"])
+@pytest.mark.parametrize("fault", ["response_lost", "truncated_json", "rate_limit"])
 def test_change_with_a_lost_response_is_made_once(
     mosaic: Emulator, hook: MosaicHook, clock: Clock, request_name: str, fault: str
 ) -> None:

@@ -142,7 +142,7 @@ def test_a_lost_response_is_not_repeated(server: ApiServer, mosaic: Emulator, cl
     mosaic.finish_run(run_id, status="failed")
     row = task_row(name, state="failed", mosaic_item=item("run", run_id))
     server.seed([row])
-    mosaic.inject("answer_lost", method="POST", path=RESUME)
+    mosaic.inject("response_lost", method="POST", path=RESUME)
     result = press(server, row)
     assert not result["done"]
     assert "may have done it" in result["message"]

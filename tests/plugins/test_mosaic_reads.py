@@ -285,7 +285,7 @@ def test_what_was_read_before_an_action_is_not_used_after_it(mosaic: Emulator, c
 def test_an_action_is_sent_once(mosaic: Emulator, client: SyncClient) -> None:
     run_id = held(mosaic, client)
     mosaic.finish_run(run_id, status="failed")
-    mosaic.inject("answer_lost", method="POST", path="/agent_run/{run_id}/resume")
+    mosaic.inject("response_lost", method="POST", path="/agent_run/{run_id}/resume")
 
     async def steps(reads: MosaicReads) -> None:
         await reads.act(CONN, resume_run(run_id))

@@ -392,12 +392,12 @@ def test_failed_profile_reports_the_reason(mosaic: Emulator, hook: MosaicHook) -
 @pytest.mark.parametrize("shape", ["flat", "nested"])
 @pytest.mark.parametrize("required", [100, 100.0, "100"])
 def test_exactly_min_credits_is_enough(mosaic: Emulator, deferrable: bool, shape: str, required: Any) -> None:
-    mosaic.configure(credits=100, credits_answer=shape)
+    mosaic.configure(credits=100, credits_response=shape)
     assert returned(task_runner(KINDS["credits"].make, required, deferrable=deferrable).execute()) == 100
 
 
 def test_unlimited_credits_have_no_balance(mosaic: Emulator) -> None:
-    mosaic.configure(credits=None, credits_answer="nested")
+    mosaic.configure(credits=None, credits_response="nested")
     assert returned(task_runner(KINDS["credits"].make, 10**9, deferrable=True).execute()) is None
 
 

@@ -24,7 +24,7 @@ class OtherMosaic:
     def __init__(self) -> None:
         self.runs: list[dict[str, Any]] = []
         self.requests: list[str] = []
-        self.lose_answers = 0
+        self.lose_responses = 0
         #: ``triggered_by`` of the runs that others start while the response to a start is lost.
         self.triggered_meanwhile: list[dict[str, Any]] = []
         self.looks_until_end = 2
@@ -62,8 +62,8 @@ class OtherMosaic:
         self.requests.append(f"{method} {parts.path}")
         if method == "POST" and re.fullmatch(r"/agent/[^/]+/run", parts.path):
             run = self.add(f"started-{len(self.runs)}")
-            if self.lose_answers:
-                self.lose_answers -= 1
+            if self.lose_responses:
+                self.lose_responses -= 1
                 for number, triggered_by in enumerate(self.triggered_meanwhile):
                     self.add(f"by-others-{number}", triggered_by=triggered_by)
                 return 0, None

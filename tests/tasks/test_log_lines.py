@@ -78,7 +78,7 @@ def test_a_search_logs_what_was_lost_and_found(
     mosaic: Emulator, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     mosaic.configure(list_lag=0.1)
-    mosaic.inject("answer_lost", method="POST", path=START)
+    mosaic.inject("response_lost", method="POST", path=START)
     run = TaskRunner(
         lambda: MosaicRunAgentOperator(task_id="run", agent_id=AGENT, poll_interval=0.05), store=StateStore()
     )

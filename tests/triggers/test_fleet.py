@@ -93,7 +93,7 @@ def test_a_thousand_waits_end_each_with_its_outcome_despite_errors_of_the_server
     runs = start_runs(mosaic, hook, 1000)
     mosaic.inject("rate_limit", path=LIST, times=3, skip=5, retry_after=1)
     mosaic.inject("rate_limit", path=GET_RUN, times=10, skip=40, retry_after=1)
-    for kind in ("reset", "server_error", "truncated_json", "answer_lost"):
+    for kind in ("reset", "server_error", "truncated_json", "response_lost"):
         mosaic.inject(kind, path=LIST, times=5, probability=0.1)
         mosaic.inject(kind, path=GET_RUN, times=50, probability=0.05)
     for kind in ("repeated_cursor", "duplicate_page"):

@@ -98,7 +98,7 @@ ERRORS: list[tuple[str, dict[str, Any]]] = [
     ("server_error", {"status": 503, "body": "html", "retry_after": 0}),
     ("rate_limit", {"retry_after": 0}),
     ("reset", {}),
-    ("answer_lost", {}),
+    ("response_lost", {}),
     ("html", {}),
     ("truncated_json", {}),
     ("empty", {}),
@@ -358,7 +358,7 @@ def test_the_deadline_of_a_profile(mosaic: Emulator, hook: MosaicHook) -> None:
 @pytest.mark.parametrize("shape", ["flat", "nested"])
 @pytest.mark.parametrize("balance", [100, 250.5, None])
 def test_enough_credits_end_the_wait(mosaic: Emulator, shape: str, balance: float | None) -> None:
-    mosaic.configure(credits=balance, credits_answer=shape)
+    mosaic.configure(credits=balance, credits_response=shape)
     event = event_of(MosaicCreditsTrigger(min_credits=100, poll_interval=0.02))
     assert event == {"outcome": "ended", "id": "credits", "status": "enough"}
 

@@ -157,7 +157,7 @@ class Ledger:
         """Return the body of ``GET /credits``."""
         plan, text = self.plan, self._clock.text
         included = plan.credits_per_month if plan else 0
-        if self._settings.credits_answer == "nested":
+        if self._settings.credits_response == "nested":
             return {
                 "organization_id": ORGANIZATION_ID,
                 "credits": {

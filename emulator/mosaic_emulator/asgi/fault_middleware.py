@@ -192,7 +192,7 @@ class FaultMiddleware:
 
     async def _interrupt(self, when: str, fault: Fault, transport: Any, receive: Receive) -> bool:
         """Close the connection if the fault does so before or after the effect. Return whether it did."""
-        if fault.kind == "answer_lost" and when == "after":
+        if fault.kind == "response_lost" and when == "after":
             await self._close_connection(transport, receive)
             return True
         if fault.kind not in ("hang", "reset") or fault.option("when", "before") != when:

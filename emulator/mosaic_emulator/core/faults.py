@@ -47,7 +47,7 @@ def _fault_kind(*options: str, only: tuple[str, ...] = (), method: str | None = 
 
 
 KINDS: Final[dict[str, FaultKind]] = {
-    "answer_lost": _fault_kind(),
+    "response_lost": _fault_kind(),
     "hang": _fault_kind("when", "seconds"),
     "reset": _fault_kind("when", "after_bytes"),
     "rate_limit": _fault_kind("retry_after"),

@@ -88,21 +88,21 @@ def apply_shape(value: Any, settings: Settings) -> Any:
         return [apply_shape(each, settings) for each in value]
     if not isinstance(value, dict):
         return value
-    answer: dict[str, Any] = {}
+    shaped: dict[str, Any] = {}
     for key, each in value.items():
         if key in VERBATIM and (each or key not in OPTIONAL_FIELDS):
-            answer[key] = each
+            shaped[key] = each
         elif key == "needs_credits":
             if settings.needs_credits_key != "absent":
-                answer[settings.needs_credits_key] = each
+                shaped[settings.needs_credits_key] = each
         elif key in OPTIONAL_FIELDS and each in (None, "", [], {}) and settings.optional_fields != "documented":
             if settings.optional_fields != "absent":
-                answer[key] = None if settings.optional_fields == "null" else OPTIONAL_FIELDS[key]
+                shaped[key] = None if settings.optional_fields == "null" else OPTIONAL_FIELDS[key]
         else:
-            answer[key] = apply_shape(each, settings)
+            shaped[key] = apply_shape(each, settings)
     if settings.extra_fields:
-        answer["x_unknown"] = {"from": "the emulator", "list": [1, None, "x"]}
-    return answer
+        shaped["x_unknown"] = {"from": "the emulator", "list": [1, None, "x"]}
+    return shaped
 
 
 def json_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -13,7 +13,7 @@ from mosaic_emulator.process import Emulator
 DAG_ID = "mosaic_nightly_pipeline"
 FAILED_TILE = "Captions"
 _START = "/agent/{agent_id}/run"
-_LOST_RESPONSE = "answer_lost"
+_LOST_RESPONSE = "response_lost"
 _GROUP = "recording."
 _EVENTS = {
     ("upload", "success"): "uploaded",

@@ -69,13 +69,13 @@ def _new_agent(context: RequestContext, name: str, description: str, visibility:
     )
 
 
-def _change_answer(
+def _change_response(
     context: RequestContext, agent: Agent, applied: int, created: list[dict[str, Any]]
 ) -> dict[str, Any]:
     body: dict[str, Any] = {"success": True, "agent_id": agent.id}
-    if context.settings.agent_change_answer != "metadata":
+    if context.settings.agent_change_response != "metadata":
         body |= {"operations_applied": applied, "created_nodes": created}
-    if context.settings.agent_change_answer != "operations":
+    if context.settings.agent_change_response != "operations":
         body |= {**agent.metadata_json(context.state.clock.text), "workspace_id": agent.workspace_id}
     return body
 
@@ -92,7 +92,7 @@ async def create_agent(context: Context) -> Response:
     agent = _new_agent(context, body.name or "Untitled agent", body.description, body.visibility, workspace_id)
     _add(context, agent)
     context.state.counters.add("agents_created")
-    return context.respond(_change_answer(context, agent, 0, []), created=True)
+    return context.respond(_change_response(context, agent, 0, []), created=True)
 
 
 @router.api_route("/agent/{agent_id}/update", methods=["POST", "PATCH"])
@@ -124,7 +124,7 @@ async def update_agent(agent_id: str, context: Context) -> Response:
         state.counters.add("agents_updated")
     if refusal is not None:
         raise refusal
-    return context.respond(_change_answer(context, agent, draft.applied, draft.created))
+    return context.respond(_change_response(context, agent, draft.applied, draft.created))
 
 
 def _operation(context: RequestContext, data: dict[str, Any], place: int) -> Operation:
@@ -178,5 +178,5 @@ async def duplicate_agent(agent_id: str, context: Context) -> Response:
     if context.settings.duplicate_triggers:
         context.state.triggers.copy_to(source.id, copy.id)
     context.state.counters.add("agents_duplicated")
-    written = copy.as_json(context.state.clock.text, form=context.settings.agent_answer)
+    written = copy.as_json(context.state.clock.text, form=context.settings.agent_response)
     return context.respond(written, created=True)

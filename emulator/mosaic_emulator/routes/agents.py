@@ -47,7 +47,7 @@ async def list_agents(context: Context) -> Response:
 async def get_agent(agent_id: str, context: Context) -> Response:
     """Return one agent with its graph."""
     agent = find_agent(context, agent_id)
-    return context.respond(agent.as_json(context.state.clock.text, form=context.settings.agent_answer))
+    return context.respond(agent.as_json(context.state.clock.text, form=context.settings.agent_response))
 
 
 @router.get("/agent_nodes/{agent_node_id}")

@@ -50,7 +50,7 @@ async def create_avatar_profile(context: Context) -> Response:
     context.state.avatars.add(profile)
     context.state.counters.add("avatars_created")
     written: dict[str, Any] = context.state.avatars.as_json(profile)
-    shape = context.settings.avatar_create_answer
+    shape = context.settings.avatar_create_response
     if shape == "wrapped":
         written = {"avatar_profile": written}
     elif shape == "id":

@@ -91,7 +91,7 @@ async def get_plan(context: Context) -> Response:
 async def list_plans(context: Context) -> Response:
     """List the available plans."""
     context.allow_query()
-    return context.respond({"plans": plans_json(context.settings.plan_list_answer)})
+    return context.respond({"plans": plans_json(context.settings.plan_list_response)})
 
 
 @router.post("/plan/upgrade")

@@ -84,5 +84,5 @@ async def delete_connection(social_connection_id: str, context: Context) -> Resp
         del state.connections[found.id]
         state.deleted_connections[found.id] = found
         state.counters.add("connections_deleted")
-    answer = {"success": True, "platform": found.platform, "social_connection_id": found.id}
-    return context.respond(answer, body_required=False)
+    response = {"success": True, "platform": found.platform, "social_connection_id": found.id}
+    return context.respond(response, body_required=False)

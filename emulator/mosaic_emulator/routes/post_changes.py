@@ -98,13 +98,13 @@ async def change_post(post_id: str, context: Context) -> Response:
         post.options[each.connection.id] = {**post.options.get(each.connection.id, {}), **options}
     post.updated_at = state.clock.now()
     state.counters.add("posts_updated")
-    shape = context.settings.patch_answer
+    shape = context.settings.patch_response
     written = state.post_json(post)
     if shape == "success":
         tracked = {"tracking_id": None, "tracked_status": written["status"]}
         return context.respond({"post_id": post.id, "status": "success", **tracked}, body_required=False)
-    answer = written if shape == "post" else {"post_id": post.id, "status": written["status"]}
-    return context.respond(answer, body_required=False)
+    response = written if shape == "post" else {"post_id": post.id, "status": written["status"]}
+    return context.respond(response, body_required=False)
 
 
 def _comment_targets(context: RequestContext, body: PatchBody, targets: list[Destination]) -> list[Destination]:
@@ -152,10 +152,10 @@ async def delete_post(post_id: str, context: Context) -> Response:
             "social_connection_id: the body and the query differ", "body", "social_connection_id"
         )
     targets = _destinations(context, post, asked.pop() if asked else None)
-    answer = {"post_id": post.id, "status": "rejected"}
+    response = {"post_id": post.id, "status": "rejected"}
     if post.status == "rejected":
         if settings.repeated_post_delete == 200:
-            return context.respond(answer, body_required=False)
+            return context.respond(response, body_required=False)
         raise ApiError(settings.repeated_post_delete, "The post is already rejected")
     if post.status == "processing":
         raise _wrong_state(context, post, "deleted while it is being published")
@@ -165,7 +165,7 @@ async def delete_post(post_id: str, context: Context) -> Response:
             raise _wrong_state(context, post, f"deleted on {each.connection.platform}")
     state.post_publisher.delete(post, targets)
     state.counters.add("posts_deleted")
-    return context.respond(answer, body_required=False)
+    return context.respond(response, body_required=False)
 
 
 @router.get("/social/post/{post_id}/analytics")

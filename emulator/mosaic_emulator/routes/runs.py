@@ -51,7 +51,7 @@ async def start_run(agent_id: str, context: Context) -> Response:
         params=body.update_params,
         callback_url=body.callback_url,
     )
-    summary = context.settings.start_answer == "summary"
+    summary = context.settings.start_response == "summary"
     return context.respond(state.run_summary_json(run) if summary else {"run_id": run.id})
 
 
@@ -147,14 +147,14 @@ async def cancel_run(run_id: str, context: Context) -> Response:
     else:
         tasks, nodes = context.state.engine.cancel(run)
         context.state.counters.add("runs_cancelled")
-    answer = {
+    response = {
         "success": True,
         "run_id": run.id,
         "tasks_cancelled": tasks,
         "nodes_reset": nodes,
         "message": "Run stopped",
     }
-    return context.respond(answer, body_required=False)
+    return context.respond(response, body_required=False)
 
 
 @router.post("/agent_run/{run_id}/resume")
@@ -166,7 +166,7 @@ async def resume_run(run_id: str, context: Context) -> Response:
         raise ApiError(409, f"The run is {run.status} and can't be resumed")
     queued = len(context.state.engine.resume(run))
     context.state.counters.add("runs_resumed")
-    answer = {
+    response = {
         "success": True,
         "run_id": run.id,
         "agent_state_id": run.id,
@@ -177,4 +177,4 @@ async def resume_run(run_id: str, context: Context) -> Response:
         "requeued_node_active_tasks_cancelled": 0,
         "requeued_node_active_tasks_total": 0,
     }
-    return context.respond(answer, body_required=False)
+    return context.respond(response, body_required=False)

@@ -94,7 +94,7 @@ async def create_post(context: Context) -> Response:
 def _created_json(context: RequestContext, post: Post) -> dict[str, Any]:
     """Return the response body of a created post."""
     written = context.state.post_json(post)
-    shape = context.settings.post_create_answer
+    shape = context.settings.post_create_response
     if shape == "short":
         return {"post_id": post.id, "status": written["status"]}
     if shape == "results":

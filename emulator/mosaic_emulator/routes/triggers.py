@@ -63,7 +63,7 @@ async def list_triggers(agent_id: str, context: Context) -> Response:
     context.allow_query()
     triggers = context.state.triggers
     written = [triggers.as_json(each) for each in triggers.of_agent(find_agent(context, agent_id).id)]
-    if context.settings.triggers_answer == "object":
+    if context.settings.triggers_response == "object":
         return context.respond(written[0] if written else None)
     return context.respond(written)
 
@@ -91,17 +91,17 @@ async def add_youtube_channels(agent_id: str, context: Context) -> Response:
     state.counters.add("channels_added", addition.added)
     if lost:
         raise ApiError(400, f"{lost[0]} is no YouTube channel", location=("body", "youtube_channels"))
-    if settings.add_channels_answer == "status_ok":
+    if settings.add_channels_response == "status_ok":
         return context.respond({"status": "ok"}, body_required=False)
     channels = list({channel.id: channel for _, channel in found}.values())
-    answer = {
+    response = {
         "message": f"{addition.added} channels added",
         "channel_ids": [each.id for each in channels],
         "channels": [{"input": text, "channel_id": channel.id} for text, channel in found],
         "filter_options": body.filter_options,
         "youtube_channel_details": state.triggers.details_json(channels),
     }
-    return context.respond(answer, body_required=False)
+    return context.respond(response, body_required=False)
 
 
 def _validate_filter_options(context: RequestContext, options: dict[str, Any]) -> None:
@@ -128,9 +128,9 @@ async def remove_youtube_channels(agent_id: str, context: Context) -> Response:
         raise ApiError(settings.unknown_channel_removal, f"{unknown[0]} is watched by no trigger of this agent")
     removed = state.triggers.remove(agent.id, {channel.id for _, channel in found})
     state.counters.add("channels_removed", len(removed))
-    if settings.remove_channels_answer == "empty":
+    if settings.remove_channels_response == "empty":
         return Response(status_code=204)
-    if settings.remove_channels_answer == "status_ok":
+    if settings.remove_channels_response == "status_ok":
         return context.respond({"status": "ok"}, body_required=False)
     return context.respond(
         {"message": f"{len(removed)} channels removed", "removed_channels": removed}, body_required=False

@@ -78,7 +78,7 @@ async def finalize_upload(asset_type: str, context: Context) -> Response:
     if not upload.finalized:
         upload.finalized = True
         context.state.counters.add("uploads_finalized")
-    shape = context.settings.finalize_answer
+    shape = context.settings.finalize_response
     if shape == "empty":
         return Response(status_code=204)
     if shape == "status_ok":

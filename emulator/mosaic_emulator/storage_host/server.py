@@ -197,7 +197,7 @@ class StorageHandler(BaseHTTPRequestHandler):
             raise CloseConnectionError
 
     def _apply_after(self, fault: Fault) -> None:
-        if fault.kind == "answer_lost":
+        if fault.kind == "response_lost":
             raise CloseConnectionError
         if fault.kind == "reset":
             raise ResetConnectionError

@@ -34,7 +34,7 @@ def get_agent(env: CallEnvironment) -> None:
     assert [node.node_type.node_type_name for node in graph.agent_nodes] == [
         "Video Input", "Rough Cut", "Reframe", "Captions",
     ]  # fmt: skip
-    assert len(graph.connections) == (3 if env.settings["agent_answer"] == "graph" else 0)
+    assert len(graph.connections) == (3 if env.settings["agent_response"] == "graph" else 0)
     env.ids["node"] = graph.agent_nodes[-1].agent_node_id
 
 
@@ -65,7 +65,7 @@ def update_agent(env: CallEnvironment) -> None:
     change = env.api.update_agent(env.ids["agent"], operations=operations)
     assert change.agent_id == env.ids["agent"]
     nodes = [node.agent_node_id for node in env.api.get_agent(env.ids["agent"]).agent_nodes]
-    if env.settings["agent_change_answer"] != "metadata":
+    if env.settings["agent_change_response"] != "metadata":
         assert {node.temp_ref_id: node.agent_node_id for node in change.created_nodes} == dict(
             zip(("in", "cap"), nodes, strict=True)
         )

@@ -26,7 +26,7 @@ def upload_asset(env: CallEnvironment) -> None:
 def apply_agent(env: CallEnvironment) -> None:
     hook = _hook(env)
     # An agent without connections in the response cannot be compared.
-    if env.settings["agent_answer"] == "nodes":
+    if env.settings["agent_response"] == "nodes":
         with pytest.raises(MosaicResponseError, match="connected"):
             hook.apply_agent(DEFINITION)
         return
@@ -38,7 +38,7 @@ def apply_agent(env: CallEnvironment) -> None:
 
 def export_agent(env: CallEnvironment) -> None:
     hook = _hook(env)
-    if env.settings["agent_answer"] == "nodes":
+    if env.settings["agent_response"] == "nodes":
         with pytest.raises(MosaicResponseError, match="connected"):
             hook.export_agent(env.mosaic.agent_id)
         return

@@ -123,7 +123,7 @@ def add_youtube_channels(env: CallEnvironment) -> None:
     added = env.api.add_youtube_channels(
         env.mosaic.agent_id, [CHANNEL, "@another"], trigger_callback_url=env.callback_url, min_seconds=60
     )
-    if env.settings["add_channels_answer"] == "rich" and env.settings["success_status"] != 204:
+    if env.settings["add_channels_response"] == "rich" and env.settings["success_status"] != 204:
         assert added.channel_ids[0] == CHANNEL
     assert env.mosaic.counts().channels_added == 2
 

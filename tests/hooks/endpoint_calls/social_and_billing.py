@@ -137,7 +137,7 @@ def get_credits(env: CallEnvironment) -> None:
     assert found.balance == 10000
     plan = env.settings["plan"]
     assert found.plan == (None if plan is None else "professional" if plan.startswith("pro") else "creator")
-    assert found.unlimited == (env.settings["credits_answer"] == "nested")
+    assert found.unlimited == (env.settings["credits_response"] == "nested")
 
 
 def get_credits_usage(env: CallEnvironment) -> None:
