@@ -24,7 +24,9 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-mosaic",
         "name": _INTEGRATION,
-        "description": "Run Mosaic's video-editing agents, wait for them without a worker, fetch and publish results.",
+        "description": (
+            "Run Mosaic's video-editing agents, wait for them without a worker, download and publish results."
+        ),
         "versions": [__version__],
         "integrations": [
             {

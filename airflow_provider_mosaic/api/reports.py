@@ -26,7 +26,7 @@ _RUN_FAILURES: dict[str, tuple[type[MosaicRunFailedError], str, str]] = {
     RunStatus.PARTIAL_COMPLETE.value: (
         MosaicRunPartialError,
         "ended partly: some outputs were rendered, others failed",
-        "It can't be resumed. Fetch the outputs that were rendered, or start a new run.",
+        "It can't be resumed. Download the outputs that were rendered, or start a new run.",
     ),
     RunStatus.CANCELLED.value: (MosaicRunCancelledError, "was cancelled", "It can be resumed."),
     RunStatus.FAILED.value: (MosaicRunFailedError, "failed", "Fix the cause, then resume it or start a new run."),
@@ -100,14 +100,14 @@ def kept_outputs(run: Run) -> str:
     """Return a sentence on the outputs that a run has rendered."""
     if not run.outputs:
         return "Nothing was rendered."
-    return f"{len(run.outputs)} output(s) were rendered and can be fetched: {listed(run.output_ids)}."
+    return f"{len(run.outputs)} output(s) were rendered and can be downloaded: {listed(run.output_ids)}."
 
 
 def still_running_error(run: Run, *, before: str) -> MosaicRunFailedError:
     """
     Return the error for a run whose outputs are requested before its end.
 
-    :param before: What must wait, for example ``its outputs are fetched``.
+    :param before: What must wait, for example ``its outputs are downloaded``.
     """
     return MosaicRunFailedError(
         f"Run {run.run_id!r} is still {run.status}.",

@@ -229,7 +229,7 @@ class ObjectDestination(Destination):
         if self._path.protocol in _AZURE and _adlfs_deletes_first() and self._path.exists():
             raise MosaicValidationError(
                 f"destination={self.shown!r}: a file is there, and this version of adlfs deletes it before the new one "
-                "is complete. Nothing was fetched. Install adlfs>=2024.12.0, or delete the file."
+                "is complete. Nothing was downloaded. Install adlfs>=2024.12.0, or delete the file."
             )
         return _MultipartUpload(self._path, self.shown, max(_MIN_PART_SIZE, (size or 0) // _MAX_PARTS))
 

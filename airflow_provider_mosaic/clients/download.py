@@ -63,7 +63,7 @@ _MAX_UNKNOWN_SIZE = 16 * 1024**3
 
 
 def read_file_info(get_url: Callable[[], str], **options: Unpack[ReaderOptions]) -> FileInfo:
-    """Return size, media type and name of a file without fetching it."""
+    """Return size, media type and name of a file without downloading it."""
     with SignedUrlReader(get_url=get_url, action="read the headers of an output", **options) as reader:
         while True:
             try:
@@ -95,7 +95,7 @@ def fetch(
     :param before_commit: Called with the bytes of the complete file before it appears. It may raise.
     :returns: Bytes of the file.
     """
-    with SignedUrlReader(get_url=get_url, action=f"fetch {destination.name!r}", **options) as reader:
+    with SignedUrlReader(get_url=get_url, action=f"download {destination.name!r}", **options) as reader:
         return _Download(reader, destination).run(before_commit)
 
 
@@ -192,7 +192,7 @@ class _Download:
         """Return the partial file for a response: the present one for the rest of the same file, else an empty one."""
         status = response.status_code
         if status == 416:
-            raise self._restart("has fewer bytes now than were fetched")
+            raise self._restart("has fewer bytes now than were downloaded")
         info = file_info(response)
         if info.problem:
             self._reader.raise_not_a_file(info.problem, status)
@@ -402,7 +402,7 @@ class SignedUrlReader:
             MosaicResponseError,
             f"{problem}.",
             means="Nothing was saved.",
-            to_do="Open the output in Mosaic, or fetch the segments with ffmpeg." if problem == PLAYLIST else "",
+            to_do="Open the output in Mosaic, or download the segments with ffmpeg." if problem == PLAYLIST else "",
             status=status,
             effect_unknown=False,
         )

@@ -82,7 +82,7 @@ class _TemporaryFile(PartialFile):
                 raise MosaicValidationError(
                     f"destination={self._shown!r}: its storage can't rename files ({type(error).__name__}: "
                     f"{redact(str(error))[:200]}). Without renames an incomplete file could stay there, or an old one "
-                    "be lost. Nothing was fetched. Choose another destination.",
+                    "be lost. Nothing was downloaded. Choose another destination.",
                     transient=not isinstance(error, NotImplementedError),
                 ) from error
         except BaseException:

@@ -110,7 +110,7 @@ class MosaicDownloadOutputsOperator(MosaicOperator):
     _options = options.DOWNLOAD
     _row_label_arguments = ("destination", "run_id")
     _failure_effect = "The run and its outputs are unchanged: nothing was paid again. Complete files are kept."
-    _retry_effect = "fetches only what is missing, or all files with overwrite=True"
+    _retry_effect = "downloads only what is missing, or all files with overwrite=True"
 
     def __init__(
         self,

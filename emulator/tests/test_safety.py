@@ -320,8 +320,8 @@ def test_silent_host_times_out(api: Api) -> None:
         ("http://192.0.2.1/a.mp4", "another machine"),
         ("https://evil.example/a.mp4", "another machine"),
         ("//evil.example/a.mp4", "another machine"),
-        ("ftp://127.0.0.1/a", "could not be fetched"),
-        ("http://127.0.0.1:99999/", "could not be fetched"),
+        ("ftp://127.0.0.1/a", "could not be downloaded"),
+        ("http://127.0.0.1:99999/", "could not be downloaded"),
     ],
 )
 def test_redirect_to_another_machine_is_not_followed(api: Api, sender: Sender, location: str, words: str) -> None:

@@ -56,7 +56,7 @@ def test_the_error_depends_on_how_the_run_ended(
 
 def test_rendered_outputs_are_listed() -> None:
     failure = run_failure(run(outputs=[{"id": "o1", "video_url": "https://s.example/v?sig=hush"}, {"id": "o2"}]))
-    assert "2 output(s) were rendered and can be fetched: o1, o2." in str(failure)
+    assert "2 output(s) were rendered and can be downloaded: o1, o2." in str(failure)
     assert "hush" not in str(failure)
 
 

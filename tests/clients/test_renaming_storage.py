@@ -303,7 +303,7 @@ def test_storage_without_renames_fails_before_the_transfer(error: Exception, tmp
         return False
 
     with HostileServer(counted) as host:
-        with pytest.raises(MosaicValidationError, match=r"can't rename.*Nothing was fetched") as caught:
+        with pytest.raises(MosaicValidationError, match=r"can't rename.*Nothing was downloaded") as caught:
             fetch(lambda: host.url, storage_destination(FakePath(storage, path)), retries=ONCE)
         assert taken < 50_000_000
     assert caught.value.transient is isinstance(error, OSError)
@@ -410,7 +410,7 @@ def test_storage_that_copies_instead_of_renaming_fails(tmp_path: Path) -> None:
     path.write_bytes(b"old")
     storage = Folder()
     storage.mv = lambda old, new, **options: shutil.copyfile(old, new)  # type: ignore[method-assign,assignment]
-    with pytest.raises(MosaicValidationError, match="Nothing was fetched"):
+    with pytest.raises(MosaicValidationError, match="Nothing was downloaded"):
         fetch_to(storage, path)
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["cut.mp4"]

@@ -230,7 +230,7 @@ def test_partial_failure_reports_the_outputs(mosaic: Emulator, hook: Any, tmp_pa
     with InBackground(finish), pytest.raises(AirflowFailException) as failure:
         task.execute()
     [rendered] = mosaic.runs()[0]["output_ids"]
-    assert f"1 output(s) were rendered and can be fetched: {rendered}" in str(failure.value)
+    assert f"1 output(s) were rendered and can be downloaded: {rendered}" in str(failure.value)
     assert "AI Music" in str(failure.value)
     assert task.xcom("output_ids") == [rendered]
 

@@ -250,7 +250,7 @@ def create_post(
     :param social_connection_ids: Ids of the accounts to post to.
     :param platforms: Or platforms with one connected account each: ``x``, ``linkedin``, ``instagram``, ``facebook``,
         ``tiktok``, ``youtube``.
-    :param media_urls: URLs of pictures or videos. Mosaic fetches them when it *publishes* the post.
+    :param media_urls: URLs of pictures or videos. Mosaic downloads them when it *publishes* the post.
     :param schedule_date: Time to publish, with a time zone. Default: now.
     :param workspace_id: Default: the organization's primary workspace.
     :param provider_options: Options of the publishing service, sent unchanged: see

@@ -188,7 +188,7 @@ class InputFetcher:
                 raise InputUnavailableError(f"The video URL took longer than {limit}") from error
             # InvalidURL is not a subclass of HTTPError. A redirect to an invalid URL raises it.
             if isinstance(error, (httpx.HTTPError, httpx.InvalidURL)):
-                raise InputUnavailableError(f"The video URL could not be fetched: {type(error).__name__}") from None
+                raise InputUnavailableError(f"The video URL could not be downloaded: {type(error).__name__}") from None
             raise
         return self._media.put(f"inputs/{uuid.uuid4()}.mp4", path, "video/mp4")
 
@@ -203,7 +203,7 @@ class InputFetcher:
                     url = str(response.next_request.url)
                 if not is_http_url(url):
                     raise InputUnavailableError(
-                        "The video URL could not be fetched: it redirects to a URL that is not http or https"
+                        "The video URL could not be downloaded: it redirects to a URL that is not http or https"
                     )
                 if not self._reachable(url):
                     raise InputUnavailableError(
