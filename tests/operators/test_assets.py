@@ -41,7 +41,8 @@ MEDIA = "/mosaic-emulator-media/{name}"
 
 @pytest.fixture(autouse=True)
 def _no_pauses(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    for function in (assets.store, assets.finalize, SignedUrlReader.__init__):
+    monkeypatch.setattr(assets, "time", clock)
+    for function in (assets.finalize, SignedUrlReader.__init__):
         monkeypatch.setitem(function.__kwdefaults__, "sleep", clock.sleep)
 
 
@@ -239,7 +240,7 @@ def test_retry_remembers_that_a_finalize_may_have_had_an_effect(
 ) -> None:
     task = uploads(str(video), StateStore())
     if then == "rate limit":
-        mosaic.inject("answer_lost", method="POST", path=FINALIZE)
+        mosaic.inject("response_lost", method="POST", path=FINALIZE)
         mosaic.inject("rate_limit", method="POST", path=FINALIZE, times=5, retry_after=1)
         with pytest.raises(MosaicRateLimitError):
             task.execute()
