@@ -133,7 +133,6 @@ class CompletionWaiter(ABC, Generic[S]):
 
     def on_kill(self) -> None:
         """Handle a kill of the task, in a signal handler."""
-        self.hook.refuse_effects()
 
     def is_stopped(self) -> bool:
         """Return whether the wait must end because the task was killed."""
@@ -184,7 +183,7 @@ class CompletionWaiter(ABC, Generic[S]):
         if item_id is None:
             return None
         self._follow(item_id)
-        item = self._poll(item_id, self._new_state(item_id), is_last=True)
+        item = None if self.is_stopped() else self._poll(item_id, self._new_state(item_id), is_last=True)
         if item is not None:
             self._count_end(item)
             return self.finish(item)

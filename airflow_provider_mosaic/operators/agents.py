@@ -86,7 +86,6 @@ class MosaicApplyAgentOperator(MosaicOperator):
         from pathlib import Path
 
         from airflow_provider_mosaic.agents_as_code.apply import ApplyOptions
-        from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.hooks.paths import read_definition
         from airflow_provider_mosaic.tasks.agents import apply
 
@@ -97,4 +96,4 @@ class MosaicApplyAgentOperator(MosaicOperator):
                 unknown_nodes=self.unknown_nodes,
                 dry_run=self._dry_run,
             )
-            return apply(context, MosaicHook(self.mosaic_conn_id), apply_options, durable=self.durable)
+            return apply(context, self._open_hook(), apply_options, durable=self.durable)

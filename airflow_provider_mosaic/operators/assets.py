@@ -68,11 +68,10 @@ class MosaicUploadOperator(MosaicOperator):
 
     def execute(self, context: Context) -> str:
         """Upload the file."""
-        from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.uploads import upload
 
         with self._validated_arguments(context):
-            return upload(MosaicHook(self.mosaic_conn_id), context, **self._arguments())
+            return upload(self._open_hook(), context, **self._arguments())
 
 
 class MosaicDownloadOutputsOperator(MosaicOperator):
@@ -134,8 +133,7 @@ class MosaicDownloadOutputsOperator(MosaicOperator):
 
     def execute(self, context: Context) -> list[str]:
         """Download the files."""
-        from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.downloads import DownloadTask
 
         with self._validated_arguments(context):
-            return DownloadTask(MosaicHook(self.mosaic_conn_id), **self._arguments()).download(context)
+            return DownloadTask(self._open_hook(), **self._arguments()).download(context)

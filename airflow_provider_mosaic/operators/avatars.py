@@ -87,11 +87,10 @@ class MosaicCreateAvatarProfileOperator(MosaicOperator):
     def execute(self, context: Context) -> str:
         """Create the profile, or continue with that of an earlier attempt."""
         from airflow_provider_mosaic.durable.failures import adding_consequences, fail_without_retry
-        from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.avatars import CreateAvatarProfile
 
         with self._validated_arguments(context):
-            hook = MosaicHook(self.mosaic_conn_id)
+            hook = self._open_hook()
             profile = CreateAvatarProfile(context, hook, name=self.name, sources=self._sources(), durable=self.durable)
         with adding_consequences(context, profile.consequences), fail_without_retry():
             return str(profile.ensure().id)

@@ -14,6 +14,7 @@ from airflow_provider_mosaic.base import MosaicBaseOperator, is_constant, is_tri
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_mosaic.hooks.mosaic import MosaicHook
     from airflow_provider_mosaic.tasks.posts import PostTask
     from airflow_provider_mosaic.tasks.runs import ResumeTask, RunTask
 
@@ -50,6 +51,11 @@ class MosaicOperator(MosaicBaseOperator):
     #: The templated arguments that ``optional`` may name, with the value that each has when it is left out.
     _may_be_empty: ClassVar[Mapping[str, Any]] = {}
 
+    #: Whether Airflow killed the task. The signal may come before ``execute``.
+    _is_killed: bool = False
+    #: The hook of this execution, for ``on_kill``.
+    _hook: MosaicHook | None = None
+
     def __init__(self, *, optional: Iterable[str] | str = (), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.optional = self._validate_optional(optional)
@@ -74,6 +80,21 @@ class MosaicOperator(MosaicBaseOperator):
                     f"These can be optional: {', '.join(cls._may_be_empty) or 'none'}.",
                 )
         return tuple(place.replace('"', "'") for place in places)
+
+    def on_kill(self) -> None:
+        """Send no further request that starts, resumes, posts or creates something: a new attempt may repeat it."""
+        self._is_killed = True
+        if self._hook is not None:
+            self._hook.refuse_effects()
+
+    def _open_hook(self) -> MosaicHook:
+        """Return the hook of this execution. After a kill, also an earlier one, it starts and creates nothing."""
+        from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+
+        hook = self._hook = MosaicHook(self.mosaic_conn_id)
+        if self._is_killed:
+            hook.refuse_effects()
+        return hook
 
     @contextmanager
     def _failing(self, context: Context, means: str) -> Iterator[None]:
@@ -198,6 +219,7 @@ class WaitingOperator(MosaicOperator):
 
     def on_kill(self) -> None:
         """Cancel a run, within the few seconds that Airflow leaves. It costs credits; a post can't be withdrawn."""
+        super().on_kill()
         if self._active is not None:
             self._active.wait.on_kill()
 
@@ -210,6 +232,9 @@ class WaitingOperator(MosaicOperator):
 
         self._active = task
         try:
+            if self._is_killed:
+                # The kill came before the task was known.
+                task.wait.on_kill()
             with adding_consequences(context, task.consequences), fail_without_retry(*task.non_retryable()):
                 yield
         except (Exception, TaskDeferred):

@@ -158,13 +158,12 @@ class MosaicRunAgentOperator(WaitingOperator):
         validate_one_way(self.video_inputs, {form: getattr(self, form) for form in INPUT_FORMS})
 
     def _task(self, context: Context) -> RunTask:
-        from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.runs import RunOptions, RunTask
 
         arguments = self._arguments()
         inputs = {name: arguments.pop(name) for name in _INPUTS}
         run_options = RunOptions.validated(self._options, inputs=inputs, **arguments)
-        return RunTask(run_options, MosaicHook(self.mosaic_conn_id), context)
+        return RunTask(run_options, self._open_hook(), context)
 
 
 class MosaicResumeRunOperator(WaitingOperator):
@@ -232,13 +231,12 @@ class MosaicResumeRunOperator(WaitingOperator):
 
     def _task(self, context: Context) -> ResumeTask:
         from airflow_provider_mosaic.durable.completion_waiter import WaitOptions
-        from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.runs import ResumeTask
 
         arguments = self._arguments()
         run_id = arguments.pop("run_id")
         wait_options = WaitOptions.validated(self._options, **arguments)
-        return ResumeTask(wait_options, MosaicHook(self.mosaic_conn_id), context, run_id=run_id)
+        return ResumeTask(wait_options, self._open_hook(), context, run_id=run_id)
 
 
 class MosaicCancelRunOperator(MosaicOperator):
@@ -271,12 +269,11 @@ class MosaicCancelRunOperator(MosaicOperator):
 
     def execute(self, context: Context) -> str:
         """Cancel the run."""
-        from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.reporting import push_item
         from airflow_provider_mosaic.tasks.run_control import cancel
 
         with self._validated_arguments(context):
-            hook = MosaicHook(self.mosaic_conn_id)
+            hook = self._open_hook()
             run_id = cancel(hook, self._options["run_id"]("run_id", self.run_id))
             push_item(context, hook, "run", run_id)
             return run_id

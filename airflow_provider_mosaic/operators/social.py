@@ -135,13 +135,12 @@ class MosaicSocialPostOperator(WaitingOperator):
             options.validate_post_has_content(self.text, has_media=has_media)
 
     def _task(self, context: Context) -> PostTask:
-        from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.posts import PostOptions, PostTask
 
         arguments = self._arguments()
         content = {name: arguments.pop(name) for name in _CONTENT}
         post_options = PostOptions.validated(self._options, content=content, **arguments)
-        return PostTask(post_options, MosaicHook(self.mosaic_conn_id), context)
+        return PostTask(post_options, self._open_hook(), context)
 
 
 class MosaicPostAnalyticsOperator(MosaicOperator):
@@ -184,11 +183,9 @@ class MosaicPostAnalyticsOperator(MosaicOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Read the metrics."""
-        from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-
         with self._validated_arguments(context):
             ids = {name: self._options[name](name, value) for name, value in self._arguments().items()}
-            analytics = MosaicHook(self.mosaic_conn_id).get_post_analytics(**ids)
+            analytics = self._open_hook().get_post_analytics(**ids)
         rows = analytics.as_rows()
         context["ti"].xcom_push(key="totals", value=analytics.totals)
         self.log.info("Post %r has metrics from %d platform(s).", self.post_id, len(rows))

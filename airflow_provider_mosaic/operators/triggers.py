@@ -89,7 +89,6 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
     def execute(self, context: Context) -> list[str]:
         """Set the channels."""
         from airflow_provider_mosaic.api.youtube_channels import DesiredTrigger
-        from airflow_provider_mosaic.hooks.mosaic import MosaicHook
         from airflow_provider_mosaic.tasks.reporting import push_agent_link
         from airflow_provider_mosaic.tasks.youtube import YouTubeTask
         from airflow_provider_mosaic.webhook_address import webhook_url
@@ -99,6 +98,6 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
             if arguments["callback_url"] == options.AIRFLOW_CALLBACK:
                 arguments["callback_url"] = webhook_url(self.mosaic_conn_id)
             desired = DesiredTrigger.validated(**arguments)
-            hook = MosaicHook(self.mosaic_conn_id)
+            hook = self._open_hook()
             push_agent_link(context, hook, desired.agent_id, name=f"agent {desired.agent_id!r}")
             return YouTubeTask(hook, desired).reconcile()

@@ -187,7 +187,6 @@ class RunWait(CompletionWaiter[Run]):
 
     def on_kill(self) -> None:
         """Cancel the run, if its id is known. Otherwise the wait cancels it."""
-        super().on_kill()
         # After an interruption nothing resumes or replaces the run of an earlier attempt any more.
         run_id = self.run_to_cancel or (self.item_id if self.is_interrupted else None)
         result = self._cancels.kill(run_id, is_in_signal=not self.is_interrupted)

@@ -10,19 +10,27 @@ from typing import Any
 
 import pytest
 from mosaic_emulator import Emulator
-from tasks.airflow_exceptions import AirflowFailException
-from tasks.fakes import Deferred, StateStore, TaskRunner
+from tasks.airflow_exceptions import AirflowFailException, TaskDeferralTimeout
+from tasks.fakes import Deferred, Killed, StateStore, TaskRunner
 from tasks.fixtures import AGENT, START, effects, sent, started
 from tasks.kills import killed_once, received
 from tasks.task_runs import fail_first_attempt, post_task, rendered, run_task
 
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicRunCancelledError
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.operators import MosaicRunAgentOperator
+from airflow_provider_mosaic.operators import (
+    MosaicApplyAgentOperator,
+    MosaicCreateAvatarProfileOperator,
+    MosaicResumeRunOperator,
+    MosaicRunAgentOperator,
+)
+from airflow_provider_mosaic.tasks.posts import PostTask
+from airflow_provider_mosaic.tasks.runs import RunTask
 
 CANCEL = "/agent_run/{run_id}/cancel"
 RESUME = "/agent_run/{run_id}/resume"
 GET_RUN = "/agent_run/{run_id}"
+DEFINITION = {"name": "Nightly", "nodes": {"captions": {"tile": "Captions"}}}
 
 
 def test_kill_during_the_wait_cancels_the_run(mosaic: Emulator) -> None:
@@ -140,6 +148,119 @@ def test_kill_while_the_media_are_read_posts_nothing(mosaic: Emulator, hook: Mos
 def test_kill_before_the_start_does_nothing(mosaic: Emulator) -> None:
     MosaicRunAgentOperator(task_id="run", agent_id=AGENT).on_kill()
     assert mosaic.requests() == []
+
+
+def kill_in(owner: type, function: str, task: TaskRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kill the task at each call of a function."""
+    original = getattr(owner, function)
+
+    def killed(self: Any, *args: Any) -> Any:
+        task.operator.on_kill()
+        return original(self, *args)
+
+    monkeypatch.setattr(owner, function, killed)
+
+
+def killed_before(task: TaskRunner) -> TaskRunner:
+    """Kill the task before each execution, as a signal does while Airflow renders the templates."""
+    make = task.make
+
+    def make_killed() -> Any:
+        operator = make()
+        operator.on_kill()
+        return operator
+
+    task.make = make_killed
+    return task
+
+
+@pytest.mark.parametrize(("make", "kind"), [(run_task, RunTask), (post_task, PostTask)])
+def test_kill_while_the_arguments_are_validated_sends_nothing(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, make: Callable[..., TaskRunner], kind: type
+) -> None:
+    task = make(StateStore())
+    kill_in(kind, "prepare", task, monkeypatch)
+    with pytest.raises(MosaicError, match="the task was killed"):
+        task.execute()
+    assert effects(mosaic) == {}
+
+
+def other_task(kind: Any, **options: Any) -> TaskRunner:
+    return TaskRunner(lambda: kind(task_id="task", **options), store=StateStore())
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        run_task(StateStore()),
+        post_task(StateStore()),
+        other_task(MosaicCreateAvatarProfileOperator, name="Host", video_url="https://cdn.example.org/host.mp4"),
+        other_task(MosaicApplyAgentOperator, definition=DEFINITION),
+    ],
+    ids=["run", "post", "avatar profile", "agent"],
+)
+def test_kill_before_the_execution_creates_nothing(mosaic: Emulator, task: TaskRunner) -> None:
+    with pytest.raises(MosaicError, match="the task was killed"):
+        killed_before(task).execute()
+    assert effects(mosaic) == {}
+    assert mosaic.counts().agents_created == 0
+
+
+def test_kill_before_the_execution_resumes_nothing(mosaic: Emulator, hook: MosaicHook) -> None:
+    mosaic.configure(hold_runs=True)
+    run_id = hook.run_agent(AGENT)
+    mosaic.finish_run(run_id, "failed")
+    with pytest.raises(MosaicError, match="the task was killed"):
+        killed_before(other_task(MosaicResumeRunOperator, run_id=run_id, deferrable=True)).execute()
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_kill_while_an_agent_is_read_creates_nothing(mosaic: Emulator) -> None:
+    mosaic.inject("hang", method="GET", path="/agents", seconds=0.6)
+    task = other_task(MosaicApplyAgentOperator, definition=DEFINITION)
+    with killed_once(received(mosaic, "GET", "/agents"), task), pytest.raises(MosaicError, match="the task was killed"):
+        task.execute()
+    assert mosaic.counts().agents_created == 0
+
+
+def test_kill_before_a_retry_cancels_the_run_of_the_earlier_attempt(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore().killing_at("id"), deferrable=True)
+    with pytest.raises(Killed):
+        task.execute()
+    with pytest.raises(MosaicRunCancelledError, match="accepted the cancel"):
+        killed_before(task).execute()
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
+
+
+@pytest.mark.parametrize("moment", ["before the execution", "while the arguments are validated"])
+def test_kill_before_a_deferred_task_continues_cancels_the_run(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), deferrable=True)
+    deferred = task.execute()
+    if moment == "before the execution":
+        killed_before(task)
+    else:
+        kill_in(MosaicRunAgentOperator, "_task", task, monkeypatch)
+    with pytest.raises(MosaicRunCancelledError, match="accepted the cancel"):
+        task.resume(deferred, {"outcome": "ended", "id": deferred.kwargs["run_id"], "status": "completed"})
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
+
+
+def test_kill_before_a_task_continues_after_the_timeout_of_its_trigger_cancels_the_run_without_a_read(
+    mosaic: Emulator,
+) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), deferrable=True)
+    task.execute()
+    reads = sent(mosaic, "GET " + GET_RUN)
+    with pytest.raises(TaskDeferralTimeout):
+        killed_before(task).on_timeout()
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
+    # For the status in XCom.
+    assert sent(mosaic, "GET " + GET_RUN) == reads + 1
 
 
 def test_kill_after_a_deferral_cancels_the_run(mosaic: Emulator) -> None:
