@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mosaic.airflow_compat import task_state_store, triggers_receive_kills
-from airflow_provider_mosaic.api.endpoints.runs import Run, RunStatus
+from airflow_provider_mosaic.api.endpoints.runs import Resumed, Run, RunStatus
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicConflictError,
@@ -209,7 +209,7 @@ def resume(run: Run, wait: RunWait, *, deadline: float | None) -> None:
         # The wait would end at once and cancel the run, which would still cost credits.
         raise fail_exception(wait.failure(run, "Its timeout has passed, so it is not resumed."))
     try:
-        resumed = wait.hook.resume_run(run.run_id)
+        resumed = _send_resume(run.run_id, wait)
     except MosaicConnectionError:
         # A subclass of MosaicValidationError. Nothing was sent.
         raise
@@ -227,8 +227,7 @@ def resume(run: Run, wait: RunWait, *, deadline: float | None) -> None:
             raise (lost.__cause__ or lost) from None
         log.info("Run %r was resumed, although the response was lost.", run.run_id)
     else:
-        # The task is responsible for the run.
-        wait.item_id = wait.run_to_cancel = run.run_id
+        wait.run_to_cancel = run.run_id
         count(RUNS_RESUMED)
         log.info(
             "Resumed run %r, which was %s. %d node(s) are queued again.", run.run_id, run.status, resumed.nodes_queued
@@ -244,6 +243,16 @@ def resume(run: Run, wait: RunWait, *, deadline: float | None) -> None:
         return
     # The permission is for one resume, also of a run that failed before a cancel of this task reached it.
     wait.permission.revoke()
+
+
+def _send_resume(run_id: str, wait: RunWait) -> Resumed:
+    """Send the resume. The task is responsible for the run from now on, unless the request fails."""
+    known_id, wait.item_id = wait.item_id, run_id
+    try:
+        return wait.hook.resume_run(run_id)
+    except Exception:
+        wait.item_id = known_id
+        raise
 
 
 def resume_after_late_kill(run_id: str, wait: RunWait, *, deadline: float | None) -> None:

@@ -194,7 +194,7 @@ class RunWait(CompletionWaiter[Run]):
             log.warning(
                 "The task was killed before its wait. %s may keep running, and cost credits: check the agent's runs in "
                 "the editor.",
-                f"Run {self.item_id!r}" if self.item_id else "A run that it started",
+                f"Run {self.item_id!r}" if self.item_id else "A run of this task",
             )
         elif self.is_interrupted and result is not None:
             # Nothing else saves the cancel. A running wait saves it itself: the signal may have interrupted it in a

@@ -224,6 +224,9 @@ class ResumeTask:
         state = TaskState(self._context, kind="resume", request=run_id)
         record = state.load()
         is_retry = record is not None and record.is_saved
+        if is_retry:
+            # An earlier attempt may have resumed it.
+            wait.item_id = run_id
         read = partial(self._hook.get_run, run_id)
         # A retry may find a run that costs credits: a single 404 of a gateway must not end the task.
         run = read_known(self._hook, read, name=f"Run {run_id!r}") if is_retry else read()

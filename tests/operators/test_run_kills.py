@@ -33,6 +33,10 @@ GET_RUN = "/agent_run/{run_id}"
 DEFINITION = {"name": "Nightly", "nodes": {"captions": {"tile": "Captions"}}}
 
 
+def other_task(kind: Any, **options: Any) -> TaskRunner:
+    return TaskRunner(lambda: kind(task_id="task", **options), store=StateStore())
+
+
 def test_kill_during_the_wait_cancels_the_run(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
     task = run_task(StateStore(), poll_interval=0.1)
@@ -73,6 +77,24 @@ def test_kill_while_a_retry_resumes_the_run_cancels_what_was_resumed(mosaic: Emu
     with killed_once(received(mosaic, "POST", RESUME), task), pytest.raises(MosaicRunCancelledError, match="killed"):
         task.execute()
     assert effects(mosaic)["runs_resumed"] == 1
+    assert mosaic.runs()[0]["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("moment", ["the resume", "the read of a retry"])
+def test_kill_before_the_wait_names_the_run_that_the_operator_resumes(
+    mosaic: Emulator, hook: MosaicHook, caplog: pytest.LogCaptureFixture, moment: str
+) -> None:
+    mosaic.configure(hold_runs=True)
+    run_id = hook.run_agent(AGENT)
+    mosaic.finish_run(run_id, "failed")
+    task = other_task(MosaicResumeRunOperator, run_id=run_id, deferrable=True)
+    method, path = ("POST", RESUME) if moment == "the resume" else ("GET", GET_RUN)
+    if method == "GET":
+        task.execute()
+    mosaic.inject("hang", method=method, path=path, seconds=0.6)
+    with killed_once(received(mosaic, method, path), task), pytest.raises(MosaicRunCancelledError, match="killed"):
+        task.execute()
+    assert f"The task was killed before its wait. Run {run_id!r} may keep running" in caplog.text
     assert mosaic.runs()[0]["status"] == "cancelled"
 
 
@@ -183,10 +205,6 @@ def test_kill_while_the_arguments_are_validated_sends_nothing(
     with pytest.raises(MosaicError, match="the task was killed"):
         task.execute()
     assert effects(mosaic) == {}
-
-
-def other_task(kind: Any, **options: Any) -> TaskRunner:
-    return TaskRunner(lambda: kind(task_id="task", **options), store=StateStore())
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,12 @@ import pytest
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, TaskDeferralTimeout
 from tasks.fakes import Deferred, Killed, StateStore, TaskRunner
-from tasks.fixtures import Clock, InBackground, effects, sent, started, until
+from tasks.fixtures import AGENT, Clock, InBackground, effects, sent, started, until
 from tasks.task_runs import run_operator, run_task
 
 from airflow_provider_mosaic.api.errors import MosaicTimeoutError
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.operators import MosaicResumeRunOperator
 from airflow_provider_mosaic.tasks import runs
 
 CANCEL = "/agent_run/{run_id}/cancel"
@@ -240,6 +242,49 @@ def test_execution_timeout_while_a_retry_reads_the_run_cancels_it(
     mosaic.configure(hold_runs=False)
     assert task.run_to_end() == mosaic.runs()[0]["run_id"]
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1, "runs_resumed": 1}
+
+
+@pytest.fixture
+def resuming(mosaic: Emulator, hook: MosaicHook) -> TaskRunner:
+    """Return a task that resumes a failed run."""
+    mosaic.configure(hold_runs=True)
+    run_id = hook.run_agent(AGENT)
+    mosaic.finish_run(run_id, "failed")
+    return TaskRunner(
+        lambda: MosaicResumeRunOperator(task_id="resume", run_id=run_id, deferrable=True, poll_interval=0.05),
+        store=StateStore(),
+    )
+
+
+def test_execution_timeout_during_the_resume_cancels_the_run(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, resuming: TaskRunner
+) -> None:
+    resume_run = MosaicHook.resume_run
+
+    def resume_and_time_out(hook: MosaicHook, run_id: str) -> None:
+        resume_run(hook, run_id)
+        raise TimedOut
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MosaicHook, "resume_run", resume_and_time_out)
+        with pytest.raises(TimedOut):
+            resuming.execute()
+    resuming.operator.on_kill()
+    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1, "runs_cancelled": 1}
+    mosaic.configure(hold_runs=False)
+    assert resuming.run_to_end() == started(mosaic)
+    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 2, "runs_cancelled": 1}
+
+
+def test_execution_timeout_while_a_retry_reads_the_resumed_run_cancels_it(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, resuming: TaskRunner
+) -> None:
+    resuming.execute()
+    time_out_at("read_known", resuming, monkeypatch)
+    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1, "runs_cancelled": 1}
+    mosaic.configure(hold_runs=False)
+    assert resuming.run_to_end() == started(mosaic)
+    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 2, "runs_cancelled": 1}
 
 
 def test_trigger_timeout_cancels_the_run_before_the_task_fails(mosaic: Emulator) -> None:
