@@ -237,8 +237,8 @@ def resume(run: Run, wait: RunWait, *, deadline: float | None) -> None:
             # The wait must not read the old status as the end of the run.
             is_shown = _read_until_changed(wait, run).status != run.status
         finally:
-            if is_shown:
-                # The next cancel is a user's, also if the reads failed.
+            # The next cancel is a user's, also if the reads failed. After a kill, an accepted cancel grants it again.
+            if is_shown or wait.is_stopped():
                 wait.permission.revoke()
         return
     # The permission is for one resume, also of a run that failed before a cancel of this task reached it.

@@ -181,6 +181,27 @@ def test_kill_after_a_resume_that_is_not_shown_yet_is_saved(
     assert effects(mosaic)["runs_cancelled"] == 1
 
 
+@pytest.mark.parametrize("why", ["cancel_on_kill=False", "failed cancel"])
+def test_kill_that_cancels_nothing_after_a_resume_lets_no_retry_undo_a_users_cancel(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, hook: MosaicHook, run_id: str, why: str
+) -> None:
+    mosaic.finish_run(run_id, "cancelled")
+    mosaic.inject("unknown_status", method="GET", path=GET_RUN, status="cancelled", times=None)
+    monkeypatch.setattr(reads, "_PAUSES", (3600.0,))
+    store = StateStore()
+    task = resuming(run_id, store, cancel_on_kill=why != "cancel_on_kill=False")
+    if why == "failed cancel":
+        mosaic.inject("server_error", method="POST", path=CANCEL, status=500)
+    with killed_once(lambda: mosaic.counts().runs_resumed, task), pytest.raises(MosaicRunCancelledError):
+        task.execute()
+    assert store.get("mosaic_resume_permission") is None
+    mosaic.clear_faults()
+    hook.cancel_run(run_id)
+    with pytest.raises(AirflowFailException, match="No cancel by this task is known"):
+        task.execute()
+    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1, "runs_cancelled": 1}
+
+
 def test_resume_without_effect_is_left_to_a_retry(mosaic: Emulator, clock: Clock, run_id: str) -> None:
     mosaic.finish_run(run_id, "failed")
     mosaic.configure(hold_runs=False)
