@@ -19,7 +19,7 @@ from airflow_provider_mosaic.api.errors import MosaicError, MosaicTimeoutError, 
 from airflow_provider_mosaic.api.metrics import POLLS, count
 from airflow_provider_mosaic.api.poll_state import PollState, is_refusal
 from airflow_provider_mosaic.api.redaction import one_line
-from airflow_provider_mosaic.api.retries import ONCE
+from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
 from airflow_provider_mosaic.durable.failures import fail_exception, log_lines
 from airflow_provider_mosaic.durable.reads import read_known
 from airflow_provider_mosaic.durable.task_state import recorded_id
@@ -277,11 +277,14 @@ class CompletionWaiter(ABC, Generic[S]):
         """Poll with one request, or with all retries if this poll is the last one. Return the item if it has ended."""
         count(POLLS, "single")
         call = self._read(item_id)
+
+        def read(retries: RetryPolicy | None = None) -> S | None:
+            # The first use looks the connection up. If a kill interrupts a slow lookup, there is no time to read too.
+            client = self.hook.client
+            return None if self.is_stopped() else client.send(call, retries=retries)
+
         try:
-            if is_last:
-                item = read_known(self.hook, lambda: self.hook.send(call), name=f"{self.noun} {item_id!r}")
-            else:
-                item = self.hook.send(call, retries=ONCE)
+            item = read_known(self.hook, read, name=f"{self.noun} {item_id!r}") if is_last else read(ONCE)
         except MosaicError as error:
             self._last_poll = (f"The last poll failed: {error.what}",)
             if is_last and is_refusal(error):
@@ -292,6 +295,8 @@ class CompletionWaiter(ABC, Generic[S]):
             if is_refusal(error):
                 # The API key may have been replaced since.
                 self.hook.renew()
+            return None
+        if item is None:
             return None
         outcome = state.record_success(item)
         self._last_poll = (f"The last poll returned: {state.description}.",)

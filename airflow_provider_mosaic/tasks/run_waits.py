@@ -72,7 +72,10 @@ class RunCancels:
 
     def kill(self, run_id: str | None, *, is_in_signal: bool) -> CancelResult | None:
         """
-        Cancel the run of a task that is killed. If its id is unknown, return None: the wait cancels the run.
+        Cancel the run of a task that is killed.
+
+        Return None if the id is unknown, or if a signal interrupted the lookup of the connection. The wait cancels the
+        run then.
 
         :param is_in_signal: Whether this runs in a signal handler. It must not look the connection up, since it may
             have interrupted a lookup.
@@ -83,8 +86,11 @@ class RunCancels:
         self.is_killed = True
         # A second signal must not replace an accepted cancel by "had ended already", after which no retry resumes it.
         is_cancelled = self._result_of_kill is not None and self._result_of_kill.is_accepted
-        has_access = self._hook.has_access or not is_in_signal
-        if run_id is not None and has_access and not is_cancelled:
+        if run_id is None or is_cancelled:
+            return self._result_of_kill
+        if is_in_signal and self._enabled and not (self._in_outage or self._hook.has_access):
+            self._warn_of_lookup(run_id)
+        else:
             self._result_of_kill = self.cancel(run_id)
             log.warning("%s", self._result_of_kill.text)
         return self._result_of_kill
@@ -109,7 +115,16 @@ class RunCancels:
                 "retry continues with it. Without a retry, wait for it with a MosaicRunSensor or cancel it in the "
                 "editor."
             )
+        if not self._hook.has_access:
+            self._warn_of_lookup(run_id)
         return cancel_at_kill(self._hook, run_id)
+
+    def _warn_of_lookup(self, run_id: str) -> None:
+        log.warning(
+            "Run %r is cancelled as soon as the connection is looked up. If Airflow ends the process before that, the "
+            "run keeps running: cancel it in the editor.",
+            run_id,
+        )
 
     def save_end_of_wait(self, run_id: str, result: CancelResult) -> None:
         """Save the cancel, and push the status and outputs that the run has now."""

@@ -292,25 +292,39 @@ def test_kill_after_a_deferral_cancels_the_run(mosaic: Emulator) -> None:
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
 
 
-def test_kill_during_the_lookup_of_the_connection_cancels_the_run(
-    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("moment", "cancel_on_kill"), [("before", True), ("during", True), ("during", False)])
+def test_kill_during_the_lookup_of_the_connection_names_the_run_at_once_and_cancels_it_after_that(
+    mosaic: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    moment: str,
+    cancel_on_kill: bool,
 ) -> None:
     mosaic.configure(hold_runs=True)
-    task = run_task(StateStore(), deferrable=True)
+    task = run_task(StateStore(), deferrable=True, cancel_on_kill=cancel_on_kill)
     deferred = task.execute()
+    run_id, reads = deferred.kwargs["run_id"], sent(mosaic, "GET " + GET_RUN)
     look_up, is_looking_up = MosaicHook.get_connection, threading.Lock()
+    logged: list[str] = []
+    result = "is cancelled" if cancel_on_kill else "keeps running because cancel_on_kill=False"
 
     def look_up_and_be_killed(conn_id: str) -> Any:
         # Airflow's requests to its supervisor share a lock: a second one in a signal handler would wait forever.
         assert is_looking_up.acquire(blocking=False)
-        task.operator.on_kill()
+        if moment == "during":
+            task.operator.on_kill()
+        logged.append(caplog.text)
         is_looking_up.release()
         return look_up(conn_id)
 
+    if moment == "before":
+        killed_before(task)
     monkeypatch.setattr(MosaicHook, "get_connection", staticmethod(look_up_and_be_killed))
-    with pytest.raises(MosaicRunCancelledError, match=r"is cancelled|accepted the cancel"):
-        task.resume(deferred, {"outcome": "ended", "id": deferred.kwargs["run_id"], "status": "completed"})
-    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
+    with pytest.raises(MosaicRunCancelledError, match="accepted the cancel" if cancel_on_kill else result):
+        task.resume(deferred, {"outcome": "ended", "id": run_id, "status": "completed"})
+    assert f"Run {run_id!r} {result}" in logged[0]
+    assert effects(mosaic) == {"runs_started": 1, **({"runs_cancelled": 1} if cancel_on_kill else {})}
+    assert sent(mosaic, "GET " + GET_RUN) == reads
 
 
 # Triggers
