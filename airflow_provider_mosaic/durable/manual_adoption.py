@@ -139,12 +139,15 @@ class ManualAdoption:
         )
 
     def continue_hint(self, id: str) -> tuple[str, ...]:
-        """Return how a user makes the task continue with a known item, and how to start a new one."""
+        """Return how a user makes the task continue with a known run or post, and what a clear alone does."""
+        effect, alone = "only what is missing is done again", "starts a new run, which is paid from the beginning"
+        if self._kind == "post":
+            effect, alone = "nothing is published twice", "publishes a second post"
         return (
-            f"To continue {id!r}, run this command and clear this task: only what is missing is done again.",
+            f"To continue with {self._noun} {id!r}, run this command and clear this task: {effect}.",
             f"  {self._command(id)}",
             self._without_shell(id),
-            "To start a new one, which is paid from the beginning, clear this task alone.",
+            f"Clearing this task alone {alone}.",
         )
 
     def _command(self, id: str) -> str:

@@ -261,13 +261,16 @@ class WaitingOperator(MosaicOperator):
 
         # Otherwise a retry would start or post a second time.
         is_saved = self._creates is None or can_save_state(context, durable=getattr(self, "durable", True) is not False)
+        kind = self._creates or "run"
+        item = f"{kind} {item_id!r}" if item_id else f"the {kind} that the task waited for"
+        effect = "be published" if kind == "post" else "keep running, and cost credits"
         consequences = Consequences(
-            means=f"{item_id or 'What the task waited for'} was not changed. It may keep running, or be published.",
-            retry="continues with it" if is_saved else self._retry_effect,
+            means=f"No request was sent about {item}. It may {effect}.",
+            retry=f"continues with {item}" if is_saved else self._retry_effect,
         )
         if item_id and self._creates:
             adoption = ManualAdoption(context, kind=self._creates)
-            consequences = replace(consequences, choices=adoption.adopt_hint([item_id]))
+            consequences = replace(consequences, choices=adoption.continue_hint(item_id))
         with adding_consequences(context, lambda _: consequences), fail_without_retry():
             try:
                 self._leave_out_empty()

@@ -10,7 +10,7 @@ from tasks.airflow_exceptions import AirflowFailException
 from tasks.fakes import Deferred, Killed, StateStore
 from tasks.fixtures import AGENT, START, Clock, InBackground, effects, sent, started, until
 from tasks.kills import killed_once, received
-from tasks.task_runs import LATE, fail_first_attempt, fails_with, run_operator, run_task
+from tasks.task_runs import LATE, fail_first_attempt, fails_with, post_task, run_operator, run_task
 
 from airflow_provider_mosaic.api.errors import (
     MosaicAuthenticationError,
@@ -344,8 +344,9 @@ def test_argument_that_became_invalid_while_deferred_loses_no_run(mosaic: Emulat
     task.make = run_operator(agent_id=None, **LATE)
     with pytest.raises(MosaicValidationError, match="agent_id=None") as caught:
         task.resume(deferred, event)
-    assert run_id in str(caught.value)
-    assert "continues with it" in str(caught.value)
+    message = str(caught.value)
+    assert f"No request was sent about run {run_id!r}. It may keep running, and cost credits." in message
+    assert f"continues with run {run_id!r}" in message
     task.make = make
     assert task.run_to_end() == run_id
     assert effects(mosaic) == {"runs_started": 1}
@@ -359,7 +360,26 @@ def test_argument_that_became_invalid_is_final_if_a_retry_would_start_a_second_r
     event = deferred.wait()
     task.make = run_operator(agent_id=None, durable=False, **LATE)
     message = fails_with(lambda: task.resume(deferred, event), MosaicValidationError)
-    assert deferred.kwargs["run_id"] in message
+    run_id = deferred.kwargs["run_id"]
+    assert f"To continue with run {run_id!r}, run this command" in message
+    assert "Clearing this task alone starts a new run, which is paid from the beginning." in message
+    assert "If it is this task's" not in message
+
+
+def test_argument_that_became_invalid_while_a_post_was_deferred_suggests_no_second_post(mosaic: Emulator) -> None:
+    mosaic.configure(hold_posts=True)
+    options = {"wait_for_completion": True, "deferrable": True, "durable": False}
+    task = post_task(StateStore(), **options)
+    deferred = task.execute()
+    task.make = post_task(schedule_date="soon", **options, **LATE).make
+    event = {"outcome": "ended", "id": deferred.kwargs["post_id"]}
+    message = fails_with(lambda: task.resume(deferred, event), MosaicValidationError)
+    post_id = deferred.kwargs["post_id"]
+    assert f"No request was sent about post {post_id!r}. It may be published." in message
+    assert f"To continue with post {post_id!r}, run this command" in message
+    assert "Clearing this task alone publishes a second post." in message
+    assert "start" not in message
+    assert effects(mosaic) == {"posts_made": 1}
 
 
 @pytest.mark.parametrize("fault", ["not_found", "forbidden"])
