@@ -93,8 +93,8 @@ class CreateOnce(ABC):
         self._description = description
         self._timeout = timeout
         self._adopt = adopt
-        #: Whether an earlier request may have created the item, although no list showed it. A request that follows one
-        #: is not sent once more if its response is lost.
+        #: Whether an earlier request may have created the item, although no list showed it. If True, a request whose
+        #: response is lost is not sent again.
         self.was_sent_before = False
 
     @abstractmethod

@@ -59,7 +59,7 @@ def read_until(
     sleep: Callable[[float], None] | None = None,
 ) -> S:
     """
-    Read until an effect is shown, by default for up to 15 seconds. Return what was read last.
+    Read until an effect is shown, for up to 15 seconds. Return what was read last.
 
     :param first: What was read already.
     :param sleep: Sleeps between the reads. Default: ``time.sleep``.

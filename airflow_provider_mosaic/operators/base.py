@@ -35,11 +35,11 @@ class MosaicOperator(MosaicBaseOperator):
     sent. A None that the DAG file itself gives means "none", and so does one in an entry of ``expand_kwargs()``. A None
     among the values of ``expand()`` is rejected, since it may come from anywhere.
 
-    :param optional: Templated arguments that may render to nothing and are left out then, such as
+    :param optional: Templated arguments that may render to an empty value, and are left out then, such as
         ``["callback_url"]`` for ``callback_url="{{ params.callback_url }}"``. Name a part of an argument as the error
-        names it: ``"update_params['Captions']['prompt']"``. Nothing is None, an empty text, list or object, and the
-        texts ``None`` and ``null``. An argument that decides what is paid for or published, such as the agent or the
-        media, can't be optional.
+        names it: ``"update_params['Captions']['prompt']"``. Empty values are None, an empty text, list or object, and
+        the texts ``None`` and ``null``. An argument that decides what is paid for or published, such as the agent or
+        the media, can't be optional.
     """
 
     #: What a failure means for money or publicity, unless the error contains it.
@@ -97,24 +97,13 @@ class MosaicOperator(MosaicBaseOperator):
         return hook
 
     @contextmanager
-    def _failing(self, context: Context, means: str) -> Iterator[None]:
-        """
-        Turn the errors of the block into Airflow's failures.
-
-        :param means: What a failure means for money or publicity, unless the error contains it.
-        """
-        from airflow_provider_mosaic.durable.failures import Consequences, adding_consequences, fail_without_retry
-
-        consequences = Consequences(means=means, retry=self._retry_effect)
-        with adding_consequences(context, lambda _: consequences), fail_without_retry():
-            yield
-
-    @contextmanager
     def _validated_arguments(self, context: Context) -> Iterator[None]:
         """Reject arguments that rendered to None, and turn the errors of the block into Airflow's failures."""
+        from airflow_provider_mosaic.durable.failures import Consequences, adding_consequences, fail_without_retry
         from airflow_provider_mosaic.durable.task_state import TaskState
 
-        with self._failing(context, self._failure_effect):
+        consequences = Consequences(means=self._failure_effect, retry=self._retry_effect)
+        with adding_consequences(context, lambda _: consequences), fail_without_retry():
             try:
                 self._reject_none(context)
                 self._leave_out_empty()
@@ -143,12 +132,12 @@ class MosaicOperator(MosaicBaseOperator):
             else "It can't be left out."
         )
         return (
-            "it rendered to nothing. Nothing was sent. Check what its template or reference reads: an upstream task "
-            f"that returned None or was skipped, or an empty parameter of the DAG run. {solution}"
+            "it rendered to an empty value. Nothing was sent. Check what its template or reference reads: an upstream "
+            f"task that returned None or was skipped, or an empty parameter of the DAG run. {solution}"
         )
 
     def _leave_out_empty(self) -> None:
-        """Leave out what ``optional`` names and rendered to nothing. Each process renders the templates again."""
+        """Leave out what ``optional`` names, if it rendered to an empty value. Each process renders templates again."""
         for name in {place.partition("[")[0] for place in self.optional}:
             value = without_empty(name, getattr(self, name), self.optional)
             setattr(self, name, self._may_be_empty[name] if value is None else value)

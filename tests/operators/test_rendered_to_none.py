@@ -53,7 +53,7 @@ def test_none_is_rejected_by_name_and_nothing_is_sent(
 
 def rejections(caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> dict[str, str]:
     """Return the advice by rejected argument."""
-    pattern = r"MosaicValidationError: (\S+?)=\S+ *\S*: it rendered to nothing\. Nothing was sent\. (.*)"
+    pattern = r"MosaicValidationError: (\S+?)=\S+ *\S*: it rendered to an empty value\. Nothing was sent\. (.*)"
     return dict(re.findall(pattern, caplog.text + "".join(capfd.readouterr())))
 
 

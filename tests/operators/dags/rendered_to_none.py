@@ -93,7 +93,7 @@ TAKEN = {
     "no_key_in_an_entry_from_a_task": lambda: mapped().expand_kwargs(things([{}])),
     "none_deep_inside": lambda: run(update_params={NODE: {"prompt": None}}),
 }
-#: Optional arguments that render to nothing. The parameter ``nothing`` is empty.
+#: Optional arguments that render to an empty value. The parameter ``nothing`` is empty.
 PARAM = "{{ params.nothing }}"
 PROMPT = {"number": 1, "prompt": PARAM}
 PROMPT_PLACE = f"update_params['{NODE}']['prompt']"
