@@ -32,6 +32,7 @@ from airflow_provider_mosaic.api.arguments import (
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, InvalidResponse
 from airflow_provider_mosaic.api.errors import MosaicResponseError
 from airflow_provider_mosaic.api.models import Model, Words, list_in, object_in
+from airflow_provider_mosaic.api.refusals import reported_failure
 
 if TYPE_CHECKING:
     from airflow_provider_mosaic.api.retries import RetryPolicy
@@ -95,11 +96,13 @@ class Page(Generic[T]):
 
     :param next_cursor: None on the last page.
     :param total: Number of items of the whole list, if a page without any cursor field reports it.
+    :param failure: Why items of the page may be missing; empty if the response reports no failure.
     """
 
     items: tuple[T, ...]
     next_cursor: str | None = None
     total: int | None = None
+    failure: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,8 +112,8 @@ class Listing(Generic[T]):
 
     :param page: Return the call for the page at a cursor; None is the first page.
     :param key: Return the id of an item.
-    :param complete: Whether a repeated cursor, or a total above the number of items, is an error. Otherwise the list
-        ends.
+    :param complete: Whether a repeated cursor, a total above the number of items, or a page that reports a failure is
+        an error. Otherwise the list ends with the items that were returned.
     """
 
     page: Callable[[str | None], Call[Page[T]]]
@@ -175,21 +178,35 @@ def read_page(key: str, read: Callable[[dict[str, Any]], T], *, newest_first: bo
         has_cursor = newest_first or any(name in place for place in places for name in _CURSOR_FIELDS)
         totals = (place.get(name) for place in places for name in _TOTAL_FIELDS)
         total = None if has_cursor else next((each for each in totals if isinstance(each, int)), None)
-        return Page(items, str(cursor) if cursor else None, total)
+        return Page(items, str(cursor) if cursor else None, total, _failure(body, key))
 
     return reader
+
+
+def _failure(body: dict[str, Any], key: str) -> str:
+    """
+    Return why the list under a key may lack items; empty if nothing suggests that.
+
+    An empty list is documented as ``[]`` (https://docs.mosaic.so/api/agent-runs/get-agent-runs), never as null.
+    """
+    if body[key] is None:
+        return f"'{key}' is null where a list was expected"
+    return f"an item of '{key}' is null" if None in body[key] else reported_failure(body)
 
 
 def read_list(key: str, model: type[M]) -> Callable[[Any], tuple[M, ...]]:
     """
     Return a function that reads a list without documented pagination.
 
-    A response with more pages is an error. A caller that relies on missing items would create them again.
+    A response with more pages, or with a failure, is an error. A caller that relies on missing items would create them
+    again.
     """
     read = read_page(key, model.model_validate)
 
     def read_whole(data: Any) -> tuple[M, ...]:
         page = read(data)
+        if page.failure:
+            raise InvalidResponse(page.failure)
         if page.next_cursor is not None:
             raise InvalidResponse("it has a cursor for more items, and pagination of this list is not documented")
         if page.total is not None and page.total > len(page.items):
@@ -214,6 +231,15 @@ class _Iteration(Generic[T]):
     def new_items(self, page: Page[T]) -> Iterator[T]:
         """Return the items of a page that no earlier page had, then set :attr:`next_call`. Raise if there is no end."""
         known = len(self._ids)
+        if self._listing.complete and page.failure:
+            # A missing item would be created again.
+            raise self._call.error(
+                MosaicResponseError,
+                f"returned a list that may lack items: {page.failure}.",
+                means="Nothing was changed.",
+                to_do="Retry it later. If that does not help, check the connection's host.",
+                effect_unknown=False,
+            )
         for item in page.items:
             key = self._listing.key(item)
             if len(key) > _MAX_KEY_LENGTH:

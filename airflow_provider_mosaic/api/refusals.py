@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mosaic.api.redaction import label
+from airflow_provider_mosaic.api.responses import explanation
 
 if TYPE_CHECKING:
     from airflow_provider_mosaic.api.call import Call
@@ -103,7 +104,7 @@ def find_refusal(call: Call[Any], data: Any) -> Refusal | None:
     if not isinstance(data, Mapping):
         return None
     body = {_normalize(name): value for name, value in data.items()}
-    failed_flag = next((name for name in _SUCCESS_FLAGS if _as_flag(body.get(name)) is False), None)
+    failed_flag = _failed_flag(body)
     code = _error_code(body)
     has_error = code is not None or _is_filled(body.get("error"))
     status = _normalize(body["status"]) if isinstance(body.get("status"), str) else ""
@@ -141,16 +142,30 @@ def find_refusal(call: Call[Any], data: Any) -> Refusal | None:
     return Refusal(evidence=evidence, reason=reason, code=code, signs=signs, ids=ids)
 
 
+def reported_failure(data: Mapping[str, Any]) -> str:
+    """Return the part of a body that reports a failure, also beside data; empty if there is none."""
+    body = {_normalize(name): value for name, value in data.items()}
+    flag = _failed_flag(body)
+    if flag is not None:
+        return f"'{flag}' is false"
+    for name, problem in (("error", "is set"), ("errors", "is not empty")):
+        if _is_filled(body.get(name)):
+            return f"'{name}' {problem}: {explanation(body[name])}"
+    return ""
+
+
 def without_envelope(data: Any) -> Any:
     """
     Return the object in a body like ``{"success": true, "data": {...}}`` or ``{"run": {...}}``; else the body itself.
 
-    No endpoint documents an envelope. The envelope's own ``status`` must not pass for that of a run or a post.
+    No endpoint documents an envelope. The envelope's own ``status`` must not pass for that of a run or a post. Its
+    errors are kept: a list beside them may lack items.
     """
     if isinstance(data, Mapping):
         for name in _ENVELOPES:
             if isinstance(data.get(name), Mapping) and all(_normalize(each) in _ABOUT_RESPONSE for each in data):
-                return data[name]
+                errors = {field: data[field] for field in ("error", "errors") if _is_filled(data.get(field))}
+                return {**errors, **data[name]} if errors else data[name]
     return data
 
 
@@ -162,6 +177,11 @@ def new_ids(call: Call[Any], data: Any) -> tuple[str, ...]:
 def _normalize(name: Any) -> str:
     # No name or status is longer. Replacing in megabytes would block all threads.
     return re.sub(r"[_\-\s]", "", str(name)[:200]).lower()
+
+
+def _failed_flag(body: Mapping[str, Any]) -> str | None:
+    """Return the name of the success flag that is false; None if there is none."""
+    return next((name for name in _SUCCESS_FLAGS if _as_flag(body.get(name)) is False), None)
 
 
 def _as_flag(value: Any) -> bool | None:

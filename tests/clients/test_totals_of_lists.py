@@ -1,4 +1,4 @@
-"""Lists that report more items than they have. A caller that relies on missing items must not miss any."""
+"""Lists that report more items than they have, or a failure. Some callers rely on missing items and must not miss any."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_mosaic.api.call import Call
-from airflow_provider_mosaic.api.endpoints.agents import list_node_types
+from airflow_provider_mosaic.api.endpoints.agents import list_agents, list_node_types
 from airflow_provider_mosaic.api.endpoints.avatars import list_avatar_profiles
 from airflow_provider_mosaic.api.endpoints.billing import list_plans
 from airflow_provider_mosaic.api.endpoints.runs import get_run_nodes, list_runs
@@ -52,6 +52,45 @@ def test_newest_posts_are_enough(transport: Transport) -> None:
     assert read(transport, list_posts().all_or_error(), {"posts": posts, "total": 300}) == len(posts)
 
 
+#: Bodies with a list of agents that may be a part of it, each with the reason and the number of agents in it.
+PARTS: dict[str, tuple[dict[str, Any], str, int]] = {
+    "null": ({"agents": None}, "'agents' is null", 0),
+    "a null row": ({"agents": [None, {"id": "a"}]}, "an item of 'agents' is null", 1),
+    "errors": ({"agents": [], "errors": ["shard down"]}, "'errors' is not empty: shard down", 0),
+    "errors beside agents": ({"agents": [{"id": "a"}], "Errors": [{"message": "shard down"}]}, "shard down", 1),
+    "an error": ({"agents": [{"id": "a"}], "error": "shard down"}, "'error' is set: shard down", 1),
+    "no success": ({"agents": [{"id": "a"}], "success": False}, "'success' is false", 1),
+    "an envelope with errors": ({"data": {"agents": []}, "errors": ["shard down"]}, "shard down", 0),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_list_with_a_failure_is_an_error_if_all_items_are_needed(transport: Transport, part: str) -> None:
+    body, reason, there = PARTS[part]
+    with pytest.raises(MosaicResponseError, match=reason) as error:
+        read(transport, list_agents().all_or_error(), body)
+    assert not error.value.effect_unknown
+    assert read(transport, list_agents(), body) == there
+
+
+@pytest.mark.parametrize(
+    "more", [{"errors": []}, {"errors": None}, {"error": "none", "success": True}, {"error": {"message": ""}}], ids=str
+)
+def test_list_without_a_failure_is_complete(transport: Transport, more: dict[str, Any]) -> None:
+    assert read(transport, list_agents().all_or_error(), {"agents": [{"id": "a"}], **more}) == 1
+
+
+def test_failure_on_a_later_page_is_an_error_if_all_items_are_needed(transport: Transport) -> None:
+    first = answer(200, {"agents": [{"id": "a"}], "next_cursor": "c"})
+    found: list[Any] = []
+    with (
+        HostileServer(first, answer(200, {"agents": None})) as server,
+        pytest.raises(MosaicResponseError, match="'agents' is null"),
+    ):
+        read_list(transport, server, list_agents().all_or_error(), found)
+    assert len(found) == 1
+
+
 #: Lists without documented pagination, by the name of their field.
 UNPAGED: dict[str, Call[Any]] = {
     "avatar_profiles": list_avatar_profiles(),
@@ -82,3 +121,11 @@ def test_part_of_a_list_without_pagination_is_an_error(transport: Transport, nam
 def test_empty_fields_of_pagination_are_ignored(transport: Transport, name: str) -> None:
     more = {"next_cursor": None, "cursor": "", "has_more": False, "pagination": None, "total": None}
     assert read_unpaged(transport, name, more) == ()
+
+
+@pytest.mark.parametrize("name", UNPAGED)
+def test_failure_of_a_list_without_pagination_is_an_error(transport: Transport, name: str) -> None:
+    with pytest.raises(MosaicResponseError, match=f"'{name}' is null"):
+        read_unpaged(transport, name, {name: None})
+    with pytest.raises(MosaicResponseError, match="shard down"):
+        read_unpaged(transport, name, {"errors": ["shard down"]})

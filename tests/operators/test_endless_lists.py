@@ -1,4 +1,4 @@
-"""The response to a start or a post is lost, and its list does not end: nothing is sent a second time."""
+"""The response to a start or a post is lost, and its list is not complete: nothing is sent a second time."""
 
 from __future__ import annotations
 
@@ -28,6 +28,11 @@ ENDLESS: dict[str, Callable[[int], dict[str, Any]]] = {
     "empty pages": lambda number: {"next_cursor": f"c{number}"},
     "a circle": lambda number: {"next_cursor": f"c{number % 3}"},
     "one and the same page": lambda number: {"next_cursor": "again"},
+}
+#: Bodies of a page by the name of its items.
+PARTS: dict[str, Callable[[str], dict[str, Any]]] = {
+    "null": lambda name: {name: None},
+    "errors": lambda name: {name: [], "errors": ["shard down"]},
 }
 
 
@@ -88,3 +93,51 @@ def test_lost_avatar_profile_is_not_sent_again_when_the_list_has_another_page(
     message = fails_with(task.execute, MosaicAmbiguousOutcomeError)
     assert "The lists could not be read" in message
     assert endless.sent == ["/avatar-profiles/create"]
+
+
+class PartlyDownMosaic(OtherMosaic):
+    """A Mosaic whose lists report a failure after a request with effects."""
+
+    def __init__(self, part: Callable[[str], dict[str, Any]]) -> None:
+        super().__init__()
+        self._part = part
+        self.sent: list[str] = []
+
+    def answer(self, method: str, target: str) -> tuple[int, Any]:
+        path = target.partition("?")[0]
+        if method == "POST":
+            self.sent.append(path)
+            return 0, None
+        name = {"runs": "runs", "posts": "posts", "avatar-profiles": "avatar_profiles"}[path.rpartition("/")[2]]
+        return 200, self._part(name) if self.sent else {name: []}
+
+
+@pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
+@pytest.mark.parametrize(
+    ("operator", "arguments", "path"),
+    [
+        (MosaicRunAgentOperator, {"agent_id": "an-agent", "video_ids": ["v"]}, "/agent/an-agent/run"),
+        (MosaicSocialPostOperator, {"text": "Hello", "platforms": ["x"]}, "/social/post"),
+        (
+            MosaicCreateAvatarProfileOperator,
+            {"name": "Host", "video_url": "https://a.example/v.mp4"},
+            "/avatar-profiles/create",
+        ),
+    ],
+    ids=["run", "post", "avatar profile"],
+)
+def test_lost_request_is_not_sent_again_when_the_list_reports_a_failure(
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    part: Callable[[str], dict[str, Any]],
+    operator: Any,
+    arguments: dict[str, Any],
+    path: str,
+) -> None:
+    with serving(PartlyDownMosaic(part)) as mosaic:
+        connection = {"conn_type": "mosaic", "host": mosaic.url, "password": "mk_other"}
+        monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
+        task = TaskRunner(lambda: operator(task_id="task", **arguments), store=StateStore())
+        message = fails_with(task.execute, MosaicAmbiguousOutcomeError)
+        assert "The lists could not be read" in message
+        assert mosaic.sent == [path]  # type: ignore[attr-defined]
