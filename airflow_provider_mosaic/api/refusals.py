@@ -5,8 +5,8 @@ What ``"success": false`` with a 200 means is not documented (https://docs.mosai
 taken for a refusal by mistake loses a run: it was started, but the task fails without its id. A refusal that is missed
 reports as done what Mosaic did not do. The rules:
 
-1. A body refuses *clearly* if a success flag is false, or if ``error`` is set (or a code of 400 or more) and ``status``
-   is not a good one.
+1. A body refuses *clearly* if it is ``false``, if a success flag in it is false, or if ``error`` is set (or a code of
+   400 or more) and ``status`` is not a good one.
 2. A body refuses *possibly* if ``status`` is a bad one, or ``errors`` is not empty.
 3. *Signs of an effect* are a new id, a good status, a link, and a count or list of what was done.
 4. A possible refusal counts only without such signs. A clear refusal always counts; with signs, the body contradicts
@@ -105,6 +105,8 @@ def find_refusal(call: Call[Any], data: Any) -> Refusal | None:
         return None
     body = {_normalize(name): value for name, value in data.items()}
     failed_flag = _failed_flag(body)
+    if data is False:
+        return Refusal(evidence="its body is false", reason=None, code=None)
     code = _error_code(body)
     has_error = code is not None or _is_filled(body.get("error"))
     status = _normalize(body["status"]) if isinstance(body.get("status"), str) else ""
@@ -186,8 +188,8 @@ def _failed_flag(body: Mapping[str, Any]) -> str | None:
 
 def _as_flag(value: Any) -> bool | None:
     if isinstance(value, str):
-        return {"false": False, "true": True}.get(value.strip().lower())
-    return value if isinstance(value, bool) else None
+        return {"false": False, "0": False, "true": True, "1": True}.get(value.strip().lower())
+    return bool(value) if isinstance(value, int) and value in (0, 1) else None
 
 
 def _is_filled(value: Any) -> bool:

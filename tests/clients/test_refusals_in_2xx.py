@@ -80,6 +80,8 @@ NOS: dict[str, Any] = {
     },
     "ok": {"ok": False, "error": "The clip is too long"},
     "a text": {"success": "false", "error_description": "The clip is too long"},
+    "a number": {"success": 0, "message": "The clip is too long"},
+    "a number as a text": {"ok": "0", "message": "The clip is too long"},
     "another case": {"Success": False, "message": "The clip is too long"},
     "error as an object": {"error": {"message": "The clip is too long"}},
     "error as a text": {"error": "The clip is too long"},
@@ -106,6 +108,23 @@ def test_2xx_refusal_raises_with_its_message(transport: Transport, name: str, no
     assert (error.status, error.detail) == (200, "The clip is too long")
     assert (error.effect_unknown, error.transient) == (False, False)
     assert EVERY[name].description in str(error)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_bare_false_is_a_refusal(transport: Transport, name: str) -> None:
+    with (
+        HostileServer(answer(200, False)) as server,
+        pytest.raises(MosaicValidationError, match="its body is false, and no reason is given") as caught,
+    ):
+        transport.send(access_to(server.url), EVERY[name])
+    assert (caught.value.effect_unknown, caught.value.transient) == (False, False)
+
+
+@pytest.mark.parametrize("body", [{"success": 1, "error": "none"}, {"ok": "1"}, {}, []])
+@pytest.mark.parametrize("name", ["cancel", "resume", "delete post", "remove channels"])
+def test_success_as_a_number_is_no_refusal(transport: Transport, name: str, body: Any) -> None:
+    with HostileServer(answer(200, body)) as server:
+        transport.send(access_to(server.url), CHANGING[name])
 
 
 def test_2xx_refusal_without_message(transport: Transport) -> None:

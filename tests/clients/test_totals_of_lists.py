@@ -1,4 +1,4 @@
-"""Lists that report more items than they have, or a failure. Some callers rely on missing items and must not miss any."""
+"""Lists that report more items than they have, or a failure. A caller that relies on missing items gets an error."""
 
 from __future__ import annotations
 

@@ -242,5 +242,5 @@ def upgrade_plan(plan_id: str, *, success_url: str | None = None, cancel_url: st
         read=read_object(PlanChange),
         retry_safety=RetrySafety.NEVER,
         # With a checkout, "success" is false until it is paid.
-        is_normal=lambda data: bool(data.get("requires_checkout") or data.get("checkout_url")),
+        is_normal=lambda data: data is not False and bool(data.get("requires_checkout") or data.get("checkout_url")),
     )
