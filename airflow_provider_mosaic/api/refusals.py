@@ -11,7 +11,9 @@ reports as done what Mosaic did not do. The rules:
 3. *Signs of an effect* are a new id, a good status, a link, and a count or list of what was done.
 4. A possible refusal counts only without such signs. A clear refusal always counts; with signs, the body contradicts
    itself and the outcome is unknown.
-5. The response to a GET is a refusal only if it has no other fields than a refusal has.
+5. The response to a GET is a refusal only if it has no other fields than a refusal has. A bad status alone is that of
+   the run or the post; beside a code or an explanation it is that of the response, unless it is the documented
+   ``failed`` without a code.
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ _BAD_STATUSES = frozenset({
 })  # fmt: skip
 #: Bad statuses only in the response to a request that creates something or registers an upload.
 _BAD_STATUSES_OF_NEW = frozenset({"rejected", "cancelled", "canceled", "aborted", "expired"})
+#: Bad statuses that are not documented for a run, a post or an avatar profile.
+_BAD_STATUSES_OF_RESPONSES = _BAD_STATUSES - {"failed"}
 #: Statuses of a run or a post itself, which the response to a successful cancel or delete may repeat.
 _OWN_STATUSES = frozenset({"failed", "timedout", "timeout"})
 _GOOD_STATUSES = frozenset({
@@ -101,12 +105,12 @@ class Refusal:
 
 def find_refusal(call: Call[Any], data: Any) -> Refusal | None:
     """Return the refusal in the decoded body of a 2xx response; None if the body does not refuse the call."""
+    if data is False:
+        return Refusal(evidence="its body is false", reason=None, code=None)
     if not isinstance(data, Mapping):
         return None
     body = {_normalize(name): value for name, value in data.items()}
     failed_flag = _failed_flag(body)
-    if data is False:
-        return Refusal(evidence="its body is false", reason=None, code=None)
     code = _error_code(body)
     has_error = code is not None or _is_filled(body.get("error"))
     status = _normalize(body["status"]) if isinstance(body.get("status"), str) else ""
@@ -120,8 +124,12 @@ def find_refusal(call: Call[Any], data: Any) -> Refusal | None:
     signs: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
     if call.method == "GET":
-        # A status without a flag may be that of the run or the post that was read.
-        about_request = failed_flag is not None or (has_error and not status)
+        # A status without a flag or a code may be that of the run or the post that was read.
+        about_request = (
+            failed_flag is not None
+            or (has_error and (not status or code is not None))
+            or (status in _BAD_STATUSES_OF_RESPONSES and _has_explanation(body))
+        )
         if not about_request or any(name not in _REFUSAL_FIELDS and _is_filled(body[name]) for name in body):
             return None
     else:
@@ -139,8 +147,7 @@ def find_refusal(call: Call[Any], data: Any) -> Refusal | None:
         evidence = f"'status' is '{status}'"
     else:
         evidence = "'errors' is not empty"
-    reasons = (body.get(name) for name in _REASON_FIELDS)
-    reason = next((each for each in reasons if each is not True and _is_filled(each)), None)
+    reason = next((body[name] for name in _REASON_FIELDS if _explains(body.get(name))), None)
     return Refusal(evidence=evidence, reason=reason, code=code, signs=signs, ids=ids)
 
 
@@ -205,6 +212,15 @@ def _is_filled(value: Any) -> bool:
     if isinstance(value, str):
         return value.strip().lower() not in ("", "none", "null", "false", "ok")
     return bool(value)
+
+
+def _explains(value: Any) -> bool:
+    return value is not True and _is_filled(value)
+
+
+def _has_explanation(body: Mapping[str, Any]) -> bool:
+    # "errors" is a documented field of a run that failed.
+    return any(_explains(body.get(name)) for name in _REASON_FIELDS if name != "errors")
 
 
 def _error_code(body: Mapping[str, Any]) -> int | None:

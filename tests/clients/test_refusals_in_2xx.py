@@ -11,7 +11,7 @@ from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.account import whoami
 from airflow_provider_mosaic.api.endpoints.agents import create_agent, delete_agent, duplicate_agent, update_agent
 from airflow_provider_mosaic.api.endpoints.assets import AssetType, finalize_upload, start_upload
-from airflow_provider_mosaic.api.endpoints.avatars import create_avatar_profile
+from airflow_provider_mosaic.api.endpoints.avatars import create_avatar_profile, get_avatar_profile
 from airflow_provider_mosaic.api.endpoints.billing import get_credits, set_auto_topup, upgrade_plan
 from airflow_provider_mosaic.api.endpoints.runs import cancel_run, get_run, list_runs, resume_run
 from airflow_provider_mosaic.api.endpoints.social import (
@@ -200,6 +200,18 @@ GOOD: dict[str, tuple[Call[Any], Any]] = {
     "a run that failed": (get_run(RUN), {"status": "failed", "errors": [{"messages": ["x"]}]}),
     "a run that failed, in short": (get_run(RUN), {"status": "failed", "error": "Out of memory"}),
     "a post that failed, of March 2026": (get_post(POST), {"post_id": POST, "status": "error", "error": {"code": 1}}),
+    "a run with another spelling of its end": (get_run(RUN), {"status": "error"}),
+    "a run that failed, with its message": (get_run(RUN), {"status": "error", "status_message": "Out of memory"}),
+    "a run that failed with a reason": (get_run(RUN), {"status": "failed", "message": "Out of memory"}),
+    "a run that failed with the code of its error": (
+        get_run(RUN),
+        {"agent_id": AGENT, "status": "failed", "error": {"code": 500, "message": "Out of memory"}},
+    ),
+    "a run that timed out": (get_run(RUN), {"status": "timed_out", "errors": [{"messages": ["x"]}]}),
+    "an avatar profile that failed": (
+        get_avatar_profile("p"),
+        {"id": "p", "status": "error", "message": "Two persons", "code": 422},
+    ),
 }
 
 
@@ -244,6 +256,44 @@ def test_partly_added_channels_succeed(transport: Transport) -> None:
 @pytest.mark.parametrize("body", [{"success": False, "detail": "Ask later"}, {"error": {"message": "Ask later"}}])
 def test_2xx_refusal_of_a_read_fails(transport: Transport, call: Call[Any], body: Any) -> None:
     with HostileServer(answer(200, body)) as server, pytest.raises(MosaicResponseError, match="Ask later"):
+        transport.send(access_to(server.url), call)
+
+
+READS = [get_run(RUN), get_post(POST), get_avatar_profile("p"), whoami()]
+#: Bodies of a gateway that must not pass for a run, a post or a profile that failed.
+GATEWAY_ERRORS: list[Any] = [
+    {"status": "error", "statusCode": 503, "message": "Service Unavailable"},
+    {"status": "error", "code": 500, "message": "Service Unavailable", "data": None},
+    {"status": "fail", "error": {"code": 502, "message": "Service Unavailable"}},
+    {"status": "failed", "status_code": "503", "detail": "Service Unavailable"},
+]
+
+
+@pytest.mark.parametrize("call", READS)
+@pytest.mark.parametrize("body", GATEWAY_ERRORS)
+def test_read_with_the_code_of_a_server_error_is_retried(transport: Transport, call: Call[Any], body: Any) -> None:
+    with HostileServer(answer(200, body), answer(200, {"id": "p", "status": "processing"})) as server:
+        transport.send(access_to(server.url), call)
+        assert server.count == 2
+    with (
+        HostileServer(answer(200, body)) as server,
+        pytest.raises(MosaicServerError, match="Service Unavailable") as caught,
+    ):
+        transport.send(access_to(server.url), call)
+    assert caught.value.transient
+
+
+@pytest.mark.parametrize("call", READS)
+@pytest.mark.parametrize("field", ["detail", "message", "error", "title"])
+@pytest.mark.parametrize("status", ["error", "Fail", "timeout", "denied"])
+def test_bad_status_with_only_an_explanation_is_not_an_end(
+    transport: Transport, call: Call[Any], field: str, status: str
+) -> None:
+    body = {"status": status, field: "upstream connect error", "timestamp": "2026-11-24T01:00:00Z"}
+    with (
+        HostileServer(answer(200, body)) as server,
+        pytest.raises(MosaicResponseError, match="upstream connect error"),
+    ):
         transport.send(access_to(server.url), call)
 
 

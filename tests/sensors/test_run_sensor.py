@@ -191,6 +191,24 @@ def test_end_that_was_read_stays_read(
     assert mosaic.counts().faults_used == {"unknown_status": 1}
 
 
+@WAITS
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"status": "error", "statusCode": 503, "message": "Service Unavailable"},
+        {"status": "error", "message": "upstream connect error"},
+    ],
+)
+def test_error_of_a_gateway_is_not_the_end_of_the_run(
+    monkeypatch: pytest.MonkeyPatch, deferrable: bool, error: dict[str, Any]
+) -> None:
+    running, completed = (answer(200, {"run_id": "run-1", "status": status}) for status in ("running", "completed"))
+    with HostileServer(running, answer(200, error), answer(200, error), completed) as server:
+        connection = {"conn_type": "mosaic", "host": server.url, "password": "mk_test"}
+        monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
+        assert returned(sensor("run-1", deferrable=deferrable).run_to_end()) == "run-1"
+
+
 @pytest.mark.parametrize("status", [402, 409])
 def test_a_refusal_that_lasts_fails_the_sensor(clock: Clock, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
     refusal = answer(status, {"detail": "not like this"})
