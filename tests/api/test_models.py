@@ -19,6 +19,7 @@ from airflow_provider_mosaic.api.endpoints.engagement import PostAnalytics
 from airflow_provider_mosaic.api.endpoints.runs import NodeCounts, Output, Run, RunNode
 from airflow_provider_mosaic.api.endpoints.social import Destination, Post, SocialConnection
 from airflow_provider_mosaic.api.endpoints.triggers import list_triggers
+from airflow_provider_mosaic.api.errors import MosaicResponseError
 from airflow_provider_mosaic.api.models import parse_time
 from airflow_provider_mosaic.api.responses import Response
 
@@ -325,3 +326,10 @@ def test_null_counts_as_absent_beside_an_older_field() -> None:
     assert change.agent_id == "a"
     form = {"video_id": "v", "upload_url": "https://s.example/", "upload_fields": None, "fields": {"key": "k"}}
     assert read(start_upload("video"), form).upload_fields == {"key": "k"}
+
+
+def test_null_means_no_triggers_and_an_empty_body_is_an_error() -> None:
+    assert list_triggers("a").result(Response(200, {}, b"null")) == ()
+    with pytest.raises(MosaicResponseError, match="its body is empty") as caught:
+        list_triggers("a").result(Response(204))
+    assert caught.value.transient

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from mosaic_emulator import Emulator
@@ -65,6 +65,25 @@ def test_trigger_is_created_and_a_second_run_sends_nothing(
     assert effects(mosaic) == {"channels_added": 2}
     assert (sent(mosaic, ADD), sent(mosaic, REMOVE)) == (1, 0)
     assert_unchanged(mosaic, task, [trigger])
+
+
+@pytest.mark.parametrize(("status", "body"), [(200, b""), (204, None)])
+def test_empty_response_is_not_taken_for_no_triggers(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, status: int, body: Any
+) -> None:
+    class EmptyOnce(OtherMosaic):
+        responses: ClassVar[list[tuple[int, Any]]] = [(status, body)]
+
+        def answer(self, method: str, target: str) -> tuple[int, Any]:
+            self.requests.append(method)
+            triggers = [{"id": "t", "youtube_channels": [A], "filter_options": LONG}]
+            return self.responses.pop() if self.responses else (200, triggers)
+
+    with serving(EmptyOnce()) as other:
+        connection = {"conn_type": "mosaic", "host": other.url, "password": "mk_other"}
+        monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
+        assert task_runner([A], filter_options=LONG).execute() == ["t"]
+    assert other.requests == ["GET", "GET"]
 
 
 def test_missing_channels_are_added_and_others_removed(mosaic: Emulator, hook: MosaicHook) -> None:

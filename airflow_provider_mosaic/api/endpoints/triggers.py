@@ -16,6 +16,7 @@ from airflow_provider_mosaic.api.arguments import raise_invalid, validate_intege
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, InvalidResponse
 from airflow_provider_mosaic.api.models import Id, Label, Many, Model, Words, object_in
 from airflow_provider_mosaic.api.options import validate_channels
+from airflow_provider_mosaic.api.responses import decode_json
 
 
 class Unchanged(enum.Enum):
@@ -66,10 +67,12 @@ class AddedChannels(Model):
 def list_triggers(agent_id: str) -> Call[tuple[YouTubeTrigger, ...]]:
     """Return the YouTube triggers of an agent. API page: https://docs.mosaic.so/api/triggers/get-agent-triggers"""
 
+    def decode(content: bytes) -> Any:
+        data = decode_json(content)
+        # 2025: one object, or null. An empty body is neither, and is not decoded.
+        return [] if data is None else data
+
     def read(data: Any) -> tuple[YouTubeTrigger, ...]:
-        # 2025: one object, or null.
-        if data is None:
-            return ()
         items = [data] if isinstance(data, Mapping) else data
         if not isinstance(items, list):
             raise InvalidResponse(f"it is a {type(data).__name__} where a list was expected")
@@ -79,6 +82,7 @@ def list_triggers(agent_id: str) -> Call[tuple[YouTubeTrigger, ...]]:
         description=f"list the triggers of agent {agent_id!r}",
         path="/agent/{agent_id}/triggers",
         ids={"agent_id": agent_id},
+        decode=decode,
         read=read,
         max_bytes=MAX_BYTES_OF_MANY,
     )
