@@ -35,6 +35,8 @@ _TRIGGER_IDS = ("trigger_id", "schedule_id")
 #: Least share of the parts of two texts that similar texts have in common. Unrelated sentences have less than a third.
 _LEAST_SIMILARITY = 0.5
 _LINK = re.compile(r"https?://\S*")
+#: Characters of a text that are compared. A comparison takes some hundred bytes a character.
+_MAX_COMPARED = 20_000
 #: Most combining marks in a row that are compared.
 _MAX_MARKS = 30
 #: Largest difference between a time and the same time read in another time zone.
@@ -158,16 +160,16 @@ def post_candidates(
             _match_times(post.scheduled_at, scheduled),
         )
 
-    matches = [(post, match(post)) for post in posts if post.post_id not in (before or ())]
+    # Without a list of the posts: their texts may be large.
     return [
         Candidate(
             id=post.post_id,
             status=post.status,
             started_at=post.created_at,
-            is_partial_match=match is _Match.PARTIAL,
+            is_partial_match=found is _Match.PARTIAL,
         )
-        for post, match in matches
-        if match is not _Match.NONE
+        for post in posts
+        if post.post_id not in (before or ()) and (found := match(post)) is not _Match.NONE
     ]
 
 
@@ -175,9 +177,16 @@ def _match_text(shown: str | None, sent: str) -> _Match:
     """
     Compare texts. Mosaic may normalize spaces, compose characters, escape or cut the text, or add to it, for example a
     short link. A text that was changed in another way is similar.
+
+    Only the beginnings of long texts are compared, so they are at most a partial match unless they are equal.
     """
-    if shown is None:
+    if shown is None or shown == sent:
         return _Match.FULL
+    match = _match_beginnings(shown[:_MAX_COMPARED], sent[:_MAX_COMPARED])
+    return min(match, _Match.PARTIAL) if max(len(shown), len(sent)) > _MAX_COMPARED else match
+
+
+def _match_beginnings(shown: str, sent: str) -> _Match:
     ours = _normalize(sent)
     cut = _before_ellipsis(shown)
     for text in dict.fromkeys((shown, unescaped(shown))):
@@ -194,7 +203,8 @@ def _match_text(shown: str | None, sent: str) -> _Match:
 
 def _are_similar(ours: str, theirs: str) -> bool:
     """Return whether two texts have half of their parts in common, without links, which may be shortened."""
-    our_parts, their_parts = (_parts(_LINK.sub("", text)) for text in (ours, theirs))
+    # Normalized, a text may be longer than before.
+    our_parts, their_parts = (_parts(_LINK.sub("", text[:_MAX_COMPARED])) for text in (ours, theirs))
     return 2 * len(our_parts & their_parts) >= _LEAST_SIMILARITY * (len(our_parts) + len(their_parts))
 
 

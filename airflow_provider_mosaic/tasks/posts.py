@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mosaic.api.arguments import Validator, raise_invalid, validate_datetime
@@ -201,9 +201,11 @@ class CreatePost(CreateOnce):
 
     def find_candidates(self, record: StartRecord) -> list[Candidate]:
         """Return the posts with the same content that did not exist before."""
-        posts = list(self._newest())
+        newest = self._newest()
+        # The first response shows the server's clock.
+        first = list(islice(newest, 1))
         since = record.started_at - max(0.0, self._hook.client.clock_ahead)
-        return post_candidates(posts, body=self._body, before=record.existing_ids, since=since)
+        return post_candidates(chain(first, newest), body=self._body, before=record.existing_ids, since=since)
 
     def siblings(self) -> SiblingTasks:
         """Return the tasks that create posts."""

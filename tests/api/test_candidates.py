@@ -244,6 +244,14 @@ def test_long_texts_are_compared_in_linear_time(text: str) -> None:
     assert match_of(post_candidates([post], body=sent, before=[], since=NOW.timestamp())) == FULL
 
 
+def test_long_text_matches_fully_only_if_it_is_equal() -> None:
+    sent = "Premiere tonight. " * 2_000
+    body = create_post(sent, social_connection_ids=["c1", "c2"]).body
+    for shown, match in ((sent, FULL), (sent + "!", PARTIAL), (sent.replace(".", ". "), PARTIAL), ("x" * 50_000, NONE)):
+        post = Post.model_validate({**ROW, "description": shown})
+        assert match_of(post_candidates([post], body=body, before=[], since=NOW.timestamp())) == match
+
+
 def test_an_old_post_is_no_candidate_if_the_posts_before_are_unknown() -> None:
     old = Post.model_validate({**ROW, "created_at": NOW - SKEW - timedelta(seconds=1)})
     assert post_candidates([old], body=BODY, before=None, since=NOW.timestamp()) == []

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_mosaic.api import paging
+from airflow_provider_mosaic.api.candidates import post_candidates
 from airflow_provider_mosaic.api.endpoints.observability import list_workspace_runs
 from airflow_provider_mosaic.api.endpoints.runs import list_runs
 from airflow_provider_mosaic.api.endpoints.social import list_posts
@@ -137,6 +138,24 @@ def test_large_rows_without_ids_use_little_memory(transport: Transport) -> None:
         pytest.raises(MosaicResponseError, match="more than 40 pages"),
     ):
         read_list(transport, server, listing, Dropped())
+
+
+def test_search_for_a_post_among_large_posts_uses_little_memory(plain_environment: None) -> None:
+    ligature = "\N{ARABIC LIGATURE SALLALLAHOU ALAYHE WASALLAM}"
+    texts = itertools.cycle(["Premiere tonight " * 2**17, ligature * 2**18])
+
+    def page(number: int) -> Any:
+        return {"posts": [{"post_id": str(number), "description": next(texts)}], "next_cursor": str(number)}
+
+    with (
+        HostileServer(pages(page)) as server,
+        SyncClient(access_to(server.url)) as client,
+        at_most(40 * 2**20),
+    ):
+        posts = islice(iterate(client.send, list_posts().all_or_error()), 30)
+        found = post_candidates(posts, body={"post": "Premiere tonight " * 10}, before=None, since=0.0)
+    assert [candidate.id for candidate in found] == [str(number) for number in range(0, 30, 2)]
+    assert all(candidate.is_partial_match for candidate in found)
 
 
 def test_other_coroutines_run_while_a_page_is_processed(plain_environment: None) -> None:

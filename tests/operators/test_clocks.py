@@ -15,7 +15,7 @@ import pytest
 from tasks.fakes import Killed, StateStore, TaskRunner
 from tasks.fixtures import Clock
 
-from airflow_provider_mosaic.operators import MosaicRunAgentOperator
+from airflow_provider_mosaic.operators import MosaicRunAgentOperator, MosaicSocialPostOperator
 
 AGENT = "a0000000-0000-4000-8000-000000000004"
 
@@ -44,6 +44,10 @@ class Mosaic:
             since = datetime.fromisoformat(query["from"][0].replace("Z", "+00:00"))
             rows = [(at.isoformat(), run_id) for at, run_id in self.runs if at >= since]
             return {"runs": [{"run_id": id, "status": "running", "started_at": at} for at, id in rows]}
+        if path == "/social/posts":
+            return {"posts": [{"post_id": id, "created_at": at.isoformat()} for at, id in self.runs]}
+        if path.startswith("/social/post/"):
+            return {"status": "posted"}
         return {"agent_id": AGENT, "status": "completed", "outputs": [{"id": "o", "video_url": "https://cdn.test/o"}]}
 
 
@@ -114,4 +118,19 @@ def test_retry_finds_a_lost_start(
         task.execute()
     mosaic.start()
     assert task.execute() == "run-1"
+    assert mosaic.starts == 0
+
+
+@pytest.mark.parametrize("behind", BEHIND, ids=str)
+def test_retry_finds_a_lost_post(serve: Callable[[Mosaic], None], behind: timedelta) -> None:
+    mosaic = Mosaic(behind)
+    serve(mosaic)
+    task = TaskRunner(
+        lambda: MosaicSocialPostOperator(task_id="post", text="Hello", platforms=["x"], deferrable=False),
+        store=StateStore().killing_at("intent"),
+    )
+    with pytest.raises(Killed):
+        task.execute()
+    mosaic.start()
+    assert task.execute() == "run-0"
     assert mosaic.starts == 0

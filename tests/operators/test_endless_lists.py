@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from clients.hostile_endpoints import at_most
 from tasks.fakes import StateStore, TaskRunner
 from tasks.fixtures import Clock
 from tasks.other_mosaic import OtherMosaic, serving
 from tasks.task_runs import fails_with
 
 from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError
+from airflow_provider_mosaic.durable import create_once
 from airflow_provider_mosaic.operators import (
     MosaicCreateAvatarProfileOperator,
     MosaicRunAgentOperator,
@@ -93,6 +95,35 @@ def test_lost_avatar_profile_is_not_sent_again_when_the_list_has_another_page(
     message = fails_with(task.execute, MosaicAmbiguousOutcomeError)
     assert "The lists could not be read" in message
     assert endless.sent == ["/avatar-profiles/create"]
+
+
+class LargePostsMosaic(OtherMosaic):
+    """A Mosaic with 40 posts of 1 MiB, one a page, that loses the responses to posts."""
+
+    def answer(self, method: str, target: str) -> tuple[int, Any]:
+        if method == "POST":
+            self.requests.append(method)
+            return 0, None
+        number = int(target.partition("cursor=")[2] or 0)
+        post = {"post_id": f"{len(self.requests)}-{number}", "description": "Hello " * (2**20 // 6)}
+        return 200, {"posts": [post], "next_cursor": str(number + 1) if number < 39 else None}
+
+
+def test_search_for_a_lost_post_among_large_posts_uses_little_memory(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(create_once, "PAUSES", (1.0,))
+    monkeypatch.setattr(create_once, "OWNER_GRACE_DELAYS", ())
+    with serving(LargePostsMosaic()) as mosaic:
+        connection = {"conn_type": "mosaic", "host": mosaic.url, "password": "mk_other"}
+        monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
+        task = TaskRunner(
+            lambda: MosaicSocialPostOperator(task_id="post", text="Hello " * 100, platforms=["x"]), store=StateStore()
+        )
+        with at_most(30 * 2**20):
+            message = fails_with(task.execute, MosaicAmbiguousOutcomeError)
+    assert "1-39 (unknown, but it differs)" in message or "1-0 (unknown, but it differs)" in message
+    assert mosaic.requests == ["POST"]
 
 
 class PartlyDownMosaic(OtherMosaic):
