@@ -17,7 +17,7 @@ from itertools import islice
 from typing import Any, get_args
 
 from airflow_provider_mosaic.api.candidates import SKEW
-from airflow_provider_mosaic.api.endpoints.runs import Run
+from airflow_provider_mosaic.api.endpoints.runs import UNKNOWN, Run
 from airflow_provider_mosaic.api.options import EndStatus
 from airflow_provider_mosaic.api.outcomes import run_outcome
 
@@ -101,17 +101,19 @@ class RunCompletionTracker:
         :param recent: The runs that were created after :attr:`since`, in any status.
         """
         newest = list(recent)
+        listed = [*running, *newest]
         self._recent = frozenset(run.run_id for run in newest)
         ended = {run.run_id: run.status for run in newest if run_outcome(run).ended}
-        now_running = {run.run_id for run in (*running, *newest)} - ended.keys()
+        now_running = {run.run_id for run in listed} - ended.keys()
         if self.is_new:
             self._reported |= {run_id: (status, now) for run_id, status in ended.items()}
         # Running according to the list: they were resumed, or the list lags.
         reported = [run_id for run_id in self._reported if run_id in now_running]
+        unclear = [run.run_id for run in listed if run.status == UNKNOWN]
         newly_ended = [id for id, status in ended.items() if self._reported_status(id) not in (status, _DELETED)]
         vanished = sorted(self._running - now_running - ended.keys())
         self._track(now_running)
-        return [*reported, *newly_ended, *vanished]
+        return list(dict.fromkeys((*reported, *newly_ended, *vanished, *unclear)))
 
     def _track(self, running: set[str]) -> None:
         new = running - self._running
@@ -146,7 +148,7 @@ class RunCompletionTracker:
             return None
         is_known = self._reported_status(run_id) == run.status
         self._mark_reported(run_id, run.status, now)
-        if is_known or run.status not in self._statuses:
+        if self.is_new or is_known or run.status not in self._statuses:
             return None
         return RunCompletion(run_id=run_id, agent_id=self._agent_id, status=run.status)
 

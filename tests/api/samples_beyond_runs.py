@@ -197,7 +197,7 @@ MORE_SAMPLES: dict[str, Sample] = {
     "list_trigger_runs": Sample(
         observability.list_trigger_runs(TRIGGER).page(None),
         {"runs": [RUN_ROW], "next_cursor": None},
-        ("runs", "runs.0.run_id", "runs.0.status"),
+        ("runs", "runs.0.run_id"),
     ),
     "list_workspace_runs": _rows(observability.list_workspace_runs(), "runs", id=RUN, agent_id=AGENT),
     "list_ingest_batches": _rows(storage_watchers.list_ingest_batches(), "ingest_batches", id=BATCH),

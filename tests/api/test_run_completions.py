@@ -326,3 +326,15 @@ def test_the_number_of_tracked_runs_is_limited(
     assert len(tracker.as_json()["running"]) == 11
     assert all("more than 10 running runs" in line for line in caplog.messages)
     assert len(caplog.messages) == 4
+
+
+def test_row_without_a_status_is_read_by_itself() -> None:
+    tracker = new_tracker()
+    assert poll(tracker, {"before": "unknown"}, truth={"before": "completed"}) == []
+    assert poll(tracker, {"before": "unknown", "new": "unknown"}, truth={"before": "completed", "new": "failed"}) == [
+        ("new", "failed")
+    ]
+    assert poll(tracker, {"new": "unknown", "later": "unknown"}, truth={"new": "failed", "later": "running"}) == []
+    assert poll(tracker, {"new": "unknown", "later": "unknown"}, truth={"new": "failed", "later": "completed"}) == [
+        ("later", "completed")
+    ]

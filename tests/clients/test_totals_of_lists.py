@@ -10,6 +10,7 @@ from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.agents import list_agents, list_node_types
 from airflow_provider_mosaic.api.endpoints.avatars import list_avatar_profiles
 from airflow_provider_mosaic.api.endpoints.billing import list_plans
+from airflow_provider_mosaic.api.endpoints.observability import list_trigger_runs
 from airflow_provider_mosaic.api.endpoints.runs import get_run_nodes, list_runs
 from airflow_provider_mosaic.api.endpoints.social import list_posts, list_social_connections
 from airflow_provider_mosaic.api.errors import MosaicResponseError
@@ -129,3 +130,52 @@ def test_failure_of_a_list_without_pagination_is_an_error(transport: Transport, 
         read_unpaged(transport, name, {name: None})
     with pytest.raises(MosaicResponseError, match="shard down"):
         read_unpaged(transport, name, {"errors": ["shard down"]})
+
+
+RUN_LISTS = {"all runs": list_runs(), "runs of an agent": list_runs("a"), "runs of a trigger": list_trigger_runs("t")}
+#: Rows without a field that a caller of the single item depends on, or with a field that can't be parsed.
+ODD_ROWS: dict[str, tuple[Listing[Any], str, dict[str, Any]]] = {
+    **{
+        f"{name} {odd}": (listing, "runs", {"run_id": "odd", "status": "running", **odd})
+        for name, listing in RUN_LISTS.items()
+        for odd in (
+            {"status": None},
+            {"status": ""},
+            {"status": {"state": "done"}},
+            {"outputs": ["https://cdn.example.org/a.mp4"]},
+            {"agent_id": {"id": "a"}},
+        )
+    },
+    "post": (list_posts(), "posts", {"post_id": "odd", "status": {"state": "posted"}, "destinations": "x"}),
+}
+
+
+@pytest.mark.parametrize("odd", ODD_ROWS)
+def test_odd_row_does_not_hide_the_others(transport: Transport, odd: str) -> None:
+    listing, name, row = ODD_ROWS[odd]
+    key = next(iter(row))
+    found: list[Any] = []
+    with HostileServer(answer(200, {name: [row, {key: "good", "status": "failed"}]})) as server:
+        read_list(transport, server, listing.all_or_error(), found)
+    assert [(getattr(item, key), item.status) for item in found] == [
+        ("odd", row["status"] if isinstance(row["status"], str) and row["status"] else "unknown"),
+        ("good", "failed"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("avatar_profiles", {"id": "a", "name": "Host", "status": ["ready"]}),
+        ("connected_accounts", {"social_connection_id": "c", "connected": "perhaps"}),
+        ("nodes", {"agent_node_id": {"id": "n"}, "status": {"state": "failed"}, "errors": ["Out of memory"]}),
+    ],
+)
+def test_odd_row_of_a_list_without_pagination_is_read(transport: Transport, name: str, row: dict[str, Any]) -> None:
+    assert len(read_unpaged(transport, name, {name: [row]})) == 1
+
+
+@pytest.mark.parametrize("id", [None, "", {"id": "a"}])
+def test_row_without_an_id_fails_the_list(transport: Transport, id: Any) -> None:
+    with pytest.raises(MosaicResponseError, match="run_id"):
+        read(transport, list_runs(), {"runs": [{"run_id": id, "status": "running"}]})

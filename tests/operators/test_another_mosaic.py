@@ -95,6 +95,15 @@ def test_existing_runs_are_no_candidates_though_the_list_is_not_filtered(
     assert len(other.started_by_api()) == 1
 
 
+@pytest.mark.parametrize("odd", [{"status": None}, {"outputs": ["https://cdn.example.org/a.mp4"]}], ids=str)
+def test_odd_row_does_not_hide_a_lost_run(other: OtherMosaic, clock: Clock, odd: dict[str, Any]) -> None:
+    long_ago = (datetime.now(timezone.utc) - timedelta(days=3)).isoformat()
+    other.add("odd", **{"status": "completed", "started_at": long_ago, **odd})
+    other.lose_answers = 1
+    assert task_runner().run_to_end() == "started-1"
+    assert other.started_by_api() == ["started-1"]
+
+
 def test_too_many_existing_runs_need_manual_review(
     other: OtherMosaic, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

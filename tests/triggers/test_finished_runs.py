@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from mosaic_emulator import Emulator
 from tasks.fixtures import AGENT, effects, run_bounded, sent
+from tasks.other_mosaic import OtherMosaic, serving
 
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.triggers import run_watcher, shared_client
@@ -343,3 +344,31 @@ def test_a_fixed_key_is_used_without_a_restart(
     # One line for all refusals.
     assert [record.levelname for record in caplog.records if "could not be read" in record.message] == ["ERROR"]
     assert statuses().count(401) > 2
+
+
+# Rows that can't be read
+
+
+@pytest.mark.parametrize("odd", [{"status": None}, {"outputs": ["https://cdn.example.org/a.mp4"]}], ids=str)
+def test_odd_row_is_read_by_itself_and_delays_no_run(monkeypatch: pytest.MonkeyPatch, odd: dict[str, Any]) -> None:
+    class OddRows(OtherMosaic):
+        def answer(self, method: str, target: str) -> tuple[int, Any]:
+            status, body = super().answer(method, target)
+            if "/runs" in target:
+                body["runs"] = [row | odd if row["run_id"].startswith("odd") else row for row in body["runs"]]
+            return status, body
+
+    async def scenario() -> list[dict[str, Any]]:
+        async with Watching(agent_id="an-agent") as watching:
+            await watching.until(lambda: len(other.requests) >= 6)
+            other.add("odd-1", status="completed")
+            other.add("good", status="completed")
+            await watching.until(lambda: len(watching.runs) >= 2)
+            return watching.runs
+
+    with serving(OddRows()) as other:
+        connection = {"conn_type": "mosaic", "host": other.url, "password": "mk_other"}
+        monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
+        other.add("odd-0", status="completed")
+        found = run_bounded(scenario())
+    assert sorted(run["run_id"] for run in found) == ["good", "odd-1"]

@@ -49,6 +49,12 @@ class AvatarProfile(Model):
     video_preview_url: Words = None
 
 
+class ListedAvatarProfile(AvatarProfile):
+    """A row of the list of profiles. Only its id is required, so that one odd row does not hide the others."""
+
+    lenient_fields = frozenset(AvatarProfile.model_fields) - {"id"}
+
+
 def create_avatar_profile(
     name: str,
     *,
@@ -116,6 +122,6 @@ def list_avatar_profiles() -> Call[tuple[AvatarProfile, ...]]:
     return Call(
         description="list the avatar profiles",
         path="/avatar-profiles",
-        read=read_list("avatar_profiles", AvatarProfile),
+        read=read_list("avatar_profiles", ListedAvatarProfile),
         max_bytes=MAX_BYTES_OF_MANY,
     )

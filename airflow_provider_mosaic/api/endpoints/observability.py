@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from airflow_provider_mosaic.api.arguments import optional_text
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, InvalidResponse
-from airflow_provider_mosaic.api.endpoints.runs import Run
+from airflow_provider_mosaic.api.endpoints.runs import ListedRun, Run
 from airflow_provider_mosaic.api.models import Many, Model, Words, object_in
 from airflow_provider_mosaic.api.paging import (
     PAGE_LIMIT,
@@ -86,7 +86,7 @@ def list_trigger_runs(
         "/trigger/{trigger_id}/runs",
         ids={"trigger_id": trigger_id},
         query=filters(status=status, created_from=created_from, created_to=created_to),
-        read=read_page("runs", Run.model_validate),
+        read=read_page("runs", ListedRun.from_row),
         key=lambda run: run.run_id,
     )
 

@@ -50,6 +50,8 @@ class RunStatus(str, enum.Enum):
     CANCELLED = "cancelled"
 
 
+#: The status of a row without one that can be read.
+UNKNOWN = "unknown"
 #: Other spellings of the documented statuses.
 RUN_STATUS_WORDS = status_words(
     running="",
@@ -131,7 +133,7 @@ class Output(Model):
 
 class Run(Model):
     """
-    A run of an agent. Rows of lists have no ``errors`` and no ``needs_credits``.
+    A run of an agent. Rows of lists have no ``errors`` and no ``needs_credits``, and may have the status ``unknown``.
 
     ``status`` is the documented spelling. If the API reported another one, ``reported_status`` has it.
     """
@@ -181,19 +183,36 @@ class Run(Model):
         return not by.keys() <= _FIELDS_OF_MANUAL_RUNS
 
 
+class ListedRun(Run):
+    """
+    A row of a list of runs. Only its id is required, so that one odd row does not hide the others.
+
+    Any other field that can't be parsed counts as absent, also ``outputs``: read the run with :func:`get_run`.
+    """
+
+    status: Status = UNKNOWN
+
+    lenient_fields = frozenset(Run.model_fields) - {"run_id"}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> ListedRun:
+        """Read a row. An empty status counts as absent."""
+        return cls.model_validate({**row, "status": row.get("status") or None})
+
+
 class RunNode(Model):
     """A node of a run. ``original_node_id`` is the node of the agent that it was copied from."""
 
     agent_node_id: Label | None = None
     original_node_id: Label | None = None
-    status: Status = "unknown"
+    status: Status = UNKNOWN
     status_message: Words = None
     errors: Many[str] = ()
     node_type: NodeType = Field(default_factory=NodeType)
     needs_credits: Flag = Field(default=False, validation_alias=AliasChoices("needs_credits", "needsCredits"))
 
     documented_statuses = {**RUN_STATUS_WORDS, **status_words(not_started="", queued="", blocked="")}
-    lenient_fields = frozenset({"errors", "node_type"})
+    lenient_fields = frozenset({"agent_node_id", "original_node_id", "status", "errors", "node_type"})
 
     @field_validator("errors", mode="before")
     @classmethod
@@ -381,6 +400,6 @@ def list_runs(
         "/agent_runs" if agent_id is None else "/agent/{agent_id}/runs",
         ids={} if agent_id is None else {"agent_id": agent_id},
         query=filters(status=status, created_from=created_from, created_to=created_to),
-        read=read_page("runs", Run.model_validate),
+        read=read_page("runs", ListedRun.from_row),
         key=lambda run: run.run_id,
     )

@@ -92,6 +92,9 @@ _PLACES = frozenset({"destinations", "results", "links"})
 class SocialConnection(Model):
     """A connected account. Lists do not report ``connected``."""
 
+    # A row with an odd value must not hide the others.
+    lenient_fields = frozenset({"connected"})
+
     social_connection_id: Id
     platform: Words = None
     connected: bool | None = None
@@ -199,6 +202,12 @@ class Post(Model):
         has_platform_id = any(place.platform_post_id not in (None, "", self.post_id) for place in self.places)
         is_unclear = any(place.may_be_published for place in self.places) or self._unreadable & _PLACES
         return self.status == PostStatus.FAILED and not (is_unclear or has_platform_id)
+
+
+class ListedPost(Post):
+    """A row of the list of posts. Only its id is required, so that one odd row does not hide the others."""
+
+    lenient_fields = frozenset(Post.model_fields) - {"post_id"}
 
 
 def list_social_connections() -> Call[tuple[SocialConnection, ...]]:
@@ -333,7 +342,7 @@ def list_posts(
         "list the posts",
         "/social/posts",
         query=filters(status=status, platform=platform, social_connection_id=social_connection_id),
-        read=read_page("posts", Post.model_validate, newest_first=True),
+        read=read_page("posts", ListedPost.model_validate, newest_first=True),
         key=lambda post: post.post_id,
     )
 
