@@ -82,7 +82,7 @@ class MosaicOperator(MosaicBaseOperator):
         return tuple(place.replace('"', "'") for place in places)
 
     def on_kill(self) -> None:
-        """Send no further request that starts, resumes, posts or creates something: a new attempt may repeat it."""
+        """Send no further request that is not safe to repeat: a new attempt may send it too."""
         self._is_killed = True
         if self._hook is not None:
             self._hook.refuse_effects()
