@@ -10,6 +10,7 @@ from typing import Any
 
 from airflow_provider_mosaic.api.endpoints.assets import validate_asset_type
 from airflow_provider_mosaic.api.errors import (
+    MosaicConflictError,
     MosaicConnectionError,
     MosaicError,
     MosaicNotFoundError,
@@ -57,7 +58,7 @@ def _upload(hook: MosaicHook, context: Mapping[str, Any], file: Source, kind: As
         except MosaicConnectionError:
             # A subclass of MosaicValidationError. It is no reason to upload again.
             raise
-        except (MosaicNotFoundError, MosaicValidationError) as error:
+        except (MosaicConflictError, MosaicNotFoundError, MosaicValidationError) as error:
             log.warning("The upload of an earlier attempt is not usable any more. Uploading again. %s", error)
         except MosaicServerError as error:
             if not error.effect_unknown:

@@ -234,6 +234,15 @@ def test_link_is_no_proof_if_no_earlier_finalize_had_an_effect(
     assert (first["finalized"], second["finalized"], second["id"]) == (False, True, asset_id)
 
 
+def test_conflict_of_a_finalize_that_was_not_saved_lets_the_retry_upload_again(mosaic: Emulator, video: Path) -> None:
+    task = uploads(str(video), StateStore().killing_at("id"))
+    with pytest.raises(Killed):
+        task.execute()
+    mosaic.inject("server_error", method="POST", path=FINALIZE, status=409)
+    asset_id = task.execute()
+    assert [(each["finalized"], each["id"] == asset_id) for each in mosaic.uploads()] == [(False, False), (True, True)]
+
+
 @pytest.mark.parametrize("then", ["rate limit", "kill"])
 def test_retry_remembers_that_a_finalize_may_have_had_an_effect(
     mosaic: Emulator, video: Path, monkeypatch: pytest.MonkeyPatch, then: str
