@@ -194,18 +194,18 @@ def _failure(body: dict[str, Any], key: str) -> str:
     return f"an item of '{key}' is null" if None in body[key] else reported_failure(body)
 
 
-def read_list(key: str, model: type[M]) -> Callable[[Any], tuple[M, ...]]:
+def read_list(key: str, model: type[M], *, complete: bool = False) -> Callable[[Any], tuple[M, ...]]:
     """
-    Return a function that reads a list without documented pagination.
+    Return a function that reads a list without documented pagination. A response with more pages is an error.
 
-    A response with more pages, or with a failure, is an error. A caller that relies on missing items would create them
-    again.
+    :param complete: Whether a response that reports a failure is an error, because a caller would create missing items
+        again.
     """
     read = read_page(key, model.model_validate)
 
     def read_whole(data: Any) -> tuple[M, ...]:
         page = read(data)
-        if page.failure:
+        if complete and page.failure:
             raise InvalidResponse(page.failure)
         if page.next_cursor is not None:
             raise InvalidResponse("it has a cursor for more items, and pagination of this list is not documented")

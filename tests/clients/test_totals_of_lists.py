@@ -124,12 +124,24 @@ def test_empty_fields_of_pagination_are_ignored(transport: Transport, name: str)
     assert read_unpaged(transport, name, more) == ()
 
 
-@pytest.mark.parametrize("name", UNPAGED)
-def test_failure_of_a_list_without_pagination_is_an_error(transport: Transport, name: str) -> None:
-    with pytest.raises(MosaicResponseError, match=f"'{name}' is null"):
-        read_unpaged(transport, name, {name: None})
-    with pytest.raises(MosaicResponseError, match="shard down"):
-        read_unpaged(transport, name, {"errors": ["shard down"]})
+#: A list without items, or with a part of them.
+PARTIAL_LISTS = [({"{}": None}, "is null"), ({"{}": [None]}, "is null"), ({"errors": ["shard down"]}, "shard down")]
+
+
+@pytest.mark.parametrize(("more", "problem"), PARTIAL_LISTS, ids=str)
+def test_failure_of_a_list_is_an_error_if_missing_items_would_be_created_again(
+    transport: Transport, more: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(MosaicResponseError, match=problem):
+        read_unpaged(transport, "avatar_profiles", {key.format("avatar_profiles"): more[key] for key in more})
+
+
+@pytest.mark.parametrize("name", sorted(UNPAGED.keys() - {"avatar_profiles"}))
+@pytest.mark.parametrize(("more", "problem"), PARTIAL_LISTS, ids=str)
+def test_failure_of_another_list_without_pagination_hides_no_item(
+    transport: Transport, name: str, more: dict[str, Any], problem: str
+) -> None:
+    assert read_unpaged(transport, name, {key.format(name): more[key] for key in more}) == ()
 
 
 RUN_LISTS = {"all runs": list_runs(), "runs of an agent": list_runs("a"), "runs of a trigger": list_trigger_runs("t")}

@@ -122,6 +122,6 @@ def list_avatar_profiles() -> Call[tuple[AvatarProfile, ...]]:
     return Call(
         description="list the avatar profiles",
         path="/avatar-profiles",
-        read=read_list("avatar_profiles", ListedAvatarProfile),
+        read=read_list("avatar_profiles", ListedAvatarProfile, complete=True),
         max_bytes=MAX_BYTES_OF_MANY,
     )
