@@ -133,7 +133,7 @@ def end(outputs: list[dict[str, Any]]) -> Reply:
 def sensor_at(server: HostileServer, monkeypatch: pytest.MonkeyPatch, **options: Any) -> TaskRunner:
     connection = {"conn_type": "mosaic", "host": server.url, "password": "mk_test"}
     monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
-    return sensor("run-1", deferrable=False, **options)
+    return sensor("run-1", **{"deferrable": False, **options})
 
 
 def test_output_that_comes_after_the_end_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,9 +204,7 @@ def test_error_of_a_gateway_is_not_the_end_of_the_run(
 ) -> None:
     running, completed = (answer(200, {"run_id": "run-1", "status": status}) for status in ("running", "completed"))
     with HostileServer(running, answer(200, error), answer(200, error), completed) as server:
-        connection = {"conn_type": "mosaic", "host": server.url, "password": "mk_test"}
-        monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
-        assert returned(sensor("run-1", deferrable=deferrable).run_to_end()) == "run-1"
+        assert returned(sensor_at(server, monkeypatch, deferrable=deferrable).run_to_end()) == "run-1"
 
 
 @pytest.mark.parametrize("status", [402, 409])
