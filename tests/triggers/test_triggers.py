@@ -7,6 +7,7 @@ import inspect
 import json
 import logging
 import time
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from airflow.triggers.base import BaseTrigger
 from mosaic_emulator import Emulator
 from tasks.fakes import event_of, through_airflow
 from tasks.fixtures import ACCOUNT, AGENT, InBackground, effects, run_bounded, sent, until
+from tasks.other_mosaic import OtherMosaic, serving
 
 from airflow_provider_mosaic import operators, sensors
 from airflow_provider_mosaic.api import poll_state, retries
@@ -389,8 +391,76 @@ def test_plan_that_can_not_be_read_ends_no_wait_for_credits(
     with InBackground(top_up), caplog.at_level(logging.INFO):
         assert event_of(trigger) == {"outcome": "ended", "id": "credits", "status": "enough"}
     assert sent(mosaic, "GET /plan") <= sent(mosaic, "GET /credits")
-    # A key that may not read the plan is no fault to report.
-    assert ("could not be read" in caplog.text) == (status == 500)
+    # The balance was read all the time.
+    assert "could not be read" not in caplog.text
+
+
+class BalanceAndPlan(OtherMosaic):
+    """An API server with a balance, and with a plan that reports other credits."""
+
+    def __init__(self, balance: int | None, plan: dict[str, Any]) -> None:
+        super().__init__()
+        self.balance, self.plan = balance, plan
+
+    def answer(self, method: str, target: str) -> tuple[int, Any]:
+        self.requests.append(target)
+        if target == "/plan":
+            return 200, self.plan
+        return (403, {"error": "no access"}) if self.balance is None else (200, {"balance": self.balance})
+
+
+def credits_event_of(
+    monkeypatch: pytest.MonkeyPatch, other: BalanceAndPlan, act: Callable[[], Any] = lambda: None, **options: Any
+) -> dict[str, Any]:
+    """Return the event of a wait for 100 credits."""
+    connection = {"conn_type": "mosaic", "host": other.url, "password": "mk_other"}
+    monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
+    with InBackground(act):
+        return event_of(MosaicCreditsTrigger(min_credits=100, poll_interval=0.02, **options))
+
+
+@pytest.mark.parametrize("plan", [{"credits": {"balance": 100, "unlimited": False}}, {}], ids=str)
+def test_only_the_balance_of_the_credits_counts(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, plan: dict[str, Any]
+) -> None:
+    with serving(BalanceAndPlan(50, plan)) as other, caplog.at_level(logging.INFO):
+
+        def top_up() -> None:
+            until(lambda: other.requests.count("/plan") >= 3)
+            other.balance = 200
+
+        event = credits_event_of(monkeypatch, other, top_up, deadline=time.time() + 20.0)
+    assert event == {"outcome": "ended", "id": "credits", "status": "enough"}
+    assert other.requests.count("/plan") >= 3
+    lines = [line for line in caplog.messages if line.startswith("The balance ")]
+    assert lines == [f"The balance is {balance} credits; 100 are required." for balance in (50, 200)]
+
+
+def test_plan_without_a_limit_ends_the_wait_for_credits(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(BalanceAndPlan(50, {"credits": {"unlimited": True}})) as other:
+        event = credits_event_of(monkeypatch, other)
+    assert event == {"outcome": "ended", "id": "credits", "status": "enough"}
+    assert other.requests[-1] == "/plan"
+
+
+@pytest.mark.parametrize("had_access", [True, False])
+def test_balance_that_is_refused_ends_the_wait_although_the_plan_can_be_read(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, had_access: bool
+) -> None:
+    # Count the refusals without waiting for five minutes.
+    monkeypatch.setattr(poll_state, "REFUSALS_TIMEOUT", 0.0)
+    plan = {"credits": {"balance": 50, "unlimited": False}}
+    with serving(BalanceAndPlan(50 if had_access else None, plan)) as other, caplog.at_level(logging.INFO):
+
+        def revoke() -> None:
+            until(lambda: "/plan" in other.requests or not had_access)
+            other.balance = None
+
+        event = credits_event_of(monkeypatch, other, revoke, deadline=time.time() + 5.0)
+    assert (event["outcome"], event["error"]) == ("error", "MosaicPermissionError")
+    assert other.requests[-MAX_REFUSALS:] == ["/credits"] * MAX_REFUSALS
+    assert sum("could not be read" in line for line in caplog.messages) == 1
+    assert "can be read again" not in caplog.text
 
 
 # In Airflow's database
