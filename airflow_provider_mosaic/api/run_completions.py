@@ -50,9 +50,11 @@ class RunCompletionTracker:
     """
     Remember between two polls which runs of an agent are running and which were reported.
 
-    The first poll reports nothing. Each poll calls :meth:`add_listing`, then :meth:`add_run` or :meth:`keep` for each
-    run that it returns, then :meth:`finish_poll`. A poll that fails in between loses nothing: the next one returns the
-    rest again. A run that is resumed ends again.
+    The first poll reports nothing. A later poll does not report a run that may have ended before the first listing.
+
+    Each poll calls :meth:`add_listing`, then :meth:`add_run` or :meth:`keep` for each run that it returns, then
+    :meth:`finish_poll`. A poll that fails in between loses nothing: the next one returns the rest again. A run that is
+    resumed ends again.
 
     :param status: Statuses to report; None for all.
     :param now: The time, in seconds since the epoch.
@@ -62,8 +64,10 @@ class RunCompletionTracker:
     def __init__(self, agent_id: str, *, status: Collection[str] | None, now: float, state: Any = None) -> None:
         self._agent_id = agent_id
         self._statuses = frozenset(ENDS if status is None else status)
-        self._started_at = now
-        self._polled_at: float | None = None
+        #: Whether the lists were not read yet, also not by an earlier watch.
+        self.is_new = True
+        #: When the last complete poll started; before the first one, when the watch started.
+        self._polled_at = now
         self._running: set[str] = set()
         self._reported: dict[str, tuple[str, float]] = {}
         self._recent: frozenset[str] = frozenset()
@@ -81,17 +85,12 @@ class RunCompletionTracker:
         except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, OSError):
             return
         self._polled_at, self._running, self._reported = polled_at, running, reported
-
-    @property
-    def is_new(self) -> bool:
-        """Whether there was no complete poll yet, including those of an earlier watch."""
-        return self._polled_at is None
+        self.is_new = False
 
     @property
     def since(self) -> datetime:
         """Earliest creation time for the list of recent runs."""
-        last = self._started_at if self._polled_at is None else self._polled_at
-        return _earliest_creation(last)
+        return _earliest_creation(self._polled_at)
 
     def add_listing(self, running: Iterable[Run], recent: Iterable[Run], *, now: float) -> list[str]:
         """
@@ -105,11 +104,14 @@ class RunCompletionTracker:
         self._recent = frozenset(run.run_id for run in newest)
         ended = {run.run_id: run.status for run in newest if run_outcome(run).ended}
         now_running = {run.run_id for run in listed} - ended.keys()
+        unclear = [run.run_id for run in listed if run.status == UNKNOWN]
         if self.is_new:
-            self._reported |= {run_id: (status, now) for run_id, status in ended.items()}
+            self._reported = {run_id: (status, now) for run_id, status in ended.items()}
+            # These may have ended before, too.
+            self._reported |= dict.fromkeys(unclear, (UNKNOWN, now))
+            self.is_new = False
         # Running according to the list: they were resumed, or the list lags.
         reported = [run_id for run_id in self._reported if run_id in now_running]
-        unclear = [run.run_id for run in listed if run.status == UNKNOWN]
         newly_ended = [id for id, status in ended.items() if self._reported_status(id) not in (status, _DELETED)]
         vanished = sorted(self._running - now_running - ended.keys())
         self._track(now_running)
@@ -146,9 +148,9 @@ class RunCompletionTracker:
             self._reported.pop(run_id, None)
             self._running.add(run_id)
             return None
-        is_known = self._reported_status(run_id) == run.status
+        is_known = self._reported_status(run_id) in (run.status, UNKNOWN)
         self._mark_reported(run_id, run.status, now)
-        if self.is_new or is_known or run.status not in self._statuses:
+        if is_known or run.status not in self._statuses:
             return None
         return RunCompletion(run_id=run_id, agent_id=self._agent_id, status=run.status)
 
@@ -177,7 +179,7 @@ class RunCompletionTracker:
     def as_json(self) -> dict[str, Any]:
         """Return the state for a later watch."""
         return {
-            "polled_at": self._started_at if self._polled_at is None else self._polled_at,
+            "polled_at": self._polled_at,
             "running": sorted(self._running),
             "reported": {run_id: [status, round(when)] for run_id, (status, when) in sorted(self._reported.items())},
         }

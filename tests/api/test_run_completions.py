@@ -338,3 +338,34 @@ def test_row_without_a_status_is_read_by_itself() -> None:
     assert poll(tracker, {"new": "unknown", "later": "unknown"}, truth={"new": "failed", "later": "completed"}) == [
         ("later", "completed")
     ]
+
+
+@pytest.mark.parametrize("is_recent", [True, False])
+def test_end_after_a_first_poll_that_failed_is_reported(is_recent: bool) -> None:
+    tracker = new_tracker()
+    first = {"a": "running", "odd": "unknown", "before": "completed"}
+    # The odd run could not be read, so the poll is incomplete.
+    assert tracker.add_listing(runs({"a": "running"}), runs(first), now=START) == ["odd"]
+    second = {"odd": "unknown", "before": "completed"} | ({"a": "failed", "new": "completed"} if is_recent else {})
+    truth = {"a": "failed", "odd": "completed"}
+    assert sorted(poll(tracker, second, truth=truth)) == [("a", "failed")] + [("new", "completed")] * is_recent
+    assert poll(tracker, second, truth=truth) == []
+
+
+def test_first_poll_that_failed_is_continued_after_a_restart() -> None:
+    tracker = new_tracker()
+    tracker.add_listing(runs({"a": "running"}), runs({"odd": "unknown", "before": "completed"}), now=START)
+    tracker = restarted(tracker, now=START + MINUTE)
+    listed = {"a": "completed", "odd": "completed", "before": "completed"}
+    assert poll(tracker, listed, now=START + MINUTE) == [("a", "completed")]
+
+
+def test_unclear_run_of_the_first_poll_that_is_read_later_is_reported_only_if_it_was_running() -> None:
+    tracker = new_tracker()
+    assert sorted(tracker.add_listing([], runs({"x": "unknown", "y": "unknown"}), now=START)) == ["x", "y"]
+    tracker.keep("x")
+    tracker.keep("y")
+    tracker.finish_poll(now=START)
+    listed = {"x": "unknown", "y": "unknown"}
+    assert poll(tracker, listed, truth={"x": "completed", "y": "running"}) == []
+    assert poll(tracker, listed, truth={"x": "completed", "y": "completed"}) == [("y", "completed")]

@@ -349,15 +349,25 @@ def test_a_fixed_key_is_used_without_a_restart(
 # Rows that can't be read
 
 
+class OddRows(OtherMosaic):
+    """An API server whose lists have odd rows, and which refuses some reads of single runs with 429."""
+
+    def __init__(self, odd: dict[str, Any], rate_limited: int = 0) -> None:
+        super().__init__()
+        self.odd, self.rate_limited = odd, rate_limited
+
+    def answer(self, method: str, target: str) -> tuple[int, Any]:
+        status, body = super().answer(method, target)
+        if "/runs" in target:
+            body["runs"] = [row | self.odd if row["run_id"].startswith("odd") else row for row in body["runs"]]
+        elif self.rate_limited:
+            self.rate_limited -= 1
+            return 429, {"error": "too many requests"}
+        return status, body
+
+
 @pytest.mark.parametrize("odd", [{"status": None}, {"outputs": ["https://cdn.example.org/a.mp4"]}], ids=str)
 def test_odd_row_is_read_by_itself_and_delays_no_run(monkeypatch: pytest.MonkeyPatch, odd: dict[str, Any]) -> None:
-    class OddRows(OtherMosaic):
-        def answer(self, method: str, target: str) -> tuple[int, Any]:
-            status, body = super().answer(method, target)
-            if "/runs" in target:
-                body["runs"] = [row | odd if row["run_id"].startswith("odd") else row for row in body["runs"]]
-            return status, body
-
     async def scenario() -> list[dict[str, Any]]:
         async with Watching(agent_id="an-agent") as watching:
             await watching.until(lambda: len(other.requests) >= 6)
@@ -366,9 +376,30 @@ def test_odd_row_is_read_by_itself_and_delays_no_run(monkeypatch: pytest.MonkeyP
             await watching.until(lambda: len(watching.runs) >= 2)
             return watching.runs
 
-    with serving(OddRows()) as other:
+    with serving(OddRows(odd)) as other:
         connection = {"conn_type": "mosaic", "host": other.url, "password": "mk_other"}
         monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
         other.add("odd-0", status="completed")
         found = run_bounded(scenario())
     assert sorted(run["run_id"] for run in found) == ["good", "odd-1"]
+
+
+def test_run_that_ends_after_a_first_poll_that_failed_is_reported(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> list[dict[str, Any]]:
+        async with Watching(agent_id="an-agent") as watching:
+            await watching.until(lambda: "could not be read" in caplog.text)
+            running["status"] = "completed"
+            other.rate_limited = 0
+            other.add("later", status="completed")
+            await watching.until(lambda: len(watching.runs) >= 2)
+            return watching.runs
+
+    with serving(OddRows({"status": None}, rate_limited=1000)) as other:
+        connection = {"conn_type": "mosaic", "host": other.url, "password": "mk_other"}
+        monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
+        other.add("odd", status="completed")
+        running = other.add("running", status="running")
+        found = run_bounded(scenario())
+    assert sorted(run["run_id"] for run in found) == ["later", "running"]
