@@ -32,8 +32,8 @@ class MosaicRunFinishedTrigger(BaseEventTrigger):
     Fire an event when runs of an agent end, no matter who started them: a user, a trigger, the API or another DAG.
 
     The trigger is for Airflow's ``AssetWatcher``; :func:`airflow_provider_mosaic.assets.finished_runs` creates both. It
-    only reads and never ends. A poll takes two requests, and one for each run that has ended. An event holds the runs
-    that ended since the last poll, at most 200; its payload is
+    only reads and never ends. A poll takes two requests, one for each run that has ended, and one for each listed run
+    without a readable status. An event holds the runs that ended since the last poll, at most 200; its payload is
     ``{"runs": [{"run_id": ..., "agent_id": ..., "status": ...}, ...]}``. Two events are at least 30 seconds apart, so
     that Airflow can create the DAG run of one before the next arrives. A run that is resumed ends again.
 
