@@ -65,6 +65,8 @@ def run(**facts: Any) -> Run:
         ({"type": "schedule", "schedule_id": "s"}, NONE),
         ({"id": "t", "type": "youtube", "youtube": {"channel": "c"}}, NONE),
         ([], FULL),
+        (["youtube"], PARTIAL),
+        (True, PARTIAL),
     ],
 )
 def test_only_runs_of_triggers_and_of_the_editor_are_ruled_out(triggered_by: Any, match: str) -> None:

@@ -176,7 +176,9 @@ class Run(Model):
 
     @property
     def by_trigger(self) -> bool:
-        """Whether a trigger started the run, not a request or a user."""
+        """Whether a trigger may have started the run, and not a request or a user."""
+        if "triggered_by" in self._unreadable:
+            return True
         by = {name: value for name, value in (self.triggered_by or {}).items() if value is not None}
         if "type" in by:
             return str(by["type"]).lower() not in _NOT_TRIGGERS
