@@ -288,7 +288,7 @@ class MosaicHook(EndpointMethods, BaseHook):
         return export_agent(self, agent_id, node_ids=node_ids)
 
 
-def cancel_with_timeout(access: Access, run_id: str) -> None:
+def cancel_with_timeout(access: Access, run_id: str) -> runs.Cancelled:
     """
     Cancel a run from a signal handler with one request of at most three seconds.
 
@@ -296,7 +296,7 @@ def cancel_with_timeout(access: Access, run_id: str) -> None:
     """
     from airflow_provider_mosaic.clients.sync_client import send_with_deadline
 
-    send_with_deadline(_LAST_REQUEST_TIMEOUT, access, runs.cancel_run(run_id))
+    return send_with_deadline(_LAST_REQUEST_TIMEOUT, access, runs.cancel_run(run_id))
 
 
 def read_with_timeout(access: Access, run_id: str) -> runs.Run:

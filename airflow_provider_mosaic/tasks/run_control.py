@@ -93,7 +93,7 @@ class CancelResult:
     What a cancel did.
 
     :param text: The result, as a sentence.
-    :param is_accepted: Whether Mosaic accepted it.
+    :param is_accepted: Whether Mosaic accepted it, and did not report that there was nothing to cancel.
     :param error: Why the run may still run, or does not exist; None if it has ended or could not be read.
     """
 
@@ -119,14 +119,14 @@ def cancel(hook: MosaicHook, run_id: str) -> str:
 def cancel_and_read(hook: MosaicHook, run_id: str, pauses: Sequence[float] = _SHORT_PAUSES) -> CancelResult:
     """Cancel a run, and read it until it has ended. Raise nothing."""
     try:
-        hook.cancel_run(run_id)
+        cancelled = hook.cancel_run(run_id)
     except MosaicError as error:
         return _read_after_failed_cancel(hook, run_id, error)
     run = _read_until_ended(hook, run_id, pauses)
     accepted = f"Mosaic accepted the cancel of run {run_id!r}"
     if run is None:
         text = f"{accepted}, but the run could not be read since. It may cost credits: check it in the editor."
-    elif run.status == RunStatus.CANCELLED:
+    elif run.status == RunStatus.CANCELLED and not cancelled.had_no_effect:
         text = f"Run {run_id!r} is cancelled."
     elif run_outcome(run).ended:
         text = f"Run {run_id!r} had ended already, as {run.status}."
@@ -139,7 +139,8 @@ def cancel_and_read(hook: MosaicHook, run_id: str, pauses: Sequence[float] = _SH
         )
         text = f"{running.what} It may cost credits: check it in the editor."
         return CancelResult(text, is_accepted=True, error=running)
-    return CancelResult(text, is_accepted=True)
+    # A user may have cancelled a run that this cancel had no effect on.
+    return CancelResult(text, is_accepted=not cancelled.had_no_effect)
 
 
 def _read_after_failed_cancel(hook: MosaicHook, run_id: str, error: MosaicError) -> CancelResult:
@@ -176,11 +177,13 @@ def _read_until_ended(hook: MosaicHook, run_id: str, pauses: Sequence[float]) ->
 def cancel_at_kill(hook: MosaicHook, run_id: str) -> CancelResult:
     """Cancel the run of a killed task with one short request: Airflow ends the process five seconds later."""
     try:
-        cancel_with_timeout(hook.access, run_id)
+        cancelled = cancel_with_timeout(hook.access, run_id)
     except MosaicConflictError:
         return CancelResult(f"Run {run_id!r} had ended already.")
     except MosaicError as error:
         return _failed_cancel(run_id, error)
+    if cancelled.had_no_effect:
+        return CancelResult(f"Mosaic found nothing to cancel in run {run_id!r}: most likely it had ended already.")
     # There is no time to read the run: the cancel must be saved.
     return CancelResult(f"Mosaic accepted the cancel of run {run_id!r}.", is_accepted=True)
 

@@ -11,9 +11,9 @@ from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, TaskDeferralTimeout
 from tasks.fakes import Deferred, Killed, StateStore, TaskRunner
 from tasks.fixtures import AGENT, Clock, InBackground, effects, sent, started, until
-from tasks.task_runs import run_operator, run_task
+from tasks.task_runs import fails_with, run_operator, run_task
 
-from airflow_provider_mosaic.api.errors import MosaicTimeoutError
+from airflow_provider_mosaic.api.errors import MosaicRunCancelledError, MosaicTimeoutError
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicResumeRunOperator
 from airflow_provider_mosaic.tasks import runs
@@ -210,6 +210,24 @@ def test_any_response_to_the_cancel_of_an_ended_run_is_no_failure(mosaic: Emulat
     assert "may keep running" not in str(failure.value)
 
 
+@pytest.mark.parametrize("status", [200, 400, 409])
+def test_run_that_a_user_cancels_just_before_the_timeout_is_not_resumed(mosaic: Emulator, status: int) -> None:
+    mosaic.configure(hold_runs=True, cancel_terminal_status=status)
+    task = run_task(StateStore(), execution_timeout=timedelta(seconds=60), deferrable=True)
+    deferred = task.execute()
+    task.start_date -= timedelta(seconds=90)
+    mosaic.inject("hang", method="POST", path=CANCEL, when="before", seconds=0.5)
+
+    def cancel_in_the_editor() -> None:
+        until(lambda: sent(mosaic, "POST " + CANCEL))
+        mosaic.finish_run(started(mosaic), "cancelled")
+
+    with InBackground(cancel_in_the_editor), pytest.raises(MosaicTimeoutError, match="had ended already, as cancelled"):
+        task.resume(deferred, {"outcome": "timeout", "id": started(mosaic)})
+    fails_with(task.execute, MosaicRunCancelledError)
+    assert effects(mosaic) == {"runs_started": 1}
+
+
 def test_failed_cancel_is_reported(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(hold_runs=True)
     mosaic.inject("server_error", method="POST", path=CANCEL, times=None)
@@ -242,6 +260,20 @@ def test_execution_timeout_while_a_retry_reads_the_run_cancels_it(
     mosaic.configure(hold_runs=False)
     assert task.run_to_end() == mosaic.runs()[0]["run_id"]
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1, "runs_resumed": 1}
+
+
+@pytest.mark.parametrize("status", [200, 409])
+def test_execution_timeout_while_a_retry_reads_a_run_that_a_user_cancelled_lets_no_retry_resume_it(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    mosaic.configure(hold_runs=True, cancel_terminal_status=status)
+    task = run_task(StateStore().killing_at("id"), deferrable=True)
+    with pytest.raises(Killed):
+        task.execute()
+    mosaic.finish_run(started(mosaic), "cancelled")
+    time_out_at("read_started", task, monkeypatch)
+    fails_with(task.execute, MosaicRunCancelledError)
+    assert effects(mosaic) == {"runs_started": 1}
 
 
 @pytest.fixture
@@ -285,6 +317,18 @@ def test_execution_timeout_while_a_retry_reads_the_resumed_run_cancels_it(
     mosaic.configure(hold_runs=False)
     assert resuming.run_to_end() == started(mosaic)
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 2, "runs_cancelled": 1}
+
+
+@pytest.mark.parametrize("status", [200, 409])
+def test_execution_timeout_while_a_retry_reads_a_resumed_run_that_a_user_cancelled_lets_no_retry_resume_it(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, resuming: TaskRunner, status: int
+) -> None:
+    mosaic.configure(cancel_terminal_status=status)
+    resuming.execute()
+    mosaic.finish_run(started(mosaic), "cancelled")
+    time_out_at("read_known", resuming, monkeypatch)
+    fails_with(resuming.execute, MosaicRunCancelledError)
+    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
 
 
 def test_trigger_timeout_cancels_the_run_before_the_task_fails(mosaic: Emulator) -> None:

@@ -238,6 +238,12 @@ class Cancelled(Model):
     nodes_reset: Count = 0
     message: Words = None
 
+    @property
+    def had_no_effect(self) -> bool:
+        """Whether the response reports that nothing was cancelled, as for a run that had ended already."""
+        is_reported = {"tasks_cancelled", "nodes_reset"} <= self.model_fields_set
+        return is_reported and not (self.tasks_cancelled or self.nodes_reset)
+
 
 def _message(item: Any) -> str:
     return str(item.get("message") or item.get("messages") or item) if isinstance(item, Mapping) else str(item)
