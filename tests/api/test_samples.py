@@ -64,10 +64,11 @@ def test_missing_required_field_is_named(name: str, field: str, how: str) -> Non
         del parent[last]
     else:
         parent[last] = None
-        if isinstance(read(sample, sample.answer), Page) and isinstance(at(sample.answer, (*way, last)), list):
-            page = read(sample, answer)
-            assert page.items == ()
-            assert f"'{last}' is null" in page.failure
+        # Only a missing avatar profile would be created again.
+        if isinstance(at(sample.answer, (*way, last)), list) and name != "list_avatar_profiles":
+            shown = read(sample, answer)
+            assert (shown.items if isinstance(shown, Page) else shown) == ()
+            assert not isinstance(shown, Page) or f"'{last}' is null" in shown.failure
             return
     with pytest.raises(MosaicResponseError, match=rf"'[\w.]*\b{last}'") as caught:
         read(sample, answer)
