@@ -244,7 +244,9 @@ class Soak:
     def _kill_periodically(self, stop: threading.Event) -> None:
         turn = 0
         while not stop.wait(60):
-            name = ("worker", "triggerer", "scheduler")[turn % 3]
+            # A kill of the scheduler ends its tasks too. Without the second kill of a triggerer, the last task would
+            # never have the two minutes that a search takes.
+            name = ("worker", "scheduler", "triggerer", "triggerer")[turn % 4]
             turn += 1
             try:
                 if name == "worker":
