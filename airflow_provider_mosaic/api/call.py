@@ -69,6 +69,8 @@ class Call(Generic[T]):
     :param retry_safety: Whether it may be sent again.
     :param min_timeout: Seconds to wait for the response, if the connection's timeout is shorter.
     :param max_bytes: Size limit of the response.
+    :param max_values_on_loop: Values of a response above which a triggerer decodes it in a thread. Models take up to
+        0.1 ms for a value.
     :param makes: Name of the id of what it creates; empty if it creates nothing.
     :param is_normal: Return whether a body that looks like a refusal is a normal response to this call.
     """
@@ -84,6 +86,7 @@ class Call(Generic[T]):
     retry_safety: RetrySafety = RetrySafety.SAFE
     min_timeout: float = 0.0
     max_bytes: int = _MAX_BYTES
+    max_values_on_loop: int = 1_000
     makes: str = field(default="", repr=False)
     is_normal: Callable[[Json], bool] = field(default=lambda data: False, repr=False)
 

@@ -65,6 +65,8 @@ def running_runs(cursor: str | None = None) -> Call[Page[RunningRow]]:
         decode=_decode,
         read=_read,
         max_bytes=MAX_BYTES_OF_MANY,
+        # A page of a hundred runs has 2,500 values, and takes 0.2 ms: less than the change to a thread costs.
+        max_values_on_loop=10_000,
     )
 
 

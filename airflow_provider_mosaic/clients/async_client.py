@@ -38,9 +38,8 @@ HTTPX_ERRORS = ErrorMapper(
 #: Connections that are kept open for later requests. The number of open connections is not limited here: requests that
 #: hang would block all others. Callers limit their requests.
 _MAX_IDLE_CONNECTIONS = 100
-#: Bytes and values of a response that is decoded on the event loop. Larger ones are decoded in a thread. Validation
-#: takes up to 0.1 ms for a value.
-_MAX_DECODED_ON_LOOP, _MAX_VALUES_ON_LOOP = 256 * 1024, 1_000
+#: Bytes of a response that is decoded on the event loop. Larger ones are decoded in a thread.
+_MAX_DECODED_ON_LOOP = 256 * 1024
 #: Chunks of a body after which other coroutines run: one read of the socket may bring thousands.
 _CHUNKS_PER_TURN = 100
 
@@ -108,7 +107,7 @@ class AsyncClient:
             response = await self._request(call, redirects.url)
         decode = partial(call.result, response, self._secrets, why_not_followed=redirects.why_not_followed)
         content = response.content
-        is_large = len(content) > _MAX_DECODED_ON_LOOP or has_more_values(content, _MAX_VALUES_ON_LOOP)
+        is_large = len(content) > _MAX_DECODED_ON_LOOP or has_more_values(content, call.max_values_on_loop)
         return await asyncio.get_running_loop().run_in_executor(None, decode) if is_large else decode()
 
     async def _request(self, call: Call[Any], url: str) -> Response:
