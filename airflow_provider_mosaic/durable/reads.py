@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from airflow_provider_mosaic.api.call import Call
@@ -51,20 +51,25 @@ def read_new(read: Callable[[], S]) -> S:
     return read()
 
 
+def pauses() -> Iterator[None]:
+    """Pause before each further read of an item that may show an effect late, for 15 seconds in all."""
+    for pause in _PAUSES:
+        time.sleep(pause)
+        yield
+
+
 def read_until(
     read: Callable[[], S],
     is_shown: Callable[[S], bool],
     *,
-    first: S | None = None,
     sleep: Callable[[float], None] | None = None,
 ) -> S:
     """
     Read until an effect is shown, for up to 15 seconds. Return what was read last.
 
-    :param first: What was read already.
     :param sleep: Sleeps between the reads. Default: ``time.sleep``.
     """
-    item = read() if first is None else first
+    item = read()
     for pause in _PAUSES:
         if is_shown(item):
             break

@@ -17,7 +17,7 @@ from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
 from airflow_provider_mosaic.api.reports import node_lines, run_failure
 from airflow_provider_mosaic.api.retries import ONCE
 from airflow_provider_mosaic.durable.failures import log_lines
-from airflow_provider_mosaic.durable.reads import read_until
+from airflow_provider_mosaic.durable.reads import pauses
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks.reporting import NEEDS_CREDITS_KEY, OUTPUT_IDS_KEY, STATUS_KEY, push_xcom
 
@@ -33,32 +33,29 @@ def with_outputs(hook: MosaicHook, run: Run) -> Run:
     """
     if not _has_succeeded(run):
         return run
-    shown_before: list[str] | None = None
+    previous: Run | None = run
+    for _ in pauses():
+        again = _read_again(hook, run)
+        if again and previous and _output_ids(again) == _output_ids(previous) and _has_all_files(again):
+            return again
+        previous, run = again, again or run
+    return run
 
-    def read() -> Run:
-        nonlocal run, shown_before
-        # A late output is worth the pauses that an outage or a rate limit costs.
-        retries = ONCE if _has_all_files(run) else None
-        try:
-            again = hook.send(get_run(run.run_id), retries=retries)
-        except MosaicError as error:
-            # A read that failed agrees with nothing.
-            shown_before = None
-            log.info("The outputs of run %r could not be read again. Late ones may be missing. %s", run.run_id, error)
-            return run
-        if _has_succeeded(again):
-            run = again
-        else:
-            # This read is older than the end, which stays as it was read.
-            shown_before = None
-        return run
 
-    def is_complete(run: Run) -> bool:
-        nonlocal shown_before
-        before, shown_before = shown_before, sorted(output.output_id for output in run.outputs)
-        return shown_before == before and _has_all_files(run)
+def _read_again(hook: MosaicHook, run: Run) -> Run | None:
+    """Read a run that has succeeded; None if that fails, or if the response is older than the end."""
+    # A late output is worth the pauses that an outage or a rate limit costs.
+    retries = ONCE if _has_all_files(run) else None
+    try:
+        again = hook.send(get_run(run.run_id), retries=retries)
+    except MosaicError as error:
+        log.info("The outputs of run %r could not be read again. Late ones may be missing. %s", run.run_id, error)
+        return None
+    return again if _has_succeeded(again) else None
 
-    return read_until(read, is_complete, first=run)
+
+def _output_ids(run: Run) -> list[str]:
+    return sorted(output.output_id for output in run.outputs)
 
 
 def _has_succeeded(run: Run) -> bool:
