@@ -51,18 +51,19 @@ def read_new(read: Callable[[], S]) -> S:
     return read()
 
 
-def pauses() -> Iterator[None]:
-    """Pause before each further read of an item that may show an effect late, for 15 seconds in all."""
+def pauses_between_reads(sleep: Callable[[float], None] | None = None) -> Iterator[None]:
+    """
+    Sleep before each further read of an item that may show an effect late: for 15 seconds in all.
+
+    :param sleep: Default: ``time.sleep``.
+    """
     for pause in _PAUSES:
-        time.sleep(pause)
+        (sleep or time.sleep)(pause)
         yield
 
 
 def read_until(
-    read: Callable[[], S],
-    is_shown: Callable[[S], bool],
-    *,
-    sleep: Callable[[float], None] | None = None,
+    read: Callable[[], S], is_shown: Callable[[S], bool], *, sleep: Callable[[float], None] | None = None
 ) -> S:
     """
     Read until an effect is shown, for up to 15 seconds. Return what was read last.
@@ -70,11 +71,11 @@ def read_until(
     :param sleep: Sleeps between the reads. Default: ``time.sleep``.
     """
     item = read()
-    for pause in _PAUSES:
-        if is_shown(item):
-            break
-        (sleep or time.sleep)(pause)
-        item = read()
+    if not is_shown(item):
+        for _ in pauses_between_reads(sleep):
+            item = read()
+            if is_shown(item):
+                break
     return item
 
 

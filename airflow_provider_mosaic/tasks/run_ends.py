@@ -17,7 +17,7 @@ from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
 from airflow_provider_mosaic.api.reports import node_lines, run_failure
 from airflow_provider_mosaic.api.retries import ONCE
 from airflow_provider_mosaic.durable.failures import log_lines
-from airflow_provider_mosaic.durable.reads import pauses
+from airflow_provider_mosaic.durable.reads import pauses_between_reads
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks.reporting import NEEDS_CREDITS_KEY, OUTPUT_IDS_KEY, STATUS_KEY, push_xcom
 
@@ -33,12 +33,13 @@ def with_outputs(hook: MosaicHook, run: Run) -> Run:
     """
     if not _has_succeeded(run):
         return run
-    previous: Run | None = run
-    for _ in pauses():
+    for _ in pauses_between_reads():
         again = _read_again(hook, run)
-        if again and previous and _output_ids(again) == _output_ids(previous) and _has_all_files(again):
-            return again
-        previous, run = again, again or run
+        if again is None:
+            continue
+        before, run = run, again
+        if _output_ids(run) == _output_ids(before) and _has_all_files(run):
+            break
     return run
 
 
