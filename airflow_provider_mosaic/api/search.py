@@ -140,6 +140,12 @@ class Search:
             return SearchResult.NOTHING, ()
         return SearchResult.UNCLEAR, left
 
+    def is_still_free(self, candidate: Candidate, others: Siblings) -> bool:
+        """Record the tasks of other DAG runs, and return whether none of them can own the candidate that was found."""
+        self._owned |= others.owned_ids
+        waiting = frozenset() if self._own_request else others.waiting
+        return candidate.id not in self._owned and others.possible_owners == waiting == frozenset()
+
     def _is_free(self, candidate: Candidate, siblings: Siblings) -> bool:
         """Return whether no sibling can own a candidate."""
         owners = siblings.possible_owners

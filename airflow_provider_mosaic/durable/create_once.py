@@ -349,7 +349,10 @@ class CreateOnce(ABC):
             if result is SearchResult.NOTHING:
                 return None
             if result is SearchResult.FOUND:
-                break
+                others = siblings.read_other_dag_runs(include_waiting=lost is None) if siblings else Siblings()
+                if search.is_still_free(left[0], others):
+                    break
+                result = SearchResult.UNCLEAR
         if result is SearchResult.FOUND and may_adopt:
             log.warning("Found %s: %s. The task continues with it.", self._description, left[0])
             return left[0].id

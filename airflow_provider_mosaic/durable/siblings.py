@@ -1,10 +1,10 @@
-"""What other tasks of the same DAG run created, so that a search does not adopt an item of theirs."""
+"""What other tasks of the same DAG created, so that a search does not adopt an item of theirs."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from airflow_provider_mosaic.api.search import Siblings
@@ -17,11 +17,15 @@ log = logging.getLogger(__name__)
 _CAN_START = frozenset({"running", "restarting", "up_for_retry", "up_for_reschedule", "failed"})
 # In one of these states too if it is a retry. Airflow does not show the try number of other tasks.
 _WAITING = frozenset({"scheduled", "queued"})
+# A task of another DAG run in one of these states has not ended.
+_ACTIVE = _CAN_START - {"failed"} | _WAITING | {"deferred"}
+#: Other DAG runs that are read. Each takes three requests for each task.
+_MAX_DAG_RUNS = 50
 
 
 class SiblingTasks:
     """
-    The other tasks of the DAG run that create such items, with the mapped siblings of the running task.
+    The other tasks of the DAG that create such items, with the mapped siblings of the running task.
 
     Each task pushes its id right after the start, and a running task may read the XComs of others. A read costs three
     requests per task, for any number of mapped instances: the states, all ids, and the instances that started nothing.
@@ -42,12 +46,18 @@ class SiblingTasks:
         key: str,
         same_argument: tuple[str, str] | None = None,
     ) -> None:
-        self._tasks = [
-            _SiblingTask(context["ti"], task.task_id, key)
+        self._ti = context["ti"]
+        self._key = key
+        starting = [
+            task
             for task in context["dag"].tasks
             if getattr(getattr(task, "operator_class", type(task)), "_creates", None) == kind
             and not (same_argument is not None and _differs(task, *same_argument, template_markers(context["dag"])))
         ]
+        self._task_ids = [task.task_id for task in starting]
+        # A task that starts a run without waiting for it has ended while its sensor waits.
+        self._followers = frozenset().union(*(task.get_flat_relative_ids(upstream=False) for task in starting))
+        self._tasks = self._tasks_of(self._ti.run_id)
 
     def read(self, include_waiting: bool) -> Siblings:
         """
@@ -55,12 +65,24 @@ class SiblingTasks:
 
         :param include_waiting: Whether waiting siblings may own an item. Otherwise their ids are not read.
         """
+        return self._read(lambda: self._tasks, include_waiting)
+
+    def read_other_dag_runs(self, include_waiting: bool) -> Siblings:
+        """
+        Read the same tasks of the DAG's other runs, where one of them or of the tasks after them has not ended.
+
+        Airflow returns the states of all DAG runs at once. This is therefore read only before an item is adopted, and
+        only while another DAG run is running.
+        """
+        return self._read(self._other_tasks, include_waiting)
+
+    def _read(self, tasks: Callable[[], Iterable[_SiblingTask]], include_waiting: bool) -> Siblings:
         try:
-            found = [task.read(include_waiting) for task in self._tasks]
+            found = [task.read(include_waiting) for task in tasks()]
         except Exception:
             log.warning(
-                "The other tasks of this DAG run could not be read. The search adopts nothing while their items are "
-                "unknown.",
+                "The other tasks that may have created the item could not be read. The search adopts nothing while "
+                "their items are unknown.",
                 exc_info=True,
             )
             return Siblings(possible_owners=None)
@@ -70,14 +92,28 @@ class SiblingTasks:
             waiting=frozenset().union(*(each.waiting for each in found)),
         )
 
+    def _tasks_of(self, run_id: str) -> list[_SiblingTask]:
+        return [_SiblingTask(self._ti, task_id, self._key, run_id) for task_id in self._task_ids]
+
+    def _other_tasks(self) -> list[_SiblingTask]:
+        ti = self._ti
+        if ti.get_dr_count(dag_id=ti.dag_id, states=["running"]) <= 1:
+            return []
+        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[*self._task_ids, *self._followers])
+        active = [id for id, found in states.items() if id != ti.run_id and not _ACTIVE.isdisjoint(found.values())]
+        if len(active) > _MAX_DAG_RUNS:
+            raise ValueError(f"{len(active)} other DAG runs are active.")
+        return [task for run_id in active for task in self._tasks_of(run_id)]
+
 
 class _SiblingTask:
-    """The instances of one task, by their map indexes; -1 if it is not mapped."""
+    """The instances of one task in one DAG run, by their map indexes; -1 if it is not mapped."""
 
-    def __init__(self, ti: Any, task_id: str, key: str) -> None:
+    def __init__(self, ti: Any, task_id: str, key: str, run_id: str) -> None:
         self._ti = ti
         self._task_id = task_id
         self._key = key
+        self._run_id = run_id
         # All ids at the last read.
         self._pushed: Counter[str] = Counter()
         # What single reads found: the ids of instances, and the states of those that had none.
@@ -140,20 +176,24 @@ class _SiblingTask:
     def _read_states(self) -> dict[int, str]:
         """Return the state of each other instance, by its map index."""
         ti, found = self._ti, {}
-        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[self._task_id], run_ids=[ti.run_id])
-        for name, state in states.get(ti.run_id, {}).items():
+        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[self._task_id], run_ids=[self._run_id])
+        for name, state in states.get(self._run_id, {}).items():
             # Airflow names a mapped task instance task_id_<map index>.
             index = -1 if name == self._task_id else int(name.rpartition("_")[2])
-            if (self._task_id, index) != (ti.task_id, ti.map_index) and state is not None:
+            is_own = (self._run_id, self._task_id, index) == (ti.run_id, ti.task_id, ti.map_index)
+            if not is_own and state is not None:
                 found[index] = state
         return found
 
     def _read_all(self, key: str) -> list[Any]:
         """Return the values of all instances, in one request. They do not show which instance pushed which."""
-        return [value for value in self._ti.xcom_pull(task_ids=[self._task_id], key=key) or () if value is not None]
+        values = self._ti.xcom_pull(task_ids=[self._task_id], key=key, run_id=self._run_id)
+        return [value for value in values or () if value is not None]
 
     def _read_one(self, index: int) -> str | None:
-        id: str | None = self._ti.xcom_pull(task_ids=self._task_id, key=self._key, map_indexes=index)
+        id: str | None = self._ti.xcom_pull(
+            task_ids=self._task_id, key=self._key, map_indexes=index, run_id=self._run_id
+        )
         return id
 
     def _names(self, indexes: set[int]) -> frozenset[str]:

@@ -221,6 +221,46 @@ def test_few_requests_return_the_same_as_single_reads(include_waiting: bool) -> 
     assert not include_waiting or same >= 0.9 * 60 * 12
 
 
+def siblings_beside(*others: DagRun) -> SiblingTasks:
+    """Return the siblings of a start whose sensor follows it, in a DAG with other runs."""
+    with DAG("dag", schedule=None) as dag:
+        start = StartOperator(task_id="run")
+        start >> BaseOperator(task_id="sensor")
+    own = DagRun(states={"run": "running"})
+    ti = TaskInstance(task=start, dag_run=own, other_dag_runs=list(others))
+    return SiblingTasks({"ti": ti, "dag": dag}, kind="run", key=KEY)
+
+
+@pytest.mark.parametrize(
+    ("states", "id", "expected"),
+    [
+        ({"run": "deferred"}, "b", Siblings(owned_ids=frozenset({"b"}))),
+        ({"run": "success", "sensor": "deferred"}, "b", Siblings(owned_ids=frozenset({"b"}))),
+        ({"run": "running"}, None, Siblings(possible_owners=frozenset({"run[-1]"}))),
+        ({"run": "scheduled"}, None, Siblings(waiting=frozenset({"run[-1]"}))),
+        ({"run": "success", "sensor": "success"}, "b", Siblings()),
+    ],
+)
+def test_tasks_of_another_dag_run_own_what_they_started(
+    states: dict[str, str], id: str | None, expected: Siblings
+) -> None:
+    other = DagRun(run_id="other", states=states)
+    if id is not None:
+        push(other, -1, id)
+    assert siblings_beside(other).read_other_dag_runs(True) == expected
+
+
+def test_no_state_is_read_while_no_other_dag_run_is_running() -> None:
+    siblings = siblings_beside()
+    siblings.read_other_dag_runs(True)
+    assert siblings._ti.dag_run.requests == []
+
+
+def test_too_many_other_dag_runs_leave_the_owner_unknown() -> None:
+    others = [DagRun(run_id=f"other-{number}", states={"run": "deferred"}) for number in range(51)]
+    assert siblings_beside(*others).read_other_dag_runs(True).possible_owners is None
+
+
 @pytest.mark.parametrize(("agent_id", "may_own"), [("<< params.agent >>", True), ("a1\n", True), ("a2", False)])
 def test_only_a_constant_tells_a_task_of_another_agent(agent_id: str, may_own: bool) -> None:
     with DAG("dag", schedule=None, jinja_environment_kwargs={"variable_start_string": "<<"}) as dag:

@@ -1,4 +1,4 @@
-"""A sibling failed: has it certainly started nothing, or may it own the candidate?"""
+"""A sibling failed, or belongs to another DAG run: has it certainly started nothing, or may it own the candidate?"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, AirflowSkipException
 from tasks.fakes import DagRun, Killed, StateStore, TaskRunner
-from tasks.fixtures import ACCOUNT, START, Clock, effects, sent
+from tasks.fixtures import ACCOUNT, AGENT, START, Clock, effects, sent
 from tasks.task_runs import LATE, fail_first_attempt, fails_with, one_post, post_task, run_task
 
 from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, MosaicError
@@ -276,6 +276,31 @@ def test_retry_that_fails_for_its_post_publishes_the_post_id(mosaic: Emulator, c
     mosaic.inject("not_found", method="GET", path="/social/post/{post_id}", times=None)
     fails(task)
     assert task.xcom("mosaic_post_id") == one_post(mosaic)["post_id"]
+
+
+@pytest.mark.parametrize("pushed", [True, False])
+def test_the_run_of_another_dag_run_is_not_adopted(mosaic: Emulator, clock: Clock, pushed: bool) -> None:
+    """The start has no effect, and the same task of another DAG run starts its run in the same second."""
+    other, store = DagRun(run_id="other", states={"run": "running"}), StateStore()
+
+    def start_other(intent: dict[str, Any]) -> None:
+        store.after_set = lambda value: None
+        run_id = MosaicHook().run_agent(AGENT)
+        if pushed:
+            other.xcoms["run", -1, "mosaic_run_id"] = run_id
+        mosaic.inject("server_error", method="POST", path=START, status=502)
+
+    store.after_set = start_other
+    task = run_task(store, wait_for_completion=False)
+    task.other_dag_runs = [other]
+    if pushed:
+        # The request is sent again after two minutes.
+        own = task.execute()
+        assert {run["run_id"] for run in mosaic.runs()} == {own, other.xcoms["run", -1, "mosaic_run_id"]}
+        assert effects(mosaic) == {"runs_started": 2}
+    else:
+        fails_with(task.execute, MosaicAmbiguousOutcomeError)
+        assert effects(mosaic) == {"runs_started": 1}
 
 
 def test_sibling_whose_old_run_is_replaced_may_own_the_new_one(mosaic: Emulator, clock: Clock) -> None:

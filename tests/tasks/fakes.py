@@ -110,6 +110,16 @@ class DagRun:
     #: Called before each read of the states.
     on_states_read: Callable[[], None] = lambda: None
 
+    def states_of(self, task_ids: list[str]) -> dict[str, str]:
+        self.requests += [f"states of {task_id}" for task_id in task_ids]
+        self.on_states_read()
+        return {
+            name: state
+            for name, state in self.states.items()
+            for task_id in task_ids
+            if name == task_id or name.rpartition("_")[0] == task_id
+        }
+
 
 def bare_context(
     store: StateStore | None = None,
@@ -151,6 +161,8 @@ class TaskInstance:
     dag_id: str = "dag"
     #: Whether reads of the states fail.
     states_broken: bool = False
+    #: Other runs of the DAG.
+    other_dag_runs: list[DagRun] = field(default_factory=list)
 
     @property
     def task_id(self) -> str:
@@ -163,36 +175,44 @@ class TaskInstance:
     def xcom_push(self, key: str, value: Any) -> None:
         self.dag_run.xcoms[(self.task_id, self.map_index, key)] = json.loads(json.dumps(value, allow_nan=False))
 
-    def xcom_pull(self, task_ids: str | list[str], key: str = "return_value", map_indexes: Any = NOTSET) -> Any:
+    def xcom_pull(
+        self,
+        task_ids: str | list[str],
+        key: str = "return_value",
+        map_indexes: Any = NOTSET,
+        run_id: str | None = None,
+    ) -> Any:
+        (dag_run,) = self._dag_runs([run_id or self.run_id])
         if isinstance(task_ids, str):
             assert isinstance(map_indexes, int), "Airflow then gives one value or a list, by how many there are"
-            self.dag_run.requests.append(f"{key} of {task_ids}[{map_indexes}]")
-            return self.dag_run.xcoms.get((task_ids, map_indexes, key))
+            dag_run.requests.append(f"{key} of {task_ids}[{map_indexes}]")
+            return dag_run.xcoms.get((task_ids, map_indexes, key))
         # One request a task: its values in the order of the map indexes. Airflow 3.1 returns a None if there are none.
         assert map_indexes is NOTSET
         values: list[Any] = []
         for task_id in task_ids:
-            self.dag_run.requests.append(f"{key} of {task_id}")
-            keys = sorted(xcom for xcom in self.dag_run.xcoms if (xcom[0], xcom[2]) == (task_id, key))
-            values += [self.dag_run.xcoms[xcom] for xcom in keys] or [None]
+            dag_run.requests.append(f"{key} of {task_id}")
+            keys = sorted(xcom for xcom in dag_run.xcoms if (xcom[0], xcom[2]) == (task_id, key))
+            values += [dag_run.xcoms[xcom] for xcom in keys] or [None]
         return values
+
+    def _dag_runs(self, run_ids: list[str] | None) -> list[DagRun]:
+        return [each for each in (self.dag_run, *self.other_dag_runs) if run_ids is None or each.run_id in run_ids]
+
+    def get_dr_count(self, *, dag_id: str, states: list[str]) -> int:
+        assert (dag_id, states) == (self.dag_id, ["running"])
+        return 1 + len(self.other_dag_runs)
 
     def get_first_reschedule_date(self, context: Any) -> None:
         """Return None, as at the first poke."""
 
-    def get_task_states(self, *, dag_id: str, task_ids: list[str], run_ids: list[str]) -> dict[str, dict[str, str]]:
+    def get_task_states(
+        self, *, dag_id: str, task_ids: list[str], run_ids: list[str] | None = None
+    ) -> dict[str, dict[str, str]]:
         if self.states_broken:
             raise RuntimeError("the API server is away")
         assert dag_id == self.dag_id
-        self.dag_run.requests += [f"states of {task_id}" for task_id in task_ids]
-        self.dag_run.on_states_read()
-        states = {
-            name: state
-            for name, state in self.dag_run.states.items()
-            for task_id in task_ids
-            if name == task_id or name.rpartition("_")[0] == task_id
-        }
-        return {run_ids[0]: states}
+        return {dag_run.run_id: dag_run.states_of(task_ids) for dag_run in self._dag_runs(run_ids)}
 
 
 @dataclass(frozen=True)
@@ -281,6 +301,8 @@ class TaskRunner:
         self.start_date = datetime.now(timezone.utc)
         self.operator: Any = None
         self.states_broken = False
+        #: Other runs of the DAG.
+        self.other_dag_runs: list[DagRun] = []
         #: The asset events of the last execution.
         self.outlet_events: Any = None
 
@@ -341,6 +363,7 @@ class TaskRunner:
             max_tries=self.max_tries,
             start_date=self.start_date,
             states_broken=self.states_broken,
+            other_dag_runs=self.other_dag_runs,
         )
         context: dict[str, Any] = {
             "ti": ti,
