@@ -115,16 +115,15 @@ INSTEAD = {
     ("create_avatar_profile", "audio_url"): "audio_id",
     ("create_post", "platforms"): "social_connection_ids",
 }
-#: Methods with other names than their endpoints, and arguments that only tests use.
+#: Methods with other names than their endpoints.
 ENDPOINTS = {"run_agent": runs.start_run, "create_post": social.create_post}
-FOR_TESTS = {"now"}
 
 METHODS = sorted({*ENDPOINT_CALLS, *HOOK_CALLS})
 
 
 def arguments_of(method: str) -> list[str]:
     function = ENDPOINTS.get(method, getattr(MosaicHook, method))
-    return [name for name in inspect.signature(function).parameters if name not in {"self", *FOR_TESTS}]
+    return [name for name in inspect.signature(function).parameters if name != "self"]
 
 
 def cases() -> Iterator[tuple[str, str, Any]]:

@@ -238,6 +238,32 @@ def get_social_connection(social_connection_id: str) -> Call[SocialConnection]:
     )
 
 
+def post_body(
+    text: str,
+    *,
+    social_connection_ids: Iterable[str] | str | None,
+    platforms: Iterable[Platform] | str | None,
+    media_urls: Iterable[str] | str | None,
+    schedule_date: datetime | str | None,
+    workspace_id: str | None,
+    provider_options: ProviderOptions | Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """Return the body of :func:`create_post`, validated. Its schedule may have passed."""
+    validate_text("text", text)
+    validate_destinations_of_post(social_connection_ids, platforms)
+    body: dict[str, Any] = {"post": text, **validate_provider_options("provider_options", provider_options)}
+    if social_connection_ids is not None:
+        ids = POST["social_connection_ids"]("social_connection_ids", social_connection_ids)
+        body["destinations"] = [{"social_connection_id": connection} for connection in dict.fromkeys(ids)]
+    if platforms is not None:
+        body["platforms"] = list(dict.fromkeys(validate_platforms("platforms", platforms)))
+    body |= validated_values(POST, media_urls=media_urls, workspace_id=workspace_id)
+    validate_post_has_content(text, has_media=media_urls is not None)
+    if schedule_date is not None:
+        body["schedule_date"] = stamp(validate_datetime("schedule_date", schedule_date))
+    return body
+
+
 def create_post(
     text: str,
     *,
@@ -247,7 +273,6 @@ def create_post(
     schedule_date: datetime | str | None = None,
     workspace_id: str | None = None,
     provider_options: ProviderOptions | Mapping[str, Any] | None = None,
-    now: datetime | None = None,
 ) -> Call[Post]:
     """
     Publish or schedule a post. **It is public, and so is a second post.**
@@ -264,24 +289,20 @@ def create_post(
     :param workspace_id: Default: the organization's primary workspace.
     :param provider_options: Options of the publishing service, sent unchanged: see
         :class:`~airflow_provider_mosaic.api.post_options.ProviderOptions`.
-    :param now: A ``schedule_date`` before this time is rejected. Default: the current time.
     :raises MosaicAmbiguousOutcomeError: The post may have been made. Look for it with :func:`list_posts`.
     """
-    validate_text("text", text)
-    validate_destinations_of_post(social_connection_ids, platforms)
-    body: dict[str, Any] = {"post": text, **validate_provider_options("provider_options", provider_options)}
-    if social_connection_ids is not None:
-        ids = POST["social_connection_ids"]("social_connection_ids", social_connection_ids)
-        body["destinations"] = [{"social_connection_id": connection} for connection in dict.fromkeys(ids)]
-    if platforms is not None:
-        body["platforms"] = list(dict.fromkeys(validate_platforms("platforms", platforms)))
-    body |= validated_values(POST, media_urls=media_urls, workspace_id=workspace_id)
-    validate_post_has_content(text, has_media=media_urls is not None)
-    if schedule_date is not None:
-        moment = validate_datetime("schedule_date", schedule_date)
-        if moment < (now or datetime.now(timezone.utc)) - timedelta(seconds=1):
-            raise_invalid("schedule_date", schedule_date, "it is in the past; leave it out to publish now.")
-        body["schedule_date"] = stamp(moment)
+    body = post_body(
+        text,
+        social_connection_ids=social_connection_ids,
+        platforms=platforms,
+        media_urls=media_urls,
+        schedule_date=schedule_date,
+        workspace_id=workspace_id,
+        provider_options=provider_options,
+    )
+    earliest = datetime.now(timezone.utc) - timedelta(seconds=1)
+    if schedule_date is not None and validate_datetime("schedule_date", schedule_date) < earliest:
+        raise_invalid("schedule_date", schedule_date, "it is in the past; leave it out to publish now.")
     return Call(
         description="create the post",
         method="POST",
