@@ -183,7 +183,7 @@ class Post(Model):
         return (*self.destinations, *self.results, *self.links, whole)
 
     @property
-    def outcomes(self) -> tuple[Destination, ...]:
+    def destination_results(self) -> tuple[Destination, ...]:
         """Destinations with their results. In responses of March 2026 these are in ``results``."""
         if any(destination.status or destination.message for destination in self.destinations):
             return self.destinations
