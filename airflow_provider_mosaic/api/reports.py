@@ -91,7 +91,7 @@ def run_failure(run: Run, nodes: Sequence[RunNode] = (), *, advice: str = "") ->
         f"{_reported(run.reported_status)}{_status_message(run.status_message)}.",
         means=kept_outputs(run),
         to_do=advice or to_do,
-        items=node_lines(run, nodes),
+        rows=node_lines(run, nodes),
         run_id=run.run_id,
     )
 
