@@ -113,13 +113,12 @@ def validate_text(name: str, value: object) -> str:
     return value
 
 
-def optional_text(name: str, value: object) -> str | None:
-    """Return a text that is not blank, or None."""
-    if value is None:
-        return None
-    if not validate_text(name, value).strip():
+def validate_filled_text(name: str, value: object) -> str:
+    """Return a text that is not blank."""
+    text = validate_text(name, value)
+    if not text.strip():
         raise_invalid(name, value, "it is empty. Leave the argument out instead.")
-    return str(value)
+    return text
 
 
 def validate_url(name: str, value: object, *, secure: bool = False) -> str:

@@ -42,7 +42,7 @@ WRONG: dict[str, list[Any]] = {
     **dict.fromkeys(
         ("created_from", "created_to", "updated_from", "since", "start_date", "end_date", "schedule_date"), TIMES
     ),
-    "status": [5, [], [5], {"running": 1}, ""],
+    "status": [5, [], [5], [None], {"running": 1}, ""],
     "list_pipeline_runs.status": TEXTS,
     "list_posts.status": TEXTS,
     "name": ["", 5, "n" * 121],

@@ -10,10 +10,11 @@ from typing import Any
 from pydantic import AliasChoices, Field, ValidationError
 
 from airflow_provider_mosaic.api.arguments import (
-    optional_text,
+    optional,
     raise_invalid,
     stamp,
     validate_datetime,
+    validate_filled_text,
     validate_flag,
     validate_id,
     validate_mapping,
@@ -358,7 +359,7 @@ def list_posts(
     :param platform: Only posts to this platform.
     :param social_connection_id: Only posts to this account.
     """
-    status = optional_text("status", status)
+    status = optional(validate_filled_text)("status", status)
     return paged(
         "list the posts",
         "/social/posts",
@@ -388,7 +389,7 @@ def create_connect_link(
     """
     body = {"platform": validate_id("platform", platform)}
     if connection_name is not None:
-        body["connection_name"] = optional_text("connection_name", connection_name) or ""
+        body["connection_name"] = validate_filled_text("connection_name", connection_name)
     if redirect_url is not None:
         body["redirect_url"] = validate_url("redirect_url", redirect_url)
     return Call(
