@@ -173,7 +173,7 @@ def _with_scheme(text: str) -> str:
 #: Redirects of one call on the same host. The last one is not followed.
 MAX_REDIRECTS = 5
 _THAT_KEEP_THE_REQUEST = frozenset({307, 308})
-_REDIRECTS = frozenset({301, 302, 303, *_THAT_KEEP_THE_REQUEST})
+REDIRECT_STATUSES = frozenset({301, 302, 303, *_THAT_KEEP_THE_REQUEST})
 
 
 class Redirects:
@@ -239,7 +239,7 @@ class Redirects:
 def _target_of(response: Response, url: str) -> SplitResult | None:
     """Return the target of a redirect; None if there is none, or libraries would disagree about its host."""
     location = response.headers.get("location")
-    if response.status not in _REDIRECTS or not location:
+    if response.status not in REDIRECT_STATUSES or not location:
         return None
     if not location.isascii() or not location.isprintable() or " " in location or "\\" in location:
         return None
