@@ -46,14 +46,14 @@ def finished_runs(
     """
     from airflow.sdk import Asset, AssetWatcher
 
-    from airflow_provider_mosaic.api.arguments import optional_text
+    from airflow_provider_mosaic.api.arguments import optional, validate_filled_text
     from airflow_provider_mosaic.triggers.finished_runs import (
         POLL_INTERVAL,
         WEBHOOK_POLL_INTERVAL,
         MosaicRunFinishedTrigger,
     )
 
-    optional_text("name", name)
+    optional(validate_filled_text)("name", name)
     trigger = MosaicRunFinishedTrigger(
         agent_id=agent_id,
         status=status,

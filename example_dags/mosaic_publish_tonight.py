@@ -45,8 +45,8 @@ def mosaic_publish_tonight() -> None:
 
     @task
     def links(post_id: Any) -> dict[str, str]:
-        outcomes = MosaicHook().get_post(post_id).outcomes
-        return {outcome.name: outcome.post_url for outcome in outcomes if outcome.post_url}
+        results = MosaicHook().get_post(post_id).destination_results
+        return {result.name: result.post_url for result in results if result.post_url}
 
     links(published.output)
 

@@ -58,7 +58,7 @@ class AgentsByName:
     def raise_ambiguous(self, ids: Sequence[str], more: Sequence[str] = ()) -> NoReturn:
         """Raise because several agents have the name."""
         why = "several agents have this name. Give the agent_id of one:"
-        raise_invalid("definition.name", self._name, why, items=ids, to_do=more)
+        raise_invalid("definition.name", self._name, why, rows=ids, to_do=more)
 
     def resolve_duplicate(self, agent_id: str) -> None:
         """

@@ -93,7 +93,7 @@ class _Matcher:
         """Remove all candidates but the best. ``changed`` are those whose rank may have changed; None means all."""
         candidates = self._candidates[node]
         if changed is not None:
-            # The others have the best rank, and ranks only get worse. If none is left, one of these is the best now.
+            # Neighbours only lose candidates, so no rank improves. What still has the best rank stays, if there is any.
             worse = {each for each in changed & candidates if self._rank(node, each) != self.open[node]}
             if len(worse) < len(candidates):
                 self._remove(node, worse)

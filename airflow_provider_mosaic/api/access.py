@@ -173,7 +173,7 @@ def _with_scheme(text: str) -> str:
 #: Redirects of one call on the same host. The last one is not followed.
 MAX_REDIRECTS = 5
 _THAT_KEEP_THE_REQUEST = frozenset({307, 308})
-_REDIRECTS = frozenset({301, 302, 303, *_THAT_KEEP_THE_REQUEST})
+REDIRECT_STATUSES = frozenset({301, 302, 303, *_THAT_KEEP_THE_REQUEST})
 
 
 class Redirects:
@@ -190,56 +190,59 @@ class Redirects:
         #: Why a redirect to the same host was not followed, and what to do; empty for other responses.
         self.why_not_followed = ""
         self._method = method
-        self._left = MAX_REDIRECTS
+        self._left = MAX_REDIRECTS - 1
 
     def follow(self, response: Response) -> bool:
-        """Return whether a response redirects the call to a new :attr:`url`."""
+        """Return whether to follow a redirect in a response. If so, :attr:`url` is its target from now on."""
         target, here = _target_of(response, self.url), urlsplit(self.url)
-        if target is None or target.hostname != here.hostname:
+        if target is None:
             return False
+        why_not = self._why_not(response.status, here, target)
+        if why_not is not None:
+            self.why_not_followed = why_not
+            return False
+        self._left -= 1
+        self.url = urlunsplit((here.scheme, here.netloc, target.path or "/", target.query, ""))
+        return True
+
+    def _why_not(self, status: int, here: SplitResult, target: SplitResult) -> str | None:
+        """Return why a redirect is not followed; empty if it leads to another host or port. None if it is followed."""
+        if target.hostname != here.hostname:
+            return ""
         if (here.scheme, target.scheme) == ("http", "https"):
             port = f":{target.port}" if target.port not in (None, 443) else ""
             host = f"[{target.hostname}]" if ":" in str(target.hostname) else target.hostname
-            self.why_not_followed = (
+            return (
                 "It redirects to https, and nothing was sent there. Write "
                 f"https://{host}{port} as the connection's host."
             )
-            return False
         if (here.scheme, target.scheme) == ("https", "http"):
-            self.why_not_followed = (
+            return (
                 "It redirects to http, where the API key would travel unencrypted, and nothing was sent there. Let the "
                 "server, or the proxy before it, redirect to https."
             )
-            return False
         if _origin(target) != _origin(here):
-            return False
-        if self._method != "GET" and response.status not in _THAT_KEEP_THE_REQUEST:
-            reason = f"A {response.status} turns a {self._method} into a GET, so it was not followed."
+            return ""
+        if self._method != "GET" and status not in _THAT_KEEP_THE_REQUEST:
+            reason = f"A {status} turns a {self._method} into a GET, so it was not followed."
             if (target.path, target.query) == (f"{here.path}/", here.query):
-                self.why_not_followed = (
+                return (
                     f"It redirects to the same path with a slash at its end. {reason} Let the server, or the proxy "
                     "before it, accept the path without the slash."
                 )
-            else:
-                self.why_not_followed = (
-                    f"It redirects to another path on the same host. {reason} Check the connection's host."
-                )
-            return False
-        self._left -= 1
+            return f"It redirects to another path on the same host. {reason} Check the connection's host."
         if not self._left:
-            self.why_not_followed = (
+            return (
                 f"It redirected {MAX_REDIRECTS} times on the same host, and the request was not carried out. Check "
                 "the server, or the proxy before it."
             )
-            return False
-        self.url = urlunsplit((here.scheme, here.netloc, target.path or "/", target.query, ""))
-        return True
+        return None
 
 
 def _target_of(response: Response, url: str) -> SplitResult | None:
     """Return the target of a redirect; None if there is none, or libraries would disagree about its host."""
     location = response.headers.get("location")
-    if response.status not in _REDIRECTS or not location:
+    if response.status not in REDIRECT_STATUSES or not location:
         return None
     if not location.isascii() or not location.isprintable() or " " in location or "\\" in location:
         return None

@@ -34,7 +34,7 @@ _MAX_DURATION = 100 * 365 * 86400.0
 
 
 def raise_invalid(
-    name: str, value: object, why: str, *, items: Iterable[str] = (), to_do: str | Sequence[str] = ()
+    name: str, value: object, why: str, *, rows: Iterable[str] = (), to_do: str | Sequence[str] = ()
 ) -> NoReturn:
     """
     Raise a :class:`MosaicValidationError` for an argument.
@@ -46,10 +46,10 @@ def raise_invalid(
     from airflow_provider_mosaic.api.redaction import MAX_LISTED, more_than_listed, redact
 
     shown = redact(representation(value), longest=200)
-    lines = list(items)
+    lines = list(rows)
     raise MosaicValidationError(
         redact(f"{name}={shown}: {why}"),
-        items=[redact(f"  {line}") for line in (*lines[:MAX_LISTED], *more_than_listed(len(lines)))],
+        rows=[redact(f"  {line}") for line in (*lines[:MAX_LISTED], *more_than_listed(len(lines)))],
         to_do=to_do,
     )
 
@@ -113,13 +113,12 @@ def validate_text(name: str, value: object) -> str:
     return value
 
 
-def optional_text(name: str, value: object) -> str | None:
-    """Return a text that is not blank, or None."""
-    if value is None:
-        return None
-    if not validate_text(name, value).strip():
+def validate_filled_text(name: str, value: object) -> str:
+    """Return a text that is not blank."""
+    text = validate_text(name, value)
+    if not text.strip():
         raise_invalid(name, value, "it is empty. Leave the argument out instead.")
-    return str(value)
+    return text
 
 
 def validate_url(name: str, value: object, *, secure: bool = False) -> str:

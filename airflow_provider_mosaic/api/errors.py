@@ -20,13 +20,13 @@ class MosaicError(Exception):
     """
     Base class of all Mosaic errors.
 
-    Its text consists of :attr:`what`, :attr:`means`, :attr:`to_do` and :attr:`items`. A task logs each on its own line
+    Its text consists of :attr:`what`, :attr:`means`, :attr:`to_do` and :attr:`rows`. A task logs each on its own line
     before it fails.
 
     :param message: What happened, with the id.
     :param means: What it means for money or publicity.
     :param to_do: What the user can do; alternatives are several texts.
-    :param items: Details, one a line: candidates, nodes, invalid values.
+    :param rows: Details, one a line: candidates, nodes, invalid values.
     :param status: HTTP status of the response, if there was one.
     :param method: HTTP method of the request.
     :param path: Path *template* of the request, for example ``/agent_run/{run_id}``.
@@ -49,7 +49,7 @@ class MosaicError(Exception):
         *,
         means: str = "",
         to_do: str | Sequence[str] = (),
-        items: Sequence[str] = (),
+        rows: Sequence[str] = (),
         status: int | None = None,
         method: str | None = None,
         path: str | None = None,
@@ -64,7 +64,7 @@ class MosaicError(Exception):
         #: What happened, with the id.
         self.what = masked(message)[:_MAX_MESSAGE_LENGTH]
         #: Details, one a line.
-        self.items = tuple(masked(item)[:_MAX_MESSAGE_LENGTH] for item in items)
+        self.rows = tuple(masked(row)[:_MAX_MESSAGE_LENGTH] for row in rows)
         self.set_consequences(means=means, to_do=to_do)
         self.status = status
         self.method = method
@@ -86,12 +86,12 @@ class MosaicError(Exception):
         #: What the user can do, one alternative a text.
         self.to_do = tuple(masked(text)[:_MAX_MESSAGE_LENGTH] for text in texts if text)
         sentences = " ".join(filter(None, (self.what, self.means, *self.to_do)))
-        self.args = ("\n".join((sentences, *self.items))[:_MAX_MESSAGE_LENGTH],)
+        self.args = ("\n".join((sentences, *self.rows))[:_MAX_MESSAGE_LENGTH],)
 
     @property
     def lines(self) -> tuple[str, ...]:
         """The parts of the message: what happened, details, what it means, what to do."""
-        return tuple(line for part in (self.what, *self.items, self.means, *self.to_do) for line in part.splitlines())
+        return tuple(line for part in (self.what, *self.rows, self.means, *self.to_do) for line in part.splitlines())
 
 
 class MosaicAuthenticationError(MosaicError):

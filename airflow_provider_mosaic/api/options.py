@@ -24,6 +24,7 @@ from airflow_provider_mosaic.api.arguments import (
     validate_datetime,
     validate_flag,
     validate_id,
+    validate_integer,
     validate_mapping,
     validate_name,
     validate_path,
@@ -155,13 +156,26 @@ def validate_filter_options(name: str, value: Any) -> dict[str, Any]:
     duration = options.get("duration")
     if duration is not None and (not isinstance(duration, Mapping) or set(duration) - {"min_seconds", "max_seconds"}):
         raise_invalid(name, value, "its duration must be an object with min_seconds, max_seconds, or both.")
-    limits = {key: limit for key, limit in (duration or {}).items() if limit is not None}
-    for key, limit in limits.items():
-        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
-            raise_invalid(f"{name}.duration.{key}", limit, "it must be a whole number of seconds.")
-    if len(limits) == 2 and limits["min_seconds"] > limits["max_seconds"]:
-        raise_invalid(name, value, "its min_seconds is more than its max_seconds.")
+    validate_duration_limits(duration or {}, prefix=f"{name}.duration.")
     return options
+
+
+def validate_duration_limits(limits: Mapping[str, Any], *, prefix: str = "") -> dict[str, int]:
+    """
+    Return the limits of a duration, ``min_seconds`` and ``max_seconds``, that are not None.
+
+    :param prefix: Precedes their names in an error.
+    """
+    seconds = {
+        key: validate_integer(f"{prefix}{key}", limit, " of seconds")
+        for key, limit in limits.items()
+        if limit is not None
+    }
+    if len(seconds) == 2 and seconds["min_seconds"] > seconds["max_seconds"]:
+        raise_invalid(
+            f"{prefix}min_seconds", seconds["min_seconds"], f"it is more than max_seconds={seconds['max_seconds']}."
+        )
+    return seconds
 
 
 def validate_definition_source(name: str, value: Any) -> Any:

@@ -22,9 +22,9 @@ from pydantic import model_validator
 
 from airflow_provider_mosaic.api.arguments import (
     Validator,
-    optional_text,
     stamp,
     validate_datetime,
+    validate_filled_text,
     validate_id,
     validate_list,
     validated_values,
@@ -64,7 +64,7 @@ _MAX_CURSOR_LENGTH = 8192
 def _join_statuses(name: str, value: object) -> str:
     """Return statuses, also undocumented ones, separated by commas."""
     statuses = [value] if isinstance(value, str) else validate_list(name, value)
-    return ",".join(optional_text(name, status) or "" for status in statuses)
+    return ",".join(validate_filled_text(name, status) for status in statuses)
 
 
 def _format_time(name: str, value: object) -> str:
@@ -77,7 +77,7 @@ _TIMES = ("created_from", "created_to", "end_date", "since", "start_date", "upda
 _FILTERS: dict[str, Validator] = {
     **dict.fromkeys(_IDS, validate_id),
     **dict.fromkeys(_TIMES, _format_time),
-    **dict.fromkeys(("batch_key", "folder_id", "platform"), optional_text),
+    **dict.fromkeys(("batch_key", "folder_id", "platform"), validate_filled_text),
     "status": _join_statuses,
 }
 #: Query parameters with another name than their argument.

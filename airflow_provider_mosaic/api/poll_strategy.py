@@ -268,8 +268,9 @@ class PollStrategy:
         if scan.is_complete:
             self.pages = float(max(1, scan.pages))
         else:
-            # The scan stopped early. At its rate, this many pages show all runs. Finding none counts as half a run.
-            self.pages = min(_MAX_LIST_COST, scan.pages * scan.requested / max(0.5, scan.found))
+            # The scan stopped early. Assume as many pages for each other run. Finding no run counts as half a run.
+            pages_per_run = scan.pages / max(0.5, scan.found)
+            self.pages = min(_MAX_LIST_COST, pages_per_run * scan.requested)
 
     def record_error(self, error: Exception, *, now: float, first_page: bool) -> float:
         """

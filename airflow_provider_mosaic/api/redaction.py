@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import base64
 import html
+import math
 import re
 import threading
 from array import array
@@ -65,8 +66,10 @@ def remember(*secrets: str) -> None:
 def _in_base64(secret: str) -> Iterator[str]:
     """Yield what base64 makes of a secret after any other text, without the characters that depend on that text."""
     content = secret.encode("utf-8", "replace")
-    for before, start in enumerate((0, 2, 3)):
-        code = base64.b64encode(bytes(before) + content)[start : (before + len(content)) * 8 // 6].decode()
+    for before in range(3):
+        # Three bytes become four characters of six bits. Those with bits of the text before or after are left out.
+        first, end = math.ceil(before * 8 / 6), (before + len(content)) * 8 // 6
+        code = base64.b64encode(bytes(before) + content)[first:end].decode()
         yield from (code, code.replace("+", "-").replace("/", "_"))
 
 

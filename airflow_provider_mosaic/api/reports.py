@@ -91,7 +91,7 @@ def run_failure(run: Run, nodes: Sequence[RunNode] = (), *, advice: str = "") ->
         f"{_reported(run.reported_status)}{_status_message(run.status_message)}.",
         means=kept_outputs(run),
         to_do=advice or to_do,
-        items=node_lines(run, nodes),
+        rows=node_lines(run, nodes),
         run_id=run.run_id,
     )
 
@@ -118,8 +118,8 @@ def still_running_error(run: Run, *, before: str) -> MosaicRunFailedError:
 
 def post_failure(post: Post) -> MosaicPostFailedError:
     """Return the exception for a post that was not published everywhere. It names the destinations."""
-    published = [d.name for d in post.outcomes if d.is_published]
-    failed = [f"{d.name}{_status_message(d.message)}" for d in post.outcomes if not d.may_be_published]
+    published = [d.name for d in post.destination_results if d.is_published]
+    failed = [f"{d.name}{_status_message(d.message)}" for d in post.destination_results if not d.may_be_published]
     means = []
     if post.status == PostStatus.REJECTED:
         means.append("It was refused in approval, or deleted.")

@@ -148,6 +148,7 @@ class RunCompletionTracker:
             self._reported.pop(run_id, None)
             self._running.add(run_id)
             return None
+        # UNKNOWN: the first listing did not show its status, so it may have ended before the watch started.
         is_known = self._reported_status(run_id) in (run.status, UNKNOWN)
         self._mark_reported(run_id, run.status, now)
         if is_known or run.status not in self._statuses:

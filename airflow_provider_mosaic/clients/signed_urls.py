@@ -22,7 +22,7 @@ from requests.utils import select_proxy
 from urllib3.exceptions import HTTPError
 from urllib3.util import parse_url
 
-from airflow_provider_mosaic.api.access import USER_AGENT
+from airflow_provider_mosaic.api.access import REDIRECT_STATUSES, USER_AGENT
 from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicTransportError
 from airflow_provider_mosaic.api.file_links import LinkPolicy, link_secrets
 from airflow_provider_mosaic.api.redaction import one_line, remember_signed
@@ -37,7 +37,6 @@ TRANSFER_ERRORS = (requests.RequestException, HTTPError, HTTPException, OSError)
 #: Seconds to wait for a connection.
 CONNECT_TIMEOUT = 10.0
 
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_REDIRECTS = 10
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}:")
 
@@ -176,7 +175,7 @@ def open_url(
                 response.close()
                 raise
         location = response.headers.get("location")
-        if response.status_code not in _REDIRECTS or not location:
+        if response.status_code not in REDIRECT_STATUSES or not location:
             response.history = history
             return response
         response.close()

@@ -121,7 +121,7 @@ class CompletionWaiter(ABC, Generic[S]):
             name, limit = "timeout", timedelta(seconds=self._options.timeout or 0)
         error = MosaicTimeoutError(
             f"{self.noun} {item_id!r} {self.not_ended} within {name}={limit}.",
-            items=self._last_poll,
+            rows=self._last_poll,
             means=self._give_up(item_id),
         )
         # The first attempt set the deadline: a retry would fail at once.

@@ -400,7 +400,7 @@ class CreateOnce(ABC):
             f"It is unknown whether this was created: {self._description}. {cause}{f' {why}' if why else ''}",
             means=means,
             to_do=(self.advice, *self.adoption.adopt_hint(ids)),
-            items=["Candidates:", *(f"  {candidate}" for candidate in candidates[:10])] if candidates else [],
+            rows=["Candidates:", *(f"  {candidate}" for candidate in candidates[:10])] if candidates else [],
             candidates=ids,
         )
 

@@ -17,6 +17,8 @@ from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_da
 from airflow.providers.common.compat.sdk import conf
 from fastapi import Depends, HTTPException, Request
 
+from airflow_provider_mosaic.plugins.items import TaskKey
+
 #: Seconds until a token expires. A page that stays open longer must be loaded again before its buttons work.
 _TOKEN_LIFETIME = 12 * 3600
 
@@ -69,38 +71,33 @@ def _readable_dags(user: GetUserDep) -> frozenset[str]:
 ReadableDags = Annotated[frozenset[str], Depends(_readable_dags)]
 
 
-def csrf_token(viewer: Viewer, *scope: object, now: Callable[[], float] = time.time) -> str:
+def csrf_token(viewer: Viewer, key: TaskKey) -> str:
+    """Return a token that a page sends back with an action. It is valid for this user and this task instance only."""
+    expiry = int(time.time()) + _TOKEN_LIFETIME
+    return f"{expiry}.{_signature(viewer, expiry, key)}"
+
+
+def check_csrf(request: Request, viewer: Viewer, key: TaskKey) -> None:
     """
-    Return a token that a page sends back with an action.
+    Reject a request that was not sent by this task instance's page for this user.
 
-    :param scope: What the action concerns. The token is valid for that and for this user only.
-    """
-    expiry = int(now()) + _TOKEN_LIFETIME
-    return f"{expiry}.{_signature(viewer, expiry, scope)}"
-
-
-def check_csrf(request: Request, viewer: Viewer, *scope: object, now: Callable[[], float] = time.time) -> None:
-    """
-    Reject a request that was not sent by a page of this Airflow for this user.
-
-    :param scope: What the action concerns.
     :raises HTTPException: 403.
     """
     expiry, _, signature = request.headers.get("X-CSRF-Token", "").partition(".")
     if not (expiry.isascii() and expiry.isdecimal() and len(expiry) < 15):
         raise HTTPException(403, "The token of the page is missing. Nothing was done. Reload the page.")
-    expected = _signature(viewer, int(expiry), scope)
-    if not hmac.compare_digest(signature.encode(), expected.encode()) or int(expiry) < now():
+    expected = _signature(viewer, int(expiry), key)
+    if not hmac.compare_digest(signature.encode(), expected.encode()) or int(expiry) < time.time():
         raise HTTPException(403, "The token of the page is wrong or has expired. Nothing was done. Reload the page.")
     if not _is_same_origin(request):
         raise HTTPException(403, "The request comes from another site. Nothing was done.")
 
 
-def _signature(viewer: Viewer, expiry: int, scope: tuple[object, ...]) -> str:
-    # Airflow's API servers share this key.
-    key = get_signing_key("api", "secret_key").encode()
-    message = repr(("mosaic page", viewer.id, expiry, *map(str, scope))).encode()
-    return hmac.new(key, message, hashlib.sha256).hexdigest()
+def _signature(viewer: Viewer, expiry: int, key: TaskKey) -> str:
+    # Airflow's API servers share this secret.
+    secret = get_signing_key("api", "secret_key").encode()
+    message = repr(("mosaic page", viewer.id, expiry, str(key))).encode()
+    return hmac.new(secret, message, hashlib.sha256).hexdigest()
 
 
 def _is_same_origin(request: Request) -> bool:

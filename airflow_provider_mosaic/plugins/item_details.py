@@ -188,7 +188,7 @@ def _post_details(post: Post, metrics: PostAnalytics | None) -> PostDetails:
     public = {place.url for place in public_urls(post)}
     platforms = metrics.platforms[:_MAX_DESTINATIONS] if metrics else ()
     rows = {row.platform: _metrics_shown(row.metrics) for row in platforms}
-    destinations = [_destination(each, public, rows) for each in post.outcomes[:_MAX_DESTINATIONS]]
+    destinations = [_destination(each, public, rows) for each in post.destination_results[:_MAX_DESTINATIONS]]
     return PostDetails(
         id=post.post_id,
         status=label(post.status),

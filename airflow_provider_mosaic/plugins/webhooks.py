@@ -61,19 +61,19 @@ class _TokenBucket:
         self._burst, self._rate = burst, rate
         self._tokens, self._filled_at = float(burst), time.monotonic()
 
+    def _tokens_now(self) -> float:
+        return min(self._burst, self._tokens + (time.monotonic() - self._filled_at) * self._rate)
+
     @property
     def is_empty(self) -> bool:
         """Whether there is no token now."""
-        now = time.monotonic()
-        self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._rate)
-        self._filled_at = now
-        return self._tokens < 1.0
+        return self._tokens_now() < 1.0
 
     def take(self) -> bool:
         """Take a token, and return whether there was one."""
         if self.is_empty:
             return False
-        self._tokens -= 1.0
+        self._tokens, self._filled_at = self._tokens_now() - 1.0, time.monotonic()
         return True
 
 

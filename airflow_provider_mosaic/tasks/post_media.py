@@ -71,7 +71,7 @@ def _outputs_to_post(run: Run, output_ids: Iterable[str] | None) -> Iterator[tup
     for output_id, link in media:
         if not link:
             why = f"run {run.run_id!r} has no such output with a file; it has:"
-            raise_invalid("output_ids", output_id, why, items=run.output_ids or ["none"])
+            raise_invalid("output_ids", output_id, why, rows=run.output_ids or ["none"])
         yield output_id, link
 
 

@@ -112,7 +112,7 @@ def raise_unless_posted(post: Post, *, on_partial: str) -> None:
         log.info("Post %r is published%s", post.post_id, ":" if urls else ".")
         for place in urls:
             log.info("  %s: %s", place.name, place.url)
-        failed = [place.name for place in post.outcomes if not place.may_be_published and place.status]
+        failed = [place.name for place in post.destination_results if not place.may_be_published and place.status]
         if failed:
             log.warning("Post %r is %s, but failed on: %s. Check it there.", post.post_id, post.status, listed(failed))
         return

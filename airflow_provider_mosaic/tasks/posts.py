@@ -10,9 +10,8 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mosaic.api.arguments import Validator, raise_invalid, validate_datetime
-from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.candidates import post_candidates
-from airflow_provider_mosaic.api.endpoints.social import Post, create_post, get_post, list_posts
+from airflow_provider_mosaic.api.endpoints.social import Post, get_post, list_posts, post_body
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicError,
@@ -42,8 +41,6 @@ log = logging.getLogger(__name__)
 
 #: The number of newest posts that are searched for a lost one.
 _MAX_SEARCHED = 300
-#: A time before every schedule.
-_LONG_AGO = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +48,7 @@ class PostOptions(WaitOptions):
     """
     The validated arguments of a :class:`~airflow_provider_mosaic.operators.social.MosaicSocialPostOperator`.
 
-    :param content: The arguments of :func:`create_post`, which validates them, without the media.
+    :param content: The arguments of :func:`post_body`, which validates them, without the media.
     """
 
     content: Mapping[str, Any] = field(repr=False)
@@ -76,19 +73,6 @@ class PostOptions(WaitOptions):
         """Whether the post has a schedule that has passed: Mosaic does not accept it again."""
         schedule = self.content["schedule_date"]
         return schedule is not None and validate_datetime("schedule_date", schedule) <= datetime.now(timezone.utc)
-
-    def call(self, media_urls: Any, *, workspace_id: str | None = None, now: datetime | None = None) -> Call[Post]:
-        """
-        Return the call that creates the post.
-
-        :param media_urls: Fresh links to the media.
-        :param workspace_id: The workspace, if the content has none.
-        :param now: The time before which a schedule is rejected as past.
-        """
-        content = dict(self.content)
-        if content["workspace_id"] is None:
-            content["workspace_id"] = workspace_id
-        return create_post(**content, media_urls=media_urls, now=now)
 
 
 class PostTask:
@@ -173,7 +157,7 @@ class CreatePost(CreateOnce):
         media = ["https://outputs.invalid/"] if options.run_id else options.media_urls
         # The request without the links to a run's outputs. A schedule that has passed is valid here: a retry may search
         # for the post then.
-        self._body: dict[str, Any] = options.call(media, now=_LONG_AGO).body
+        self._body = post_body(**options.content, media_urls=media)
         request = [self._body, options.run_id, options.output_ids]
         super().__init__(
             task.context,
@@ -190,8 +174,10 @@ class CreatePost(CreateOnce):
 
     def send(self) -> str:
         """Create the post and return its id."""
-        call = self._options.call(media_links(self._hook, self._options), workspace_id=self._hook.access.workspace_id)
-        post = self.response = self._hook.send(call)
+        options = self._options
+        workspace_id = options.content["workspace_id"] or self._hook.access.workspace_id
+        content = {**options.content, "workspace_id": workspace_id}
+        post = self.response = self._hook.create_post(**content, media_urls=media_links(self._hook, options))
         log.info("Created post %r, which is %s.", post.post_id, post.status)
         return post.post_id
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from airflow_provider_mosaic.api.endpoints.triggers import UNCHANGED
 from airflow_provider_mosaic.api.errors import MosaicError
-from airflow_provider_mosaic.api.options import KEEP_CALLBACK
 from airflow_provider_mosaic.api.redaction import MAX_LISTED, listed
 from airflow_provider_mosaic.api.youtube_channels import ChannelIds, DesiredTrigger, TriggerComparison
 from airflow_provider_mosaic.durable.reads import read_until
@@ -68,7 +66,7 @@ class YouTubeTask:
         added = self._hook.add_youtube_channels(
             desired.agent_id,
             channels,
-            trigger_callback_url=UNCHANGED if desired.callback_url == KEEP_CALLBACK else desired.callback_url,
+            trigger_callback_url=desired.callback_url,
             min_seconds=duration.get("min_seconds"),
             max_seconds=duration.get("max_seconds"),
         )

@@ -12,7 +12,8 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_provider_mosaic.airflow_compat import asset_state_store
 from airflow_provider_mosaic.api.arguments import (
-    optional_text,
+    optional,
+    validate_filled_text,
     validate_flag,
     validate_id,
     validate_list,
@@ -76,7 +77,7 @@ class MosaicRunFinishedTrigger(BaseEventTrigger):
         if poll_interval is None:
             poll_interval = WEBHOOK_POLL_INTERVAL if webhook else POLL_INTERVAL
         self.poll_interval = validate_seconds("poll_interval", poll_interval)
-        self.asset_name = optional_text("asset_name", asset_name)
+        self.asset_name: str | None = optional(validate_filled_text)("asset_name", asset_name)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the class path and the arguments for Airflow's database."""

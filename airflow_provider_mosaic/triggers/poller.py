@@ -240,8 +240,10 @@ class Poller:
         # First the waits at their deadline, then the others in the order of all waits. Each poll moves its wait to the
         # end of that order, which therefore gives each of them a slot in turn.
         for wait in sorted(alone, key=lambda wait: not wait.state.expired):
-            if not self._has_slot(now):
+            slot_at = self._slot_at(now)
+            if slot_at > now:
                 self._lacks_slots = True
+                self._timer.wake_by(slot_at)
                 break
             self._start_poll(wait)
 
@@ -252,7 +254,9 @@ class Poller:
             return set(due) if len(due) >= MIN_RUNS_FOR_LIST else set()
         postponed: set[BatchedRunWait] = set()
         if now < self._next_scan and self._strategy.prefers_list(len(self._runs), now=now):
-            postponed = {wait for wait in due if self._postpone_to_next_scan(wait, now)}
+            postponed = {wait for wait in due if self._can_join_next_scan(wait, now)}
+            for wait in postponed:
+                self._set_due(wait, self._next_scan)
             due = [wait for wait in due if wait not in postponed]
         # A few due runs do not make many others early.
         early = self._due_soon(now) if len(due) >= _MIN_DUE_PER_PAGE * self._strategy.pages else []
@@ -261,14 +265,11 @@ class Poller:
             return postponed.union(due)
         return postponed
 
-    def _postpone_to_next_scan(self, wait: BatchedRunWait, now: float) -> bool:
-        """Move a wait to the next scan if that is within its poll interval. Return whether it is."""
+    def _can_join_next_scan(self, wait: BatchedRunWait, now: float) -> bool:
+        """Return whether the next scan is within the poll interval of a wait."""
         # A due wait was polled last_pause ago. The first pauses are shorter than the poll interval. Among many runs,
         # only the interval counts.
-        if self._next_scan - now + wait.last_pause > (1.0 + _LATE) * wait.state.poll_interval:
-            return False
-        self._set_due(wait, self._next_scan)
-        return True
+        return self._next_scan - now + wait.last_pause <= (1.0 + _LATE) * wait.state.poll_interval
 
     def _due_soon(self, now: float) -> list[BatchedRunWait]:
         return [
@@ -280,17 +281,13 @@ class Poller:
 
     # One by one
 
-    def _has_slot(self, now: float) -> bool:
-        """Return whether another poll may start. Slow polls do not count. If not, check again when more are slow."""
+    def _slot_at(self, now: float) -> float:
+        """Return when another poll may start. Slow polls do not count."""
         if len(self._polls) < _MAX_POLLS:
-            return True
+            return now
         # If the 32nd newest poll is slow, all older ones are too.
         started_at, _ = next(islice(reversed(self._polls.values()), _MAX_POLLS - 1, None))
-        slow_at = started_at + (_SLOW if len(self._polls) < _MANY else _SLOW_AMONG_MANY)
-        if slow_at <= now:
-            return True
-        self._timer.wake_by(slow_at)
-        return False
+        return started_at + (_SLOW if len(self._polls) < _MANY else _SLOW_AMONG_MANY)
 
     def _start_poll(self, wait: Wait[Any], *, is_audit: bool = False) -> None:
         wait.due = _NEVER

@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_mosaic.airflow_compat import AssetStateStore
@@ -55,6 +55,18 @@ _OUTAGES = (MosaicAuthenticationError, MosaicConnectionError, MosaicRateLimitErr
 _MAX_PAGES = 1000
 
 
+@dataclass
+class _PollResult:
+    """
+    What a poll has found, also if it failed later.
+
+    :param has_more: Whether there are more runs than an event may have: the next poll follows at once.
+    """
+
+    completions: list[RunCompletion] = field(default_factory=list)
+    has_more: bool = False
+
+
 @dataclass(kw_only=True)
 class RunWatcher:
     """
@@ -93,24 +105,22 @@ class RunWatcher:
             tracker = await self._start_tracker()
             hinted = False
             while True:
-                completions: list[RunCompletion] = []
-                is_complete = await self._try_poll(client, tracker, completions)
-                least, longest = self._pauses(hinted) if is_complete else (0.0, 0.0)
-                if completions:
-                    yield completions
+                result = await self._try_poll(client, tracker)
+                least, longest = (0.0, 0.0) if result.has_more else self._pauses(hinted)
+                if result.completions:
+                    yield result.completions
                     await asyncio.sleep(_HANDOVER)
                     least = max(least, _EVENT_INTERVAL) - _HANDOVER
                     longest = max(longest - _HANDOVER, least)
-                await self._state.save(tracker, has_reported=bool(completions))
+                await self._state.save(tracker, has_reported=bool(result.completions))
                 await asyncio.sleep(least)
                 hinted = await hints.wait(longest - least)
 
-    async def _try_poll(
-        self, client: SharedClient, tracker: RunCompletionTracker, completions: list[RunCompletion]
-    ) -> bool:
-        """Poll, and log an error. Return whether the next poll can wait."""
+    async def _try_poll(self, client: SharedClient, tracker: RunCompletionTracker) -> _PollResult:
+        """Poll, and log an error."""
+        result = _PollResult()
         try:
-            is_complete = await self._poll(client, tracker, completions)
+            await self._poll(client, tracker, result)
         except MosaicError as error:
             # The watch never fails: nothing would start it again after a user has fixed the key or the agent.
             self._errors += 1
@@ -122,21 +132,15 @@ class RunWatcher:
                     self.agent_id,
                     error,
                 )
-            return True
+            return result
         if self._errors:
             rest = f", except {len(self._unreadable)} that are tried again" if self._unreadable else ""
             log.info("The runs of agent %r can be read again%s.", self.agent_id, rest)
         self._errors, self._cooldown = 0, 0.0
-        return is_complete
+        return result
 
-    async def _poll(
-        self, client: SharedClient, tracker: RunCompletionTracker, completions: list[RunCompletion]
-    ) -> bool:
-        """
-        Append the runs that have ended to a list, also if the poll fails later.
-
-        :returns: Whether the poll is complete. If the list was full before, the next poll reads the rest.
-        """
+    async def _poll(self, client: SharedClient, tracker: RunCompletionTracker, result: _PollResult) -> None:
+        """Add the runs that have ended to a result. If it is full before the end, the next poll reads the rest."""
 
         async def listed(**filters: Any) -> list[Run]:
             listing = list_runs(self.agent_id, **filters).all_or_error(most_pages=_MAX_PAGES)
@@ -152,8 +156,9 @@ class RunWatcher:
         failed = 0
         # The runs that could not be read before come last, so that they delay no other.
         for run_id in sorted(run_ids, key=lambda run_id: self._unreadable.get(run_id, 0.0)):
-            if len(completions) >= _MAX_RUNS_PER_EVENT:
-                return False
+            if len(result.completions) >= _MAX_RUNS_PER_EVENT:
+                result.has_more = True
+                return
             is_known = run_id in self._unreadable
             if is_known and failed >= _MAX_FAILED_READS:
                 break
@@ -175,9 +180,8 @@ class RunWatcher:
             completion = tracker.add_run(run_id, run, now=time.time())
             if completion is not None:
                 log.info("Run %r of agent %r has ended: %s.", run_id, self.agent_id, completion.status)
-                completions.append(completion)
+                result.completions.append(completion)
         tracker.finish_poll(now=started_at)
-        return True
 
     def _record_unreadable(self, run_id: str, error: MosaicError) -> None:
         """Record when a run could not be read, and log it once."""

@@ -58,12 +58,12 @@ class SharedClient:
         self._lease: _ClientLease | None = None
         self._lookup: asyncio.Task[None] | None = None
         self._looked_up_at = float("-inf")
-        #: The next request looks the connection up if the last lookup is older than this.
-        self._refresh_if_before = float("-inf")
+        #: A lookup from before this time is repeated before the next request.
+        self._outdated_before = float("-inf")
 
     def request_refresh(self) -> None:
         """Look up the connection before the next request, unless that was done some seconds ago."""
-        self._refresh_if_before = time.monotonic() - FRESH_FOR_NEW
+        self._outdated_before = time.monotonic() - FRESH_FOR_NEW
 
     async def send(self, call: Call[T]) -> T:
         """Send a call. Send it again if Mosaic rejects it and the connection has changed."""
@@ -99,7 +99,7 @@ class SharedClient:
         """Return the client. Look up the connection if that is due."""
         if self._lease is None:
             await self._ensure_looked_up()
-        elif self._lookup is None and self._looked_up_at < max(time.monotonic() - FRESH, self._refresh_if_before):
+        elif self._lookup is None and self._looked_up_at < max(time.monotonic() - FRESH, self._outdated_before):
             self._start_lookup()
         assert self._lease is not None  # noqa: S101 - a lookup sets it or raises
         return self._lease

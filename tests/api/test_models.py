@@ -236,12 +236,12 @@ def test_null_scopes_and_empty_scopes_differ() -> None:
     assert Whoami.model_validate({"scopes": []}).scopes == ()
 
 
-def test_post_outcomes_are_read_from_destinations_or_results() -> None:
+def test_destination_results_are_read_from_destinations_or_results() -> None:
     newer = {"destinations": [{"platform": "x", "status": "posted"}], "results": [{"platform": "y", "status": "error"}]}
     older = {"destinations": [{"platform": "x"}], "results": [{"platform": "x", "status": "error", "message": "m"}]}
     neither = {"destinations": [{"platform": "x"}]}
-    outcomes = [Post.model_validate({"post_id": "p", **facts}).outcomes for facts in (newer, older, neither)]
-    assert [[(d.platform, d.status) for d in found] for found in outcomes] == [
+    results = [Post.model_validate({"post_id": "p", **facts}).destination_results for facts in (newer, older, neither)]
+    assert [[(d.platform, d.status) for d in found] for found in results] == [
         [("x", "posted")],
         [("x", "error")],
         [("x", None)],

@@ -10,7 +10,7 @@ import pytest
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.agents import list_agents
 from airflow_provider_mosaic.api.endpoints.runs import list_runs
-from airflow_provider_mosaic.api.endpoints.social import list_posts
+from airflow_provider_mosaic.api.endpoints.social import PostStatus, list_posts
 from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicServerError
 from airflow_provider_mosaic.api.paging import Listing, Page, Row, aiterate, by_offset, iterate
 from airflow_provider_mosaic.api.responses import Response
@@ -154,7 +154,7 @@ def test_pages_are_read_lazily() -> None:
         ),
         (list_runs(status="running"), "/agent_runs", "limit=100&status=running"),
         (
-            list_posts(status="posted", platform="x", social_connection_id="c"),
+            list_posts(status=PostStatus.POSTED, platform="x", social_connection_id="c"),
             "/social/posts",
             "limit=100&status=posted&platform=x&social_connection_id=c",
         ),

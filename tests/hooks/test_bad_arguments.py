@@ -42,7 +42,7 @@ WRONG: dict[str, list[Any]] = {
     **dict.fromkeys(
         ("created_from", "created_to", "updated_from", "since", "start_date", "end_date", "schedule_date"), TIMES
     ),
-    "status": [5, [], [5], {"running": 1}, ""],
+    "status": [5, [], [5], [None], {"running": 1}, ""],
     "list_pipeline_runs.status": TEXTS,
     "list_posts.status": TEXTS,
     "name": ["", 5, "n" * 121],
@@ -115,16 +115,15 @@ INSTEAD = {
     ("create_avatar_profile", "audio_url"): "audio_id",
     ("create_post", "platforms"): "social_connection_ids",
 }
-#: Methods with other names than their endpoints, and arguments that only tests use.
+#: Methods with other names than their endpoints.
 ENDPOINTS = {"run_agent": runs.start_run, "create_post": social.create_post}
-FOR_TESTS = {"now"}
 
 METHODS = sorted({*ENDPOINT_CALLS, *HOOK_CALLS})
 
 
 def arguments_of(method: str) -> list[str]:
     function = ENDPOINTS.get(method, getattr(MosaicHook, method))
-    return [name for name in inspect.signature(function).parameters if name not in {"self", *FOR_TESTS}]
+    return [name for name in inspect.signature(function).parameters if name != "self"]
 
 
 def cases() -> Iterator[tuple[str, str, Any]]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 
 import pytest
+from fastapi import HTTPException, Request
 from mosaic_emulator import Emulator
 
 from airflow_provider_mosaic.clients.sync_client import SyncClient
+from airflow_provider_mosaic.plugins.access import Viewer, check_csrf, csrf_token
+from airflow_provider_mosaic.plugins.items import TaskKey
 from plugins.api_server import ApiServer, path_of, task_row
 from plugins.runs import ended_run, held, item
 
@@ -112,6 +116,18 @@ def test_requests_of_other_sites_change_nothing(
     assert server.post(f"/mosaic/api/{path_of(row)}/cancel", headers=sent).status == 403, case
     assert mosaic.counts().runs_cancelled == 0
     evidence["forged actions refused"] += 1
+
+
+def test_token_of_a_page_expires(monkeypatch: pytest.MonkeyPatch) -> None:
+    viewer = Viewer(id="1", name="admin", may_edit=True)
+    key = TaskKey(dag_id="dag", run_id="run", task_id="task", map_index=-1)
+    opened_at = time.time()
+    token = csrf_token(viewer, key)
+    request = Request({"type": "http", "headers": [(b"x-csrf-token", token.encode())]})
+    check_csrf(request, viewer, key)
+    monkeypatch.setattr(time, "time", lambda: opened_at + 12 * 3600 + 1)
+    with pytest.raises(HTTPException, match="has expired"):
+        check_csrf(request, viewer, key)
 
 
 def test_no_response_holds_the_api_key(

@@ -13,7 +13,7 @@ from mosaic_emulator import Emulator
 
 from airflow_provider_mosaic.api.endpoints.runs import get_run
 from airflow_provider_mosaic.clients.sync_client import SyncClient
-from airflow_provider_mosaic.plugins.actions import lock_variable
+from airflow_provider_mosaic.plugins.action_lock import lock_variable
 from plugins.api_server import ApiServer, path_of, task_row
 from plugins.runs import ended_run, held, item
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, cast
 
-from airflow_provider_mosaic.api.arguments import optional_text
+from airflow_provider_mosaic.api.arguments import optional, validate_filled_text
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, InvalidResponse
 from airflow_provider_mosaic.api.endpoints.runs import ListedRun, Run
 from airflow_provider_mosaic.api.models import Many, Model, Words, object_in
@@ -143,7 +143,7 @@ def list_pipeline_runs(
     """
     query = filters(
         agent_id=agent_id,
-        status=optional_text("status", status),
+        status=optional(validate_filled_text)("status", status),
         created_from=created_from,
         created_to=created_to,
         updated_from=updated_from,

@@ -10,10 +10,11 @@ from typing import Any
 from pydantic import AliasChoices, Field, ValidationError
 
 from airflow_provider_mosaic.api.arguments import (
-    optional_text,
+    optional,
     raise_invalid,
     stamp,
     validate_datetime,
+    validate_filled_text,
     validate_flag,
     validate_id,
     validate_mapping,
@@ -183,7 +184,7 @@ class Post(Model):
         return (*self.destinations, *self.results, *self.links, whole)
 
     @property
-    def outcomes(self) -> tuple[Destination, ...]:
+    def destination_results(self) -> tuple[Destination, ...]:
         """Destinations with their results. In responses of March 2026 these are in ``results``."""
         if any(destination.status or destination.message for destination in self.destinations):
             return self.destinations
@@ -238,6 +239,32 @@ def get_social_connection(social_connection_id: str) -> Call[SocialConnection]:
     )
 
 
+def post_body(
+    text: str,
+    *,
+    social_connection_ids: Iterable[str] | str | None,
+    platforms: Iterable[Platform] | str | None,
+    media_urls: Iterable[str] | str | None,
+    schedule_date: datetime | str | None,
+    workspace_id: str | None,
+    provider_options: ProviderOptions | Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """Return the body of :func:`create_post`, validated. Its schedule may have passed."""
+    validate_text("text", text)
+    validate_destinations_of_post(social_connection_ids, platforms)
+    body: dict[str, Any] = {"post": text, **validate_provider_options("provider_options", provider_options)}
+    if social_connection_ids is not None:
+        ids = POST["social_connection_ids"]("social_connection_ids", social_connection_ids)
+        body["destinations"] = [{"social_connection_id": connection} for connection in dict.fromkeys(ids)]
+    if platforms is not None:
+        body["platforms"] = list(dict.fromkeys(validate_platforms("platforms", platforms)))
+    body |= validated_values(POST, media_urls=media_urls, workspace_id=workspace_id)
+    validate_post_has_content(text, has_media=media_urls is not None)
+    if schedule_date is not None:
+        body["schedule_date"] = stamp(validate_datetime("schedule_date", schedule_date))
+    return body
+
+
 def create_post(
     text: str,
     *,
@@ -247,7 +274,6 @@ def create_post(
     schedule_date: datetime | str | None = None,
     workspace_id: str | None = None,
     provider_options: ProviderOptions | Mapping[str, Any] | None = None,
-    now: datetime | None = None,
 ) -> Call[Post]:
     """
     Publish or schedule a post. **It is public, and so is a second post.**
@@ -264,24 +290,20 @@ def create_post(
     :param workspace_id: Default: the organization's primary workspace.
     :param provider_options: Options of the publishing service, sent unchanged: see
         :class:`~airflow_provider_mosaic.api.post_options.ProviderOptions`.
-    :param now: A ``schedule_date`` before this time is rejected. Default: the current time.
     :raises MosaicAmbiguousOutcomeError: The post may have been made. Look for it with :func:`list_posts`.
     """
-    validate_text("text", text)
-    validate_destinations_of_post(social_connection_ids, platforms)
-    body: dict[str, Any] = {"post": text, **validate_provider_options("provider_options", provider_options)}
-    if social_connection_ids is not None:
-        ids = POST["social_connection_ids"]("social_connection_ids", social_connection_ids)
-        body["destinations"] = [{"social_connection_id": connection} for connection in dict.fromkeys(ids)]
-    if platforms is not None:
-        body["platforms"] = list(dict.fromkeys(validate_platforms("platforms", platforms)))
-    body |= validated_values(POST, media_urls=media_urls, workspace_id=workspace_id)
-    validate_post_has_content(text, has_media=media_urls is not None)
-    if schedule_date is not None:
-        moment = validate_datetime("schedule_date", schedule_date)
-        if moment < (now or datetime.now(timezone.utc)) - timedelta(seconds=1):
-            raise_invalid("schedule_date", schedule_date, "it is in the past; leave it out to publish now.")
-        body["schedule_date"] = stamp(moment)
+    body = post_body(
+        text,
+        social_connection_ids=social_connection_ids,
+        platforms=platforms,
+        media_urls=media_urls,
+        schedule_date=schedule_date,
+        workspace_id=workspace_id,
+        provider_options=provider_options,
+    )
+    earliest = datetime.now(timezone.utc) - timedelta(seconds=1)
+    if schedule_date is not None and validate_datetime("schedule_date", schedule_date) < earliest:
+        raise_invalid("schedule_date", schedule_date, "it is in the past; leave it out to publish now.")
     return Call(
         description="create the post",
         method="POST",
@@ -337,7 +359,7 @@ def list_posts(
     :param platform: Only posts to this platform.
     :param social_connection_id: Only posts to this account.
     """
-    status = optional_text("status", status)
+    status = optional(validate_filled_text)("status", status)
     return paged(
         "list the posts",
         "/social/posts",
@@ -367,7 +389,7 @@ def create_connect_link(
     """
     body = {"platform": validate_id("platform", platform)}
     if connection_name is not None:
-        body["connection_name"] = optional_text("connection_name", connection_name) or ""
+        body["connection_name"] = validate_filled_text("connection_name", connection_name)
     if redirect_url is not None:
         body["redirect_url"] = validate_url("redirect_url", redirect_url)
     return Call(

@@ -5,27 +5,23 @@ YouTube triggers: start an agent when a channel publishes a video
 
 from __future__ import annotations
 
-import enum
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import field_validator
 
-from airflow_provider_mosaic.api.arguments import raise_invalid, validate_integer, validate_url
+from airflow_provider_mosaic.api.arguments import optional
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, InvalidResponse
 from airflow_provider_mosaic.api.models import Id, Label, Many, Model, Words, object_in
-from airflow_provider_mosaic.api.options import validate_channels
+from airflow_provider_mosaic.api.options import (
+    KEEP_CALLBACK,
+    validate_callback,
+    validate_channels,
+    validate_duration_limits,
+)
 from airflow_provider_mosaic.api.responses import decode_json
 
-
-class Unchanged(enum.Enum):
-    """Type of the default of ``trigger_callback_url``, which leaves the callback unchanged."""
-
-    UNCHANGED = "unchanged"
-
-
-UNCHANGED = Unchanged.UNCHANGED
 _CHANNEL_URL = re.compile(r"https?://(?:[\w-]+\.)?youtube\.com/channel/(UC[\w-]{22})/?", re.ASCII)
 
 
@@ -92,7 +88,7 @@ def add_youtube_channels(
     agent_id: str,
     youtube_channels: Iterable[str] | str,
     *,
-    trigger_callback_url: str | Literal[Unchanged.UNCHANGED] | None = UNCHANGED,
+    trigger_callback_url: str | None = KEEP_CALLBACK,
     min_seconds: int | None = None,
     max_seconds: int | None = None,
 ) -> Call[AddedChannels]:
@@ -104,24 +100,15 @@ def add_youtube_channels(
     API page: https://docs.mosaic.so/api/triggers/post-add-youtube-channels
 
     :param youtube_channels: Channel ids or URLs.
-    :param trigger_callback_url: URL that receives the webhooks of these runs. None removes it. Default: unchanged.
+    :param trigger_callback_url: URL that receives the webhooks of these runs. None removes it. ``unchanged`` keeps
+        the present one.
     :param min_seconds: Shortest accepted video.
     :param max_seconds: Longest accepted video.
     """
     body: dict[str, Any] = {"youtube_channels": validate_channels("youtube_channels", youtube_channels)}
-    if trigger_callback_url is not UNCHANGED:
-        body["trigger_callback_url"] = (
-            None
-            if trigger_callback_url is None
-            else validate_url("trigger_callback_url", trigger_callback_url, secure=True)
-        )
-    duration = {
-        name: validate_integer(name, value, " of seconds")
-        for name, value in (("min_seconds", min_seconds), ("max_seconds", max_seconds))
-        if value is not None
-    }
-    if len(duration) == 2 and duration["min_seconds"] > duration["max_seconds"]:
-        raise_invalid("min_seconds", min_seconds, f"it is more than max_seconds={max_seconds}.")
+    if trigger_callback_url != KEEP_CALLBACK:
+        body["trigger_callback_url"] = optional(validate_callback)("trigger_callback_url", trigger_callback_url)
+    duration = validate_duration_limits({"min_seconds": min_seconds, "max_seconds": max_seconds})
     if duration:
         body["filter_options"] = {"duration": duration}
     return Call(

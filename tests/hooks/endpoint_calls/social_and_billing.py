@@ -83,7 +83,7 @@ def update_post(env: CallEnvironment) -> None:
 def get_post(env: CallEnvironment) -> None:
     post = env.wait_until(lambda: env.api.get_post(env.ids["post"]), lambda post: post_outcome(post).ended)
     assert (post.status, post.description) == ("posted", "Premiere")
-    assert [(each.platform, bool(each.post_url), bool(each.platform_post_id)) for each in post.outcomes] == [
+    assert [(each.platform, bool(each.post_url), bool(each.platform_post_id)) for each in post.destination_results] == [
         ("youtube", True, True),
         ("linkedin", True, True),
     ]
@@ -95,7 +95,7 @@ def get_post(env: CallEnvironment) -> None:
         env.api.update_post(halved, approve=True)
     post = env.wait_until(lambda: env.api.get_post(halved), lambda post: post_outcome(post).ended)
     assert post.status == "partial_failure"
-    assert [(each.platform, bool(each.post_url), each.message or None) for each in post.outcomes] == [
+    assert [(each.platform, bool(each.post_url), each.message or None) for each in post.destination_results] == [
         ("youtube", True, None),
         ("x", False, "No credentials"),
     ]
