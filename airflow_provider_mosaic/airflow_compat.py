@@ -9,8 +9,8 @@ trigger ``on_kill`` ``BaseTrigger.on_kill`` (3.3)            a killed deferred t
 asset state store   ``trigger.asset_state_store`` (3.3.2)    a watcher starts over with each start of the triggerer
 awaited lookups     ``SUPERVISOR_COMMS.asend`` (never        a connection is looked up on a thread
                     in ``dag.test()``)
-a supervisor        ``SUPERVISOR_COMMS`` is a                a missing Variable is not checked again
-                    ``CommsDecoder`` (not in ``dag.test()``)
+a supervisor        ``SUPERVISOR_COMMS`` is a                a missing Variable is not checked again, and nothing
+                    ``CommsDecoder`` (not in ``dag.test()``) can be orphaned
 separate metrics    ``airflow.sdk.observability`` (3.2)      ``airflow.stats`` is for tasks and triggerers
 provider commands   ``ProvidersManager`` collects them       ``python -m airflow_provider_mosaic`` instead of
                     (3.2)                                    ``airflow mosaic``
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import sys
 from collections.abc import Coroutine, Mapping
 from functools import cache
@@ -273,3 +274,23 @@ def supervisor_comms() -> Any:
 
     comms = getattr(task_runner, "SUPERVISOR_COMMS", None)
     return comms if isinstance(comms, CommsDecoder) else None
+
+
+def supervisor_is_gone() -> bool:
+    """
+    Return whether the supervisor of this process died. Airflow starts another attempt of the task then.
+
+    The process of the task lives on. The parent's id does not show it: with ``run_as_user`` the parent is ``sudo``.
+    """
+    # A process that did not import it, such as the API server, has no supervisor.
+    comms = supervisor_comms() if "airflow.sdk.execution_time.task_runner" in sys.modules else None
+    if comms is None:
+        return False
+    try:
+        # Only the supervisor has the other end of the socket.
+        return not comms.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except ConnectionResetError:
+        return True
+    except OSError:
+        # Nothing to read, as between two requests; or this end is closed.
+        return False

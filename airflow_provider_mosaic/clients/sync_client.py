@@ -58,7 +58,12 @@ _BLOCK_SIZE = 64 * 1024
 
 
 class SyncClient:
-    """Send calls and wait for their responses."""
+    """
+    Send calls and wait for their responses.
+
+    :param is_orphaned: Returns whether another attempt may do what this process does. Calls with effects are refused
+        then.
+    """
 
     def __init__(
         self,
@@ -66,10 +71,12 @@ class SyncClient:
         *,
         retries: RetryPolicy | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        is_orphaned: Callable[[], bool] = lambda: False,
     ) -> None:
         self.access = access
         self._retries = retries or DEFAULT_RETRIES
         self._sleep = sleep
+        self._is_orphaned = is_orphaned
         self._secrets = (*access.secrets, *proxy_secrets())
         api_proxy(access)  # raises if the proxy can't be used; the session finds it by itself
         self._session = open_session()
@@ -120,14 +127,21 @@ class SyncClient:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _is_refused(self, call: Call[Any]) -> bool:
-        return self.refuses_effects and call.retry_safety is not RetrySafety.SAFE
+    def _why_refused(self, call: Call[Any]) -> str:
+        """Return why the call may not be sent, as a clause; empty if it may."""
+        if call.retry_safety is RetrySafety.SAFE:
+            return ""
+        if self.refuses_effects:
+            return "the task was killed"
+        if self._is_orphaned():
+            return "Airflow's supervisor of this process died, and another attempt may send it"
+        return ""
 
     def _pause(self, call: Call[Any], seconds: float) -> None:
         """Sleep before the next attempt, until the call is refused."""
         # In parts: Python continues a sleep after a signal.
         longest = seconds if call.retry_safety is RetrySafety.SAFE else 1.0
-        while seconds > 0 and not self._is_refused(call):
+        while seconds > 0 and not self._why_refused(call):
             self._sleep(min(seconds, longest))
             seconds -= longest
 
@@ -145,8 +159,8 @@ class SyncClient:
         return call.result(response, self._secrets, why_not_followed=redirects.why_not_followed)
 
     def _request(self, call: Call[Any], url: str) -> Response:
-        if self._is_refused(call):
-            raise call.error(MosaicError, "was not sent, because the task was killed.")
+        if why_refused := self._why_refused(call):
+            raise call.error(MosaicError, f"was not sent, because {why_refused}.")
         if call.retry_safety is RetrySafety.SAFE:
             return self._request_over(self._session, call, url)
         # On a new connection: the server may be closing an idle one, and then it is unknown whether it has the request.

@@ -21,6 +21,7 @@ from airflow_provider_mosaic.api.poll_state import PollState, is_refusal
 from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
 from airflow_provider_mosaic.durable.failures import fail_exception, log_lines
+from airflow_provider_mosaic.durable.outages import raise_if_orphaned
 from airflow_provider_mosaic.durable.reads import read_known
 from airflow_provider_mosaic.durable.task_state import recorded_id
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -303,9 +304,14 @@ class CompletionWaiter(ABC, Generic[S]):
         return item if outcome.ended else None
 
     def sleep(self, seconds: float) -> None:
-        """Sleep, but not after the wait must end."""
+        """
+        Sleep, but not after the wait must end.
+
+        :raises MosaicError: Airflow's supervisor of this process died.
+        """
         # In parts: Python continues a sleep after a signal, and Airflow ends the process five seconds after a kill.
         while seconds > 0 and not self.is_stopped():
+            raise_if_orphaned(f"{self.noun.lower()} {self.item_id!r}")
             time.sleep(min(seconds, 1.0))
             seconds -= 1.0
 

@@ -58,6 +58,7 @@ class CreateOnce(ABC):
     - An id of an earlier attempt: continue with the item, or create it again if :meth:`can_continue` returns False.
     - An id that a user named: adopt the item.
     - An intent without an id: search for the item, and create it if it does not exist.
+    - An id or an intent of another request: :meth:`on_changed`, or a search that adopts nothing.
     - Nothing: save the intent and create the item. If the response is lost, search, and send the request once more.
 
     :param kind: The kind of item: see :class:`TaskState`.
@@ -134,6 +135,10 @@ class CreateOnce(ABC):
     def on_cleared(self, id: str) -> None:  # noqa: B027 - optional
         """Clean up the item from before a user's clear. The task creates another one."""
 
+    def on_changed(self, record: StartRecord) -> None:
+        """Clean up the item of an earlier attempt with another request, or raise if no other item may be created."""
+        self.on_cleared(str(record.id))
+
     def validate_adopted(self, id: str) -> None:  # noqa: B027 - optional
         """Raise if the item that a user named does not exist, or can't be the task's."""
 
@@ -160,6 +165,9 @@ class CreateOnce(ABC):
         # A user may have named the item from before the clear: the task continues with it then.
         if cleared_id is not None and (record is None or record.id != cleared_id):
             self.on_cleared(cleared_id)
+        changed = self.state.changed
+        if changed is not None and changed.id is not None and record is None:
+            self.on_changed(changed)
         if record is None:
             return self._create()
         if record.id is None:
@@ -174,6 +182,9 @@ class CreateOnce(ABC):
     def load(self) -> StartRecord | None:
         """Return the record of an earlier attempt. If it has no id, adopt the item that a user named."""
         record = self.state.load()
+        changed = self.state.changed
+        if changed is not None and changed.id is None:
+            record = replace(changed, is_saved=False, facts={})
         is_first = self._context["ti"].try_number <= 1
         if is_first or (record is not None and record.id is not None):
             return record

@@ -1,4 +1,4 @@
-"""Tell an outage of Airflow's API server from a user who ended a task."""
+"""Tell an outage of Airflow's API server from a user who ended a task, and notice the death of the supervisor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from urllib.request import urlopen
 
 from airflow.providers.common.compat.sdk import conf
 
-from airflow_provider_mosaic.airflow_compat import supervisor_comms
+from airflow_provider_mosaic.airflow_compat import supervisor_comms, supervisor_is_gone
+from airflow_provider_mosaic.api.errors import MosaicError
 
 
 def api_server_is_unreachable(timeout: float) -> bool:
@@ -57,3 +58,16 @@ def _is_unreachable(url: str, timeout: float) -> bool:
         return False
     database = health.get("metadatabase") if isinstance(health, Mapping) else None
     return isinstance(database, Mapping) and database.get("status") == "unhealthy"
+
+
+def raise_if_orphaned(name: str) -> None:
+    """
+    Raise in a wait if the supervisor of this process died: another attempt may wait for the same item.
+
+    :param name: The item, as it follows "waits for".
+    """
+    if supervisor_is_gone():
+        raise MosaicError(
+            f"Airflow's supervisor of this process died. This attempt no longer waits for {name}, since another "
+            "attempt may."
+        )

@@ -143,6 +143,8 @@ class TaskState:
         self._may_have_started = False
         #: The item from before the last clear, once :meth:`load` found one.
         self.cleared_id: str | None = None
+        #: The record of an earlier attempt with another request, once :meth:`load` found one.
+        self.changed: StartRecord | None = None
 
     def load(self) -> StartRecord | None:
         """
@@ -168,10 +170,11 @@ class TaskState:
             return None
         if stored.get("fingerprint") != self._fingerprint:
             log.warning(
-                "The arguments of the task changed since its earlier attempt %s. The task starts over. What it started "
-                "earlier may still be running.",
+                "The arguments of the task changed since its earlier attempt %s. A template may depend on the time or "
+                "on the attempt.",
                 saved,
             )
+            self.changed = StartRecord.from_entry(stored)
             return None
         record = StartRecord.from_entry(stored)
         if not self._counters.is_clear_in_doubt(stored):

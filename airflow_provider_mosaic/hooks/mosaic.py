@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseHook
 
-from airflow_provider_mosaic.airflow_compat import lookups_can_be_awaited, stats, uncancelled
+from airflow_provider_mosaic.airflow_compat import lookups_can_be_awaited, stats, supervisor_is_gone, uncancelled
 from airflow_provider_mosaic.api import endpoints, metrics
 from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.arguments import validate_name
@@ -156,7 +156,7 @@ class MosaicHook(EndpointMethods, BaseHook):
         if self._client is None:
             from airflow_provider_mosaic.clients.sync_client import SyncClient
 
-            self._client = SyncClient(self.access)
+            self._client = SyncClient(self.access, is_orphaned=supervisor_is_gone)
             if self._refuses_effects:
                 self._client.refuses_effects = True
         return self._client

@@ -178,11 +178,13 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
         from airflow_provider_mosaic.api.metrics import POLLS, count
         from airflow_provider_mosaic.api.poll_state import REFUSALS
         from airflow_provider_mosaic.durable.failures import fail_without_retry
+        from airflow_provider_mosaic.durable.outages import raise_if_orphaned
         from airflow_provider_mosaic.durable.reads import read_known, read_new
 
         with fail_without_retry(*REFUSALS):
             for name, validator in self._options.items():
                 validator(name, getattr(self, name))
+            raise_if_orphaned(self._state.name)
             read = partial(self._read, hook)
             is_first = not (self._has_read or self._was_rescheduled(context))
             count(POLLS, "single")

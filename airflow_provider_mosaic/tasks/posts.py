@@ -210,14 +210,7 @@ class CreatePost(CreateOnce):
 
     def can_continue(self, record: StartRecord) -> bool:
         """Return whether to continue with the post of an earlier attempt. If it is published nowhere, repeat it."""
-        post_id = str(record.id)
-        try:
-            post = read_started(self._hook, get_post(post_id), name=f"Post {post_id!r}", started_at=record.started_at)
-        except MosaicNotFoundError as error:
-            raise MosaicNotFoundError(
-                f"Post {post_id!r} of an earlier attempt does not exist any more.",
-                means="It may have been published, so it is not created again.",
-            ) from error
+        post_id, post = str(record.id), self._read_earlier(record)
         if post.is_published_nowhere and self._options.is_overdue:
             log.info("Post %r of an earlier attempt failed, and its schedule_date has passed.", post_id)
             # Also without a wait, the task fails by it.
@@ -229,6 +222,32 @@ class CreatePost(CreateOnce):
             return False
         log.info("Post %r of an earlier attempt is %s. It is not created again.", post_id, post.status)
         return True
+
+    def on_changed(self, record: StartRecord) -> None:
+        """Raise unless the post of an earlier attempt with another request is published nowhere."""
+        post_id = self._wait.item_id = str(record.id)
+        if not self._read_earlier(record).is_published_nowhere:
+            raise MosaicAmbiguousOutcomeError(
+                f"An earlier attempt created post {post_id!r} with other arguments.",
+                means="It may be published, now or later, so this attempt publishes no second one.",
+                to_do=(
+                    "To publish another post, clear this task.",
+                    "Use templates that are the same in each attempt, such as {{ ts }} or {{ logical_date }}.",
+                ),
+                candidates=[post_id],
+            )
+        self._wait.item_id = None
+        log.info("Post %r of an earlier attempt failed and is not published anywhere. Creating another one.", post_id)
+
+    def _read_earlier(self, record: StartRecord) -> Post:
+        post_id = str(record.id)
+        try:
+            return read_started(self._hook, get_post(post_id), name=f"Post {post_id!r}", started_at=record.started_at)
+        except MosaicNotFoundError as error:
+            raise MosaicNotFoundError(
+                f"Post {post_id!r} of an earlier attempt does not exist any more.",
+                means="It may have been published, so it is not created again.",
+            ) from error
 
     def on_started(self, id: str) -> None:
         """Push the id, and the URLs if the response has them."""

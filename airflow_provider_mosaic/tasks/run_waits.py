@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from itertools import chain
 from typing import Any
 
+from airflow_provider_mosaic.airflow_compat import supervisor_is_gone
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.runs import Run, RunStatus, get_run
 from airflow_provider_mosaic.api.errors import (
@@ -107,6 +108,11 @@ class RunCancels:
         """Cancel the run, unless it must keep running."""
         if not self._enabled:
             return CancelResult(f"Run {run_id!r} keeps running because cancel_on_kill=False.")
+        if supervisor_is_gone():
+            return CancelResult(
+                f"Run {run_id!r} keeps running: Airflow's supervisor of this process died, and another attempt may "
+                "wait for the run."
+            )
         if not self.is_killed:
             return cancel_and_read(self._hook, run_id)
         if self._in_outage:

@@ -60,7 +60,7 @@ def test_only_a_clear_sets_the_cleared_id() -> None:
         assert each.cleared_id is None
         each.load()
     assert cleared.cleared_id == "an-id"
-    # A retry continues it, and changed arguments do not touch it: neither may cancel it.
+    # A retry continues it.
     assert again.cleared_id is None
     assert changed.cleared_id is None
 
@@ -87,6 +87,7 @@ def test_a_changed_request_discards_the_record_and_logs_its_id(caplog: pytest.Lo
     state(store).save(RECORD)
     changed = state(store, "b")
     assert changed.load() is None
+    assert changed.changed == RECORD
     assert "an-id" in caplog.text
 
 

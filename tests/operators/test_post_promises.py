@@ -289,10 +289,39 @@ def test_clear_creates_a_new_post(mosaic: Emulator) -> None:
     assert effects(mosaic) == {"posts_made": 2}
 
 
-def test_changed_text_is_another_post(mosaic: Emulator) -> None:
+def test_post_whose_text_changed_between_attempts_needs_manual_review(mosaic: Emulator) -> None:
     store = StateStore()
-    first = post_task(store).execute()
-    assert post_task(store, text="Goodbye").execute() != first
+    first = post_task(store, text="Hello, attempt 1").execute()
+    message = fails_with(post_task(store, text="Hello, attempt 2").execute, MosaicAmbiguousOutcomeError)
+    assert first in message
+    assert "clear this task" in message
+    assert effects(mosaic) == {"posts_made": 1}
+
+
+def test_failed_post_is_created_again_with_a_changed_text(mosaic: Emulator) -> None:
+    store = StateStore()
+    mosaic.configure(failing_platforms={"youtube": "Quota"})
+    with pytest.raises(MosaicPostFailedError):
+        post_task(store, wait_for_completion=True).run_to_end()
+    mosaic.configure(failing_platforms={})
+    post_task(store, text="Goodbye", wait_for_completion=True).run_to_end()
+    assert [post["status"] for post in mosaic.posts()] == ["failed", "posted"]
+
+
+@pytest.mark.parametrize("was_sent", [False, True], ids=["not sent", "sent"])
+def test_possible_post_with_another_text_is_searched_for(
+    mosaic: Emulator, clock: Clock, hook: MosaicHook, was_sent: bool
+) -> None:
+    store = StateStore().killing_at("intent")
+    with pytest.raises(Killed):
+        post_task(store, text="Hello, attempt 1").execute()
+    retry = post_task(store, text="Hello, attempt 2")
+    if was_sent:
+        hook.create_post("Hello, attempt 1", social_connection_ids=[ACCOUNT])
+        assert one_post(mosaic)["post_id"] in fails_with(retry.execute, MosaicAmbiguousOutcomeError)
+    else:
+        retry.execute()
+    assert effects(mosaic) == {"posts_made": 1}
 
 
 def test_without_durable_a_retry_posts_again(mosaic: Emulator) -> None:

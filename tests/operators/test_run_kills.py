@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -12,11 +16,11 @@ import pytest
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, TaskDeferralTimeout
 from tasks.fakes import Deferred, Killed, StateStore, TaskRunner
-from tasks.fixtures import AGENT, START, effects, sent, started
-from tasks.kills import killed_once, received
-from tasks.task_runs import fail_first_attempt, post_task, rendered, run_task
+from tasks.fixtures import AGENT, START, InBackground, effects, sent, started, until
+from tasks.kills import fork_supervisor, killed_once, received, supervisor
+from tasks.task_runs import fail_first_attempt, fails_with, post_task, rendered, run_task
 
-from airflow_provider_mosaic.api.errors import MosaicError, MosaicRunCancelledError
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicRunCancelledError, MosaicTimeoutError
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import (
     MosaicApplyAgentOperator,
@@ -25,7 +29,10 @@ from airflow_provider_mosaic.operators import (
     MosaicRunAgentOperator,
 )
 from airflow_provider_mosaic.tasks.posts import PostTask
+from airflow_provider_mosaic.tasks.run_waits import RunWait
 from airflow_provider_mosaic.tasks.runs import RunTask
+
+__all__ = ["supervisor"]
 
 CANCEL = "/agent_run/{run_id}/cancel"
 RESUME = "/agent_run/{run_id}/resume"
@@ -153,6 +160,60 @@ def test_kill_while_the_request_is_rate_limited_sends_it_no_more(
         task.execute()
     assert sent(mosaic, f"POST {path}") == 1
     assert effects(mosaic) == {}
+
+
+@pytest.mark.parametrize(("make", "path"), [(run_task, START), (post_task, "/social/post")])
+def test_a_task_whose_supervisor_died_sends_a_rate_limited_request_no_more(
+    mosaic: Emulator, supervisor: socket.socket, make: Callable[..., TaskRunner], path: str
+) -> None:
+    mosaic.inject("rate_limit", method="POST", path=path, retry_after=1)
+    is_time = received(mosaic, "POST", path)
+    dying = InBackground(lambda: (until(is_time), supervisor.close()))
+    with dying, pytest.raises(MosaicError, match="Airflow's supervisor of this process died"):
+        make(StateStore()).execute()
+    assert sent(mosaic, f"POST {path}") == 1
+    assert effects(mosaic) == {}
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
+def test_a_wait_ends_without_a_cancel_when_its_supervisor_is_killed(
+    mosaic: Emulator, supervisor: socket.socket
+) -> None:
+    mosaic.configure(hold_runs=True)
+    is_time = received(mosaic, "GET", GET_RUN)
+    process, output = fork_supervisor(run_task(StateStore()).execute, supervisor)
+    try:
+        until(is_time)
+    finally:
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+    with os.fdopen(output) as lines:
+        assert "Airflow's supervisor of this process died" in lines.read()
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+@pytest.mark.parametrize("end", ["kill", "timeout"])
+def test_an_end_after_the_death_of_the_supervisor_keeps_the_run_of_the_next_attempt(
+    mosaic: Emulator, supervisor: socket.socket, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), timeout=60 if end == "kill" else 0.5)
+
+    def sleep(self: RunWait, _: float) -> None:
+        supervisor.close()
+        if end == "kill":
+            task.operator.on_kill()
+        time.sleep(0.01)
+
+    monkeypatch.setattr(RunWait, "sleep", sleep)
+    reason = "keeps running: Airflow's supervisor of this process died"
+    if end == "kill":
+        with pytest.raises(MosaicRunCancelledError, match=reason):
+            task.execute()
+    else:
+        assert reason in fails_with(task.execute, MosaicTimeoutError)
+    assert effects(mosaic) == {"runs_started": 1}
 
 
 def test_kill_while_the_media_are_read_posts_nothing(mosaic: Emulator, hook: MosaicHook) -> None:

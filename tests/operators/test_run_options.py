@@ -34,6 +34,16 @@ def test_changed_arguments_start_a_new_run_and_keep_the_old_one(mosaic: Emulator
     assert effects(mosaic) == {"runs_started": 2}
 
 
+def test_changed_arguments_cancel_the_run_that_no_attempt_waits_for(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True)
+    store = StateStore().killing_at("id")
+    with pytest.raises(Killed):
+        run_task(store, update_params={NODE: {"a": 1}}).execute()
+    run_task(store, update_params={NODE: {"a": 2}}, deferrable=True).execute()
+    assert effects(mosaic) == {"runs_started": 2, "runs_cancelled": 1}
+    assert [run["status"] for run in mosaic.runs()].count("cancelled") == 1
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [

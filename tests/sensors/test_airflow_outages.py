@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -12,8 +13,9 @@ from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowSensorTimeout, AirflowSkipException, TaskDeferralTimeout
 from tasks.fakes import Deferred, TaskRunner
 from tasks.fixtures import ACCOUNT, AGENT, Clock, Lookups, effects, until
+from tasks.kills import supervisor
 
-from airflow_provider_mosaic.api.errors import MosaicConnectionError, MosaicTimeoutError
+from airflow_provider_mosaic.api.errors import MosaicConnectionError, MosaicError, MosaicTimeoutError
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.sensors import (
     MosaicAvatarProfileSensor,
@@ -21,6 +23,8 @@ from airflow_provider_mosaic.sensors import (
     MosaicRunSensor,
     MosaicSocialPostSensor,
 )
+
+__all__ = ["supervisor"]
 
 WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 SOFT = pytest.mark.parametrize("soft_fail", [False, True], ids=["hard", "soft_fail"])
@@ -100,6 +104,18 @@ def test_poking_sensor_tolerates_failed_lookups_for_minutes(
         operator.poke(context)
     # As long as a refusal is tolerated.
     assert clock.elapsed >= 300
+
+
+def test_poking_sensor_whose_supervisor_died_fails(
+    mosaic: Emulator, hook: MosaicHook, supervisor: socket.socket
+) -> None:
+    task, _ = waits("run", mosaic, hook, deferrable=False)
+    operator = task._new()
+    context: Any = {"ti": MagicMock(try_number=1, max_tries=0), "task": operator}
+    assert operator.poke(context) is None
+    supervisor.close()
+    with pytest.raises(MosaicError, match="Airflow's supervisor of this process died"):
+        operator.poke(context)
 
 
 @KINDS

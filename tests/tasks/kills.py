@@ -1,12 +1,18 @@
-"""Kill a task as Airflow does, when the server has received a request."""
+"""Kill a task as Airflow does, when the server has received a request, and let its supervisor die."""
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from typing import Any
 
+import pytest
+from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time.comms import CommsDecoder
 from mosaic_emulator import Emulator
 
 from tasks.fakes import TaskRunner
@@ -48,3 +54,49 @@ def received(mosaic: Emulator, method: str, template: str) -> Callable[[], bool]
 
     before = count()
     return lambda: count() > before
+
+
+class Comms(CommsDecoder[Any, Any]):
+    """The connection to a supervisor that answers each request with nothing."""
+
+    def send(self, msg: Any) -> Any:
+        """Send nothing."""
+
+
+@pytest.fixture
+def supervisor(mosaic: Emulator, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """Run the test as a task with a supervisor. Return the supervisor's end of their socket: it dies when it closes."""
+    # An API server that responds: a kill is no outage.
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", f"{mosaic.url}/execution/")
+    here, there = socket.socketpair()
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", Comms(socket=here), raising=False)
+    with closing(here), closing(there):
+        yield there
+
+
+def fork_supervisor(act: Callable[[], object], there: socket.socket) -> tuple[int, int]:
+    """
+    Fork a supervisor, which forks the process of a task.
+
+    :param act: What the task does.
+    :param there: The supervisor's end of its socket with the task.
+    :returns: The supervisor's process id, and a pipe that ends with the process of the task. It contains the error.
+    """
+    reading, writing = os.pipe()
+    supervisor = os.fork()
+    if supervisor == 0:
+        try:
+            # A lock that another thread held at the fork is never released. The alarm ends the process then.
+            signal.alarm(30)
+            if os.fork() > 0:
+                signal.pause()
+            signal.alarm(30)
+            there.close()
+            act()
+        except BaseException as error:
+            os.write(writing, str(error).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    there.close()
+    return supervisor, reading
