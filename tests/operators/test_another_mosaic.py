@@ -14,16 +14,16 @@ from tasks.fakes import Killed, StateStore, TaskRunner
 from tasks.fixtures import Clock
 from tasks.other_mosaic import OtherMosaic, serving
 
+from airflow_provider_mosaic.api.endpoints.runs import cancel_run
 from airflow_provider_mosaic.api.errors import MosaicPostFailedError, MosaicRunFailedError
 from airflow_provider_mosaic.durable import reads
-from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import (
     MosaicDownloadOutputsOperator,
     MosaicRunAgentOperator,
     MosaicSocialPostOperator,
 )
 from airflow_provider_mosaic.sensors import MosaicRunSensor
-from airflow_provider_mosaic.tasks import runs
+from airflow_provider_mosaic.tasks import run_control, runs
 
 WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 
@@ -134,13 +134,12 @@ def test_cancel_of_an_ended_run_that_is_rejected_with_400(other: OtherMosaic, mo
     task = task_runner(timeout=60, deferrable=True)
     other.looks_until_end = 10**6
     deferred = task.execute()
-    cancel = MosaicHook.cancel_run
 
-    def cancel_too_late(hook: MosaicHook, run_id: str) -> Any:
+    def cancel_too_late(run_id: str) -> Any:
         other.runs[0]["status"] = "completed"
-        return cancel(hook, run_id)
+        return cancel_run(run_id)
 
-    monkeypatch.setattr(MosaicHook, "cancel_run", cancel_too_late)
+    monkeypatch.setattr(run_control, "cancel_run", cancel_too_late)
     with pytest.raises(AirflowFailException, match="had ended already"):
         task.resume(deferred, {"outcome": "timeout", "id": "started-0"})
 

@@ -57,6 +57,24 @@ def test_second_signal_lets_a_retry_resume_the_run(mosaic: Emulator) -> None:
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1, "runs_resumed": 1}
 
 
+@pytest.mark.parametrize("signals", [1, 2])
+@pytest.mark.parametrize("status", [200, 400, 409])
+def test_kill_whose_cancel_lost_its_response_lets_a_retry_resume_the_run(
+    mosaic: Emulator, status: int, signals: int
+) -> None:
+    mosaic.configure(hold_runs=True, cancel_terminal_status=status)
+    mosaic.inject("server_error", method="POST", path=CANCEL, status=502, effect=True)
+    task = run_task(StateStore(), poll_interval=0.1)
+    with (
+        killed_once(lambda: sent(mosaic, "GET " + GET_RUN) > 1, task, signals=signals),
+        pytest.raises(MosaicRunCancelledError, match="is cancelled"),
+    ):
+        task.execute()
+    mosaic.configure(hold_runs=False)
+    assert task.run_to_end() == mosaic.runs()[0]["run_id"]
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1, "runs_resumed": 1}
+
+
 @pytest.mark.parametrize("wait_for_completion", [True, False])
 def test_kill_during_the_start_cancels_the_run_once_its_id_is_known(
     mosaic: Emulator, wait_for_completion: bool
