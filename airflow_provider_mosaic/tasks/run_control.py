@@ -96,7 +96,7 @@ class OwnCancels:
     """
 
     def __init__(self, was_running: Callable[[], bool] = lambda: False) -> None:
-        self._was_running = was_running
+        self.was_running = was_running
         self._run_ids: set[str] = set()
 
     def __contains__(self, run_id: str) -> bool:
@@ -109,7 +109,7 @@ class OwnCancels:
         :param send: Sends the cancel. It is called with what collects the errors after which the cancel is sent again.
         """
         failed: list[MosaicError] = []
-        was_running = self._was_running()
+        was_running = self.was_running()
         is_accepted = is_interrupted = False
         try:
             cancelled = send(failed.append)
@@ -163,7 +163,7 @@ def cancel_and_read(
     """Cancel a run, and read it until it has ended. Raise nothing."""
     own = own or OwnCancels()
     try:
-        cancelled = own.send(run_id, lambda on_retry: hook.client.send(cancel_run(run_id), on_retry=on_retry))
+        cancelled = _send_cancel(hook, run_id, pauses, own)
     except MosaicError as error:
         return _read_after_failed_cancel(hook, run_id, error, own)
     run = _read_until_ended(hook, run_id, pauses)
@@ -185,13 +185,38 @@ def cancel_and_read(
     return CancelResult(text, is_accepted=not cancelled.had_no_effect)
 
 
+def _send_cancel(hook: MosaicHook, run_id: str, pauses: Sequence[float], own: OwnCancels) -> Cancelled:
+    """Cancel a run. Repeat that after a 404 if the run may still run: a gateway without a route answers 404 too."""
+
+    def send() -> Cancelled:
+        return own.send(run_id, lambda on_retry: hook.client.send(cancel_run(run_id), on_retry=on_retry))
+
+    for pause in pauses:
+        try:
+            return send()
+        except MosaicNotFoundError as error:
+            if not _may_run(hook, run_id, own):
+                raise
+            log.warning("Run %r is not cancelled yet, and is cancelled again in %g s. %s", run_id, pause, error)
+        time.sleep(pause)
+    return send()
+
+
+def _may_run(hook: MosaicHook, run_id: str, own: OwnCancels) -> bool:
+    try:
+        return not run_outcome(hook.get_run(run_id)).ended
+    except MosaicError:
+        return own.was_running()
+
+
 def _read_after_failed_cancel(hook: MosaicHook, run_id: str, error: MosaicError, own: OwnCancels) -> CancelResult:
     # It is not documented how Mosaic rejects the cancel of a run that has ended. After a lost response the run may be
     # cancelled. A new run may not be found by one of the two requests.
     try:
         run = hook.get_run(run_id)
     except MosaicError as unread:
-        if isinstance(error, MosaicNotFoundError) and isinstance(unread, MosaicNotFoundError):
+        is_missing = isinstance(error, MosaicNotFoundError) and isinstance(unread, MosaicNotFoundError)
+        if is_missing and not own.was_running():
             return CancelResult(f"Run {run_id!r} does not exist any more.", error=error)
         return _failed_cancel(run_id, error, unread=unread)
     return _ended(run, own) if run_outcome(run).ended else _failed_cancel(run_id, error)
@@ -226,7 +251,7 @@ def _read_until_ended(hook: MosaicHook, run_id: str, pauses: Sequence[float]) ->
 
 
 def cancel_at_kill(hook: MosaicHook, run_id: str, own: OwnCancels) -> CancelResult:
-    """Cancel the run of a killed task with one short request: Airflow ends the process five seconds later."""
+    """Cancel the run of a killed task within three seconds: Airflow ends the process five seconds later."""
     try:
         cancelled = own.send(run_id, lambda _: cancel_with_timeout(hook.access, run_id))
     except MosaicConflictError:

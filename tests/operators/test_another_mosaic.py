@@ -206,7 +206,7 @@ def test_retry_finds_the_run_of_a_killed_attempt(other: OtherMosaic, clock: Cloc
     assert other.started_by_api() == ["started-by-the-killed-attempt"]
 
 
-def test_a_cancel_that_finds_no_run_does_not_hide_a_running_run(other: OtherMosaic) -> None:
+def test_a_cancel_that_finds_no_run_does_not_hide_a_running_run(other: OtherMosaic, clock: Clock) -> None:
     other.cancel_not_found, other.looks_until_end = True, 10**6
     with pytest.raises(AirflowFailException, match=r"may keep running: cancel it.*404") as failure:
         task_runner(timeout=0.2).execute()

@@ -297,6 +297,20 @@ def test_execution_timeout_during_the_cancel_at_the_timeout_lets_a_retry_resume_
     assert_resumed(mosaic, task)
 
 
+@pytest.mark.parametrize("reads", [0, 1], ids=["by the cancel", "by the read too"])
+def test_cancel_at_the_timeout_that_gets_a_404_is_sent_again(mosaic: Emulator, clock: Clock, reads: int) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), timeout=60, deferrable=True)
+    deferred = task.execute()
+    mosaic.inject("not_found", method="POST", path=CANCEL)
+    if reads:
+        # After the last poll.
+        mosaic.inject("not_found", method="GET", path=GET_RUN, skip=1)
+    with pytest.raises(AirflowFailException, match="is cancelled"):
+        task.resume(deferred, {"outcome": "timeout", "id": started(mosaic)})
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
+
+
 def test_failed_cancel_is_reported(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(hold_runs=True)
     mosaic.inject("server_error", method="POST", path=CANCEL, times=None)
