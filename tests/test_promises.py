@@ -199,6 +199,18 @@ STATEMENTS = {
         "operators/test_manual_adoption.py::test_with_a_store_a_variable_is_used_once",
         "operators/test_manual_adoption.py::test_without_a_store_the_log_asks_to_delete_the_variable",
     ],
+    "If a response to its cancel was lost": [
+        f"{RUN_TIMEOUTS}::test_own_cancel_whose_response_was_lost_lets_a_retry_resume_the_run",
+        f"{RUN_TIMEOUTS}::test_execution_timeout_during_the_cancel_at_the_timeout_lets_a_retry_resume_the_run",
+        f"{RUN_TIMEOUTS}::test_lost_cancel_of_a_run_that_the_last_poll_did_not_show_lets_no_retry_resume_it",
+        f"{KILLS}::test_kill_whose_cancel_lost_its_response_lets_a_retry_resume_the_run",
+    ],
+    "a cancel that gets a 404 is sent again": [
+        f"{KILLS}::test_kill_sends_a_cancel_again_that_gets_a_404",
+        f"{KILLS}::test_killed_trigger_sends_a_cancel_again_that_gets_a_404_and_then_reads_the_run",
+        f"{RUN_TIMEOUTS}::test_cancel_at_the_timeout_that_gets_a_404_is_sent_again",
+        "operators/test_existing_runs.py::test_cancel_of_a_running_run_that_gets_a_404_is_sent_again",
+    ],
     "A run that stopped because credits ran out": [
         "operators/test_run_retries.py::test_missing_credits_are_retried_only_if_the_retry_can_resume",
     ],

@@ -82,6 +82,9 @@ ERROR_CODES = {
     "concurrent_agent_limit": 429,
     "internal_server_error": 500,
 }
+#: Codes for missing credits and for limits. They refine any 4xx that had no effect.
+LIMIT_CODES = frozenset(code for code, status in ERROR_CODES.items() if status in (402, 429))
+_CODE_FIELDS = ("error", "code", "errorcode", "statuscode", "status", "type")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +112,7 @@ def find_refusal(call: Call[Any], data: Any) -> Refusal | None:
         return Refusal(evidence="its body is false", reason=None, code=None)
     if not isinstance(data, Mapping):
         return None
-    body = {_normalize(name): value for name, value in data.items()}
+    body = _normalized(data)
     failed_flag = _failed_flag(body)
     code = _error_code(body)
     has_error = code is not None or _is_filled(body.get("error"))
@@ -142,7 +145,7 @@ def find_refusal(call: Call[Any], data: Any) -> Refusal | None:
     elif code is not None and body.get("status") == code:
         evidence = f"'status' is {code}"
     elif has_error:
-        evidence = "'error' is set"
+        evidence = "'error' is set" if _is_filled(body.get("error")) else "its body has an error code"
     elif has_bad_status:
         evidence = f"'status' is '{status}'"
     else:
@@ -153,7 +156,7 @@ def find_refusal(call: Call[Any], data: Any) -> Refusal | None:
 
 def reported_failure(data: Mapping[str, Any]) -> str:
     """Return the part of a body that reports a failure, also beside data; empty if there is none."""
-    body = {_normalize(name): value for name, value in data.items()}
+    body = _normalized(data)
     flag = _failed_flag(body)
     if flag is not None:
         return f"'{flag}' is false"
@@ -186,6 +189,10 @@ def new_ids(call: Call[Any], data: Any) -> tuple[str, ...]:
 def _normalize(name: Any) -> str:
     # No name or status is longer. Replacing in megabytes would block all threads.
     return re.sub(r"[_\-\s]", "", str(name)[:200]).lower()
+
+
+def _normalized(data: Mapping[Any, Any]) -> dict[str, Any]:
+    return {_normalize(name): value for name, value in data.items()}
 
 
 def _failed_flag(body: Mapping[str, Any]) -> str | None:
@@ -225,15 +232,27 @@ def _has_explanation(body: Mapping[str, Any]) -> bool:
 
 def _error_code(body: Mapping[str, Any]) -> int | None:
     """Return the HTTP status with the meaning of the error code in a body; None if there is no code."""
+    if (named := named_code(body)) is not None:
+        return ERROR_CODES[named]
     error = body.get("error")
-    inner = {_normalize(name): value for name, value in error.items()} if isinstance(error, Mapping) else {}
+    inner = _normalized(error) if isinstance(error, Mapping) else {}
     values = [error, *(each.get(name) for each in (body, inner) for name in ("code", "errorcode", "statuscode"))]
     for value in (*values, body.get("status"), inner.get("status"), inner.get("type")):
-        if isinstance(value, str) and value in ERROR_CODES:
-            return ERROR_CODES[value]
         if isinstance(value, (str, int)) and re.fullmatch("[45][0-9][0-9]", str(value)):
             return int(value)
     return None
+
+
+def named_code(data: Any) -> str | None:
+    """Return the code of :data:`ERROR_CODES` in the body of any response, its ``error`` or its ``detail``."""
+    if not isinstance(data, Mapping):
+        return None
+    body = _normalized(data)
+    inner = (_normalized(body[name]) for name in ("error", "detail") if isinstance(body.get(name), Mapping))
+    values = [part.get(name) for part in (body, *inner) for name in _CODE_FIELDS]
+    codes = [value for value in values if isinstance(value, str) and value in ERROR_CODES]
+    # A general code may stand beside the one that names the cause.
+    return min(codes, key=lambda code: code not in LIMIT_CODES, default=None)
 
 
 def _repeats_own_status(call: Call[Any], body: Mapping[str, Any], status: str) -> bool:

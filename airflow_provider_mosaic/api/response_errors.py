@@ -1,7 +1,7 @@
 """
 The exception for a response that reports a failure: what happened, what it means, what to do.
 
-- The status decides. Codes of 2025 refine a 403.
+- The status decides. Codes of 2025 for credits and limits refine a 4xx that had no effect.
 - An effect is unknown after a 408, a 460, a 499 and a 5xx, except a 503 with ``Retry-After``: the server rejected that
   before any work, as it does with a 425 (https://www.rfc-editor.org/rfc/rfc8470#section-5.2).
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.redaction import label
-from airflow_provider_mosaic.api.refusals import ERROR_CODES, Refusal
+from airflow_provider_mosaic.api.refusals import ERROR_CODES, LIMIT_CODES, Refusal, named_code
 from airflow_provider_mosaic.api.responses import Response, describe_body, detail_of, explanation
 
 if TYPE_CHECKING:
@@ -152,16 +153,13 @@ def _meaning(call: Call[Any], status: int, other: _Meaning) -> _Meaning:
 
 
 def _advised_status(response: Response) -> int:
-    """Return the status whose advice fits: that of the error code if it refines a 403."""
-    if response.status == 403:
-        try:
-            body = response.json()
-        except ValueError:
-            return 403
-        code = body.get("error") if isinstance(body, Mapping) else None
-        if isinstance(code, str) and ERROR_CODES.get(code) in (402, 429):
-            return ERROR_CODES[code]
-    return response.status
+    """Return the status whose advice fits: that of a code for credits or a limit, if the 4xx had no effect."""
+    status = response.status
+    if 400 <= status < 500 and not _MEANINGS.get(status, _OTHER_4XX)[0].effect_unknown:
+        with suppress(ValueError):
+            code = named_code(response.json())
+            return ERROR_CODES[code] if code in LIMIT_CODES else status
+    return status
 
 
 # The scope that a restricted API key needs (https://docs.mosaic.so/api/api-key-scopes): ``<entity>:read`` or

@@ -86,6 +86,8 @@ class CompletionWaiter(ABC, Generic[S]):
         self.is_interrupted = False
         #: The result of the newest poll, as a line of the timeout's error; empty before the first one.
         self._last_poll: tuple[str, ...] = ()
+        # Whether the newest poll returned a documented status that is no end.
+        self._was_pending = False
 
     @abstractmethod
     def _read(self, item_id: str) -> Call[S]:
@@ -288,6 +290,7 @@ class CompletionWaiter(ABC, Generic[S]):
             item = read_known(self.hook, read, name=f"{self.noun} {item_id!r}") if is_last else read(ONCE)
         except MosaicError as error:
             self._last_poll = (f"The last poll failed: {error.what}",)
+            self._was_pending = False
             if is_last and is_refusal(error):
                 # The refusal lasted minutes: see read_known. A retry continues the wait.
                 raise
@@ -301,6 +304,7 @@ class CompletionWaiter(ABC, Generic[S]):
             return None
         outcome = state.record_success(item)
         self._last_poll = (f"The last poll returned: {state.description}.",)
+        self._was_pending = outcome.known and not outcome.ended
         return item if outcome.ended else None
 
     def sleep(self, seconds: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +16,7 @@ from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.arguments import validate_name
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints import runs
-from airflow_provider_mosaic.api.errors import MosaicError
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError
 from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
 from airflow_provider_mosaic.api.options import AssetKind, UnknownNodes
 from airflow_provider_mosaic.api.paging import Listing, iterate
@@ -43,6 +44,8 @@ metrics.report_to(stats)
 _TEST_TIMEOUT = 10.0
 #: Seconds of the last request of a task. Airflow kills a task five seconds after SIGTERM.
 _LAST_REQUEST_TIMEOUT = 3.0
+#: Seconds before a cancel in these seconds is sent again after a 404.
+_NOT_FOUND_PAUSE = 0.5
 
 
 class MosaicHook(EndpointMethods, BaseHook):
@@ -290,13 +293,21 @@ class MosaicHook(EndpointMethods, BaseHook):
 
 def cancel_with_timeout(access: Access, run_id: str) -> runs.Cancelled:
     """
-    Cancel a run from a signal handler with one request of at most three seconds.
+    Cancel a run from a signal handler within three seconds: with one request, or with several after a 404.
 
-    The request uses its own connection, because the signal may have interrupted the hook's client.
+    A request uses its own connection, because the signal may have interrupted the hook's client.
     """
     from airflow_provider_mosaic.clients.sync_client import send_with_deadline
 
-    return send_with_deadline(_LAST_REQUEST_TIMEOUT, access, runs.cancel_run(run_id))
+    deadline = time.monotonic() + _LAST_REQUEST_TIMEOUT
+    while True:
+        try:
+            return send_with_deadline(deadline - time.monotonic(), access, runs.cancel_run(run_id))
+        except MosaicNotFoundError:
+            # A gateway without a route to Mosaic answers 404 too, and a new run may not be found yet.
+            if deadline - time.monotonic() < 2 * _NOT_FOUND_PAUSE:
+                raise
+        time.sleep(_NOT_FOUND_PAUSE)
 
 
 def read_with_timeout(access: Access, run_id: str) -> runs.Run:

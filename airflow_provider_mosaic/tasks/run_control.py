@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mosaic.airflow_compat import task_state_store, triggers_receive_kills
-from airflow_provider_mosaic.api.endpoints.runs import Resumed, Run, RunStatus
+from airflow_provider_mosaic.api.endpoints.runs import Cancelled, Resumed, Run, RunStatus, cancel_run
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicConflictError,
@@ -87,13 +87,54 @@ class ResumePermission:
             )
 
 
+class OwnCancels:
+    """
+    The runs that this task cancelled or may have cancelled: a response was lost, or Airflow interrupted the request.
+
+    :param was_running: Returns whether the last poll showed the run running. Otherwise a user may have cancelled it
+        before a cancel whose response was lost.
+    """
+
+    def __init__(self, was_running: Callable[[], bool] = lambda: False) -> None:
+        self.was_running = was_running
+        self._run_ids: set[str] = set()
+
+    def __contains__(self, run_id: str) -> bool:
+        return run_id in self._run_ids
+
+    def send(self, run_id: str, send: Callable[[Callable[[MosaicError], None]], Cancelled]) -> Cancelled:
+        """
+        Cancel a run.
+
+        :param send: Sends the cancel. It is called with what collects the errors after which the cancel is sent again.
+        """
+        failed: list[MosaicError] = []
+        was_running = self.was_running()
+        is_accepted = is_interrupted = False
+        try:
+            cancelled = send(failed.append)
+            is_accepted = not cancelled.had_no_effect
+            return cancelled
+        except MosaicError as error:
+            failed.append(error)
+            raise
+        except BaseException:
+            is_interrupted = True
+            raise
+        finally:
+            is_lost = is_interrupted or any(error.effect_unknown for error in failed)
+            if is_accepted or (is_lost and was_running):
+                self._run_ids.add(run_id)
+
+
 @dataclass(frozen=True)
 class CancelResult:
     """
     What a cancel did.
 
     :param text: The result, as a sentence.
-    :param is_accepted: Whether Mosaic accepted it, and did not report that there was nothing to cancel.
+    :param is_accepted: Whether Mosaic accepted it, and did not report that there was nothing to cancel; or whether a
+        response was lost, and the run is cancelled.
     :param error: Why the run may still run, or does not exist; None if it has ended or could not be read.
     """
 
@@ -116,20 +157,21 @@ def cancel(hook: MosaicHook, run_id: str) -> str:
     return run_id
 
 
-def cancel_and_read(hook: MosaicHook, run_id: str, pauses: Sequence[float] = _SHORT_PAUSES) -> CancelResult:
+def cancel_and_read(
+    hook: MosaicHook, run_id: str, pauses: Sequence[float] = _SHORT_PAUSES, *, own: OwnCancels | None = None
+) -> CancelResult:
     """Cancel a run, and read it until it has ended. Raise nothing."""
+    own = own or OwnCancels()
     try:
-        cancelled = hook.cancel_run(run_id)
+        cancelled = _send_cancel(hook, run_id, pauses, own)
     except MosaicError as error:
-        return _read_after_failed_cancel(hook, run_id, error)
+        return _read_after_failed_cancel(hook, run_id, error, own)
     run = _read_until_ended(hook, run_id, pauses)
     accepted = f"Mosaic accepted the cancel of run {run_id!r}"
     if run is None:
         text = f"{accepted}, but the run could not be read since. It may cost credits: check it in the editor."
-    elif run.status == RunStatus.CANCELLED and not cancelled.had_no_effect:
-        text = f"Run {run_id!r} is cancelled."
     elif run_outcome(run).ended:
-        text = f"Run {run_id!r} had ended already, as {run.status}."
+        return _ended(run, own, is_accepted=not cancelled.had_no_effect)
     else:
         running = MosaicError(
             f"{accepted}, but {sum(pauses):g} s later the run is still {run.status}.",
@@ -143,18 +185,52 @@ def cancel_and_read(hook: MosaicHook, run_id: str, pauses: Sequence[float] = _SH
     return CancelResult(text, is_accepted=not cancelled.had_no_effect)
 
 
-def _read_after_failed_cancel(hook: MosaicHook, run_id: str, error: MosaicError) -> CancelResult:
+def _send_cancel(hook: MosaicHook, run_id: str, pauses: Sequence[float], own: OwnCancels) -> Cancelled:
+    """Cancel a run. Repeat that after a 404 if the run may still run: a gateway without a route answers 404 too."""
+
+    def send() -> Cancelled:
+        return own.send(run_id, lambda on_retry: hook.client.send(cancel_run(run_id), on_retry=on_retry))
+
+    for pause in pauses:
+        try:
+            return send()
+        except MosaicNotFoundError as error:
+            if not _may_run(hook, run_id, own):
+                raise
+            log.warning("Run %r is not cancelled yet, and is cancelled again in %g s. %s", run_id, pause, error)
+        time.sleep(pause)
+    return send()
+
+
+def _may_run(hook: MosaicHook, run_id: str, own: OwnCancels) -> bool:
+    try:
+        return not run_outcome(hook.get_run(run_id)).ended
+    except MosaicError:
+        return own.was_running()
+
+
+def _read_after_failed_cancel(hook: MosaicHook, run_id: str, error: MosaicError, own: OwnCancels) -> CancelResult:
     # It is not documented how Mosaic rejects the cancel of a run that has ended. After a lost response the run may be
     # cancelled. A new run may not be found by one of the two requests.
     try:
         run = hook.get_run(run_id)
     except MosaicError as unread:
-        if isinstance(error, MosaicNotFoundError) and isinstance(unread, MosaicNotFoundError):
+        is_missing = isinstance(error, MosaicNotFoundError) and isinstance(unread, MosaicNotFoundError)
+        if is_missing and not own.was_running():
             return CancelResult(f"Run {run_id!r} does not exist any more.", error=error)
         return _failed_cancel(run_id, error, unread=unread)
-    if run_outcome(run).ended:
-        return CancelResult(f"Run {run_id!r} had ended already, as {run.status}.")
-    return _failed_cancel(run_id, error)
+    return _ended(run, own) if run_outcome(run).ended else _failed_cancel(run_id, error)
+
+
+def _ended(run: Run, own: OwnCancels, *, is_accepted: bool = False) -> CancelResult:
+    if run.status == RunStatus.CANCELLED and run.run_id in own:
+        return cancelled_result(run.run_id)
+    return CancelResult(f"Run {run.run_id!r} had ended already, as {run.status}.", is_accepted=is_accepted)
+
+
+def cancelled_result(run_id: str) -> CancelResult:
+    """Return the result for a run that a cancel of this task has ended."""
+    return CancelResult(f"Run {run_id!r} is cancelled.", is_accepted=True)
 
 
 def _read_until_ended(hook: MosaicHook, run_id: str, pauses: Sequence[float]) -> Run | None:
@@ -174,10 +250,10 @@ def _read_until_ended(hook: MosaicHook, run_id: str, pauses: Sequence[float]) ->
     return run
 
 
-def cancel_at_kill(hook: MosaicHook, run_id: str) -> CancelResult:
-    """Cancel the run of a killed task with one short request: Airflow ends the process five seconds later."""
+def cancel_at_kill(hook: MosaicHook, run_id: str, own: OwnCancels) -> CancelResult:
+    """Cancel the run of a killed task within three seconds: Airflow ends the process five seconds later."""
     try:
-        cancelled = cancel_with_timeout(hook.access, run_id)
+        cancelled = own.send(run_id, lambda _: cancel_with_timeout(hook.access, run_id))
     except MosaicConflictError:
         return CancelResult(f"Run {run_id!r} had ended already.")
     except MosaicError as error:

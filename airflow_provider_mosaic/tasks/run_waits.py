@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -33,7 +34,14 @@ from airflow_provider_mosaic.tasks.reporting import (
     push_xcom,
     report_lineage,
 )
-from airflow_provider_mosaic.tasks.run_control import CancelResult, ResumePermission, cancel_and_read, cancel_at_kill
+from airflow_provider_mosaic.tasks.run_control import (
+    CancelResult,
+    OwnCancels,
+    ResumePermission,
+    cancel_and_read,
+    cancel_at_kill,
+    cancelled_result,
+)
 from airflow_provider_mosaic.tasks.run_ends import nodes_of, push_end, raise_unless_successful, with_outputs
 from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
 
@@ -52,19 +60,33 @@ class RunCancels:
     after the kill, that also cancels the run.
 
     :param enabled: The operator's ``cancel_on_kill``: otherwise the run keeps running.
+    :param was_running: See :class:`~airflow_provider_mosaic.tasks.run_control.OwnCancels`.
     """
 
-    def __init__(self, hook: MosaicHook, context: Mapping[str, Any], *, enabled: bool, durable: bool) -> None:
+    def __init__(
+        self,
+        hook: MosaicHook,
+        context: Mapping[str, Any],
+        *,
+        enabled: bool,
+        durable: bool,
+        was_running: Callable[[], bool],
+    ) -> None:
         self._hook = hook
         self._context = context
         self._enabled = enabled
         self._durable = durable
+        self._was_running = was_running
         #: Whether the task was killed.
         self.is_killed = False
         # Whether Airflow ended the task because its API server is away. The run must keep running then.
         self._in_outage = False
         # What became of the run at the kill; None if its id was unknown then.
         self._result_of_kill: CancelResult | None = None
+
+    @cached_property
+    def _own(self) -> OwnCancels:
+        return OwnCancels(self._was_running)
 
     @property
     def permission(self) -> ResumePermission:
@@ -98,8 +120,7 @@ class RunCancels:
 
     def killed_error(self, run_id: str) -> MosaicRunCancelledError:
         """Save the cancel of a kill, and return the error of the task."""
-        result = self._result_of_kill or self.cancel(run_id)
-        self._save(run_id, result)
+        result = self._save(run_id, self._result_of_kill or self.cancel(run_id))
         return MosaicRunCancelledError(
             f"The task was killed while it waited for run {run_id!r}.", means=result.text, run_id=run_id
         )
@@ -114,7 +135,7 @@ class RunCancels:
                 "wait for the run."
             )
         if not self.is_killed:
-            return cancel_and_read(self._hook, run_id)
+            return cancel_and_read(self._hook, run_id, own=self._own)
         if self._in_outage:
             return CancelResult(
                 f"Run {run_id!r} keeps running: Airflow's API server does not respond, so no user ended the task. A "
@@ -123,7 +144,7 @@ class RunCancels:
             )
         if not self._hook.has_access:
             self._warn_of_lookup(run_id)
-        return cancel_at_kill(self._hook, run_id)
+        return cancel_at_kill(self._hook, run_id, self._own)
 
     def _warn_of_lookup(self, run_id: str) -> None:
         log.warning(
@@ -132,18 +153,30 @@ class RunCancels:
             run_id,
         )
 
-    def save_end_of_wait(self, run_id: str, result: CancelResult) -> None:
-        """Save the cancel, and push the status and outputs that the run has now."""
-        self._save(run_id, result)
-        try:
-            push_end(self._context, read_with_timeout(self._hook.access, run_id))
-        except MosaicError as error:
-            log.info("Run %r could not be read at the end of the wait. Its status is not in XCom. %s", run_id, error)
+    def save_end_of_wait(self, run_id: str, result: CancelResult) -> CancelResult:
+        """Save the cancel, push the status and outputs that the run has now, and return what the cancel did."""
+        result = self._save(run_id, result)
+        if (run := self._read(run_id)) is not None:
+            push_end(self._context, run)
+        return result
 
-    def _save(self, run_id: str, result: CancelResult) -> None:
-        """Let a retry resume the run that this task cancelled."""
+    def _save(self, run_id: str, result: CancelResult) -> CancelResult:
+        """Let a retry resume the run that this task cancelled. Return what the cancel did."""
+        if not result.is_accepted and run_id in self._own:
+            run = self._read(run_id)
+            if run is not None and run.status == RunStatus.CANCELLED:
+                result = cancelled_result(run_id)
+                log.info("%s", result.text)
         if result.is_accepted:
             self.permission.grant(run_id)
+        return result
+
+    def _read(self, run_id: str) -> Run | None:
+        try:
+            return read_with_timeout(self._hook.access, run_id)
+        except MosaicError as error:
+            log.info("Run %r could not be read at the end of the wait. XCom may not have its status. %s", run_id, error)
+            return None
 
 
 class RunWait(CompletionWaiter[Run]):
@@ -174,7 +207,13 @@ class RunWait(CompletionWaiter[Run]):
         super().__init__(options, hook, context)
         self._advise = advise
         self._inputs = inputs
-        self._cancels = RunCancels(hook, context, enabled=options.cancel_on_kill, durable=durable)
+        self._cancels = RunCancels(
+            hook,
+            context,
+            enabled=options.cancel_on_kill,
+            durable=durable,
+            was_running=lambda: self._was_pending,
+        )
         #: The run that a kill cancels at once. None for the run of an earlier attempt, although ``item_id`` names it,
         #: until the wait for it starts: before that, the task may resume or replace it, and a kill must cancel the run
         #: that results.
@@ -240,9 +279,7 @@ class RunWait(CompletionWaiter[Run]):
 
     def _give_up(self, item_id: str) -> str:
         # The run costs credits, and nothing waits for it any more.
-        result = self._cancels.cancel(item_id)
-        self._cancels.save_end_of_wait(item_id, result)
-        return result.text
+        return self._cancels.save_end_of_wait(item_id, self._cancels.cancel(item_id)).text
 
     # Waiting
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TypeVar
 
 from airflow_provider_mosaic.api.arguments import validate_flag, validate_id
 from airflow_provider_mosaic.api.endpoints.runs import cancel_run, get_run
 from airflow_provider_mosaic.api.errors import (
     MosaicConflictError,
     MosaicError,
+    MosaicNotFoundError,
     MosaicResponseError,
     MosaicValidationError,
 )
@@ -20,11 +23,11 @@ from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.triggers.base import WaitTrigger, log
 from airflow_provider_mosaic.triggers.polled_waits import BatchedRunWait
 
-if TYPE_CHECKING:
-    from airflow_provider_mosaic.clients.async_client import AsyncClient
+T = TypeVar("T")
 
-#: Pauses between the lookups of the connection after a kill. Airflow's ``[triggerer] on_kill_timeout`` is 30 s.
-_LOOKUP_PAUSES = (1.0, 2.0, 4.0, 8.0)
+#: Pauses after a kill, between lookups of the connection and between cancels that get a 404. Airflow's ``[triggerer]
+#: on_kill_timeout`` is 30 s.
+_PAUSES = (1.0, 2.0, 4.0, 8.0)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -57,11 +60,15 @@ class MosaicRunTrigger(WaitTrigger):
         """Cancel the run: a user or Airflow has ended the deferred task."""
         if not self.cancel_on_kill:
             return
+        pauses = iter(_PAUSES)
+        open_client = MosaicHook(self.mosaic_conn_id).open_async_client
         try:
-            async with await self._open_client() as client:
+            async with await self._repeat(open_client, pauses, after=lambda error: error.transient) as client:
+                cancel = partial(client.send, cancel_run(self.run_id))
                 try:
-                    await client.send(cancel_run(self.run_id))
-                except (MosaicConflictError, MosaicValidationError, MosaicResponseError):
+                    # A gateway without a route to Mosaic answers 404 too.
+                    await self._repeat(cancel, pauses, after=lambda error: isinstance(error, MosaicNotFoundError))
+                except (MosaicConflictError, MosaicValidationError, MosaicResponseError, MosaicNotFoundError):
                     # The API does not document how it rejects the cancel of a run that has ended.
                     if not run_outcome(await client.send(get_run(self.run_id))).ended:
                         raise
@@ -75,15 +82,20 @@ class MosaicRunTrigger(WaitTrigger):
                 error,
             )
 
-    async def _open_client(self) -> AsyncClient:
-        """Open a client. Retry the lookup of the connection: no other process cancels the run."""
-        hook = MosaicHook(self.mosaic_conn_id)
-        for pause in _LOOKUP_PAUSES:
+    async def _repeat(
+        self, step: Callable[[], Awaitable[T]], pauses: Iterator[float], *, after: Callable[[MosaicError], bool]
+    ) -> T:
+        """
+        Do a step of the cancel. Repeat it after the pauses that are left: no other process cancels the run.
+
+        :param after: Return whether to repeat it after an error.
+        """
+        while True:
             try:
-                return await hook.open_async_client()
+                return await step()
             except MosaicError as error:
-                if not error.transient:
+                pause = next(pauses, None) if after(error) else None
+                if pause is None:
                     raise
-                log.warning("Run %r is not cancelled yet: the connection could not be read. %s", self.run_id, error)
+                log.warning("Run %r is not cancelled yet. Trying again in %g s. %s", self.run_id, pause, error)
             await asyncio.sleep(pause)
-        return await hook.open_async_client()

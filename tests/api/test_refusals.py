@@ -30,6 +30,8 @@ def refusal(call: Call[Any], body: Any) -> Refusal:
         # The status of the run itself.
         (cancel_run("r"), {"run_id": "r", "status": "failed"}),
         (START, {"error": "none", "run_id": "r-1"}),
+        # A number in a detail may be any number.
+        (START, {"detail": {"code": 404, "status": 500}, "run_id": "r-1"}),
     ],
 )
 def test_a_body_that_does_not_refuse(call: Call[Any], body: Any) -> None:
@@ -42,6 +44,7 @@ def test_a_body_that_does_not_refuse(call: Call[Any], body: Any) -> None:
         (get_run("r"), {"success": False, "message": "no"}, "'success' is false"),
         (cancel_run("r"), {"status": 404, "message": "no"}, "'status' is 404"),
         (cancel_run("r"), {"error": "no"}, "'error' is set"),
+        (cancel_run("r"), {"detail": {"code": "forbidden"}}, "its body has an error code"),
         (cancel_run("r"), {"errors": ["no"]}, "'errors' is not empty"),
         # No status of a run.
         (cancel_run("r"), {"run_id": "r", "status": "denied"}, "'status' is 'denied'"),
@@ -61,6 +64,8 @@ def test_the_evidence(call: Call[Any], body: Any, evidence: str) -> None:
         ({"error": {"status": 402}}, {"status": 402}, 402),
         ({"error": {"type": "insufficient_credits"}}, {"type": "insufficient_credits"}, 402),
         ({"error": "rate_limit"}, "rate_limit", 429),
+        ({"detail": {"error": "insufficient_credits"}}, {"error": "insufficient_credits"}, 402),
+        ({"error": "forbidden", "code": "insufficient_credits"}, "forbidden", 402),
     ],
 )
 def test_the_reason_and_the_code(body: Any, reason: Any, code: int | None) -> None:

@@ -70,19 +70,48 @@ def test_error_of_each_status(
     assert advice in message
 
 
+CREDITS, LIMIT = errors.MosaicNeedsCreditsError, errors.MosaicRateLimitError
+
+
 @pytest.mark.parametrize(
-    ("code", "kind", "transient"),
+    ("status", "body", "kind"),
     [
-        ("insufficient_credits", errors.MosaicNeedsCreditsError, False),
-        ("concurrent_agent_limit", errors.MosaicRateLimitError, True),
-        ("forbidden", errors.MosaicPermissionError, False),
-        (None, errors.MosaicPermissionError, False),
-        (["forbidden"], errors.MosaicPermissionError, False),
+        (403, {"detail": "no", "error": "insufficient_credits"}, CREDITS),
+        (403, {"detail": "no", "error": "concurrent_agent_limit"}, LIMIT),
+        (400, {"detail": "Not enough credits", "error": "insufficient_credits"}, CREDITS),
+        (403, {"detail": {"error": "insufficient_credits"}}, CREDITS),
+        (403, {"detail": {"code": "concurrent_agent_limit"}}, LIMIT),
+        (403, {"code": "insufficient_credits"}, CREDITS),
+        (400, {"error": {"type": "insufficient_credits"}}, CREDITS),
+        (409, {"error": "concurrent_agent_limit"}, LIMIT),
+        (422, {"detail": "no", "errorCode": "rate_limit"}, LIMIT),
+        (429, {"error": "insufficient_credits"}, CREDITS),
+        # A general code, or the status as a number, beside the code that names the cause.
+        (400, {"error": "validation_error", "detail": {"code": "insufficient_credits"}}, CREDITS),
+        (403, {"error": {"code": 403, "type": "concurrent_agent_limit"}}, LIMIT),
+        (403, {"error": "forbidden"}, errors.MosaicPermissionError),
+        (403, {"error": None}, errors.MosaicPermissionError),
+        (403, {"error": ["insufficient_credits"]}, errors.MosaicPermissionError),
+        (403, {"detail": ["insufficient_credits"]}, errors.MosaicPermissionError),
+        (403, {"detail": "insufficient_credits"}, errors.MosaicPermissionError),
+        # Numbers and other codes do not refine a status.
+        (403, {"code": 402}, errors.MosaicPermissionError),
+        (400, {"status": 429, "error": "not_found"}, errors.MosaicValidationError),
+        # The effect is unknown.
+        (408, {"error": "insufficient_credits"}, errors.MosaicServerError),
+        (499, {"error": "rate_limit"}, errors.MosaicServerError),
+        (500, {"error": "rate_limit"}, errors.MosaicServerError),
     ],
+    ids=str,
 )
-def test_error_code_refines_a_403(code: Any, kind: type[errors.MosaicError], transient: bool) -> None:
-    caught = error(403, {"detail": "no", "error": code})
-    assert (type(caught), caught.transient, caught.effect_unknown) == (kind, transient, False)
+def test_code_of_credits_or_a_limit_refines_a_4xx_without_an_effect(
+    status: int, body: Any, kind: type[errors.MosaicError]
+) -> None:
+    caught = error(status, body)
+    assert type(caught) is kind
+    assert caught.status == status
+    is_unknown = kind is errors.MosaicServerError
+    assert (caught.transient, caught.effect_unknown) == (is_unknown or kind is LIMIT, is_unknown)
 
 
 def test_503_with_retry_after_had_no_effect() -> None:

@@ -315,6 +315,14 @@ def test_documented_codes_choose_the_error(
         assert server.count == sendings
 
 
+@pytest.mark.parametrize("status", [400, 403, 409, 422])
+def test_start_above_the_limit_of_concurrent_runs_is_sent_again(transport: Transport, status: int) -> None:
+    above = answer(status, {"detail": {"error": "concurrent_agent_limit"}})
+    with HostileServer(above, answer(200, {"run_id": RUN})) as server:
+        assert transport.send(access_to(server.url), paid_call()) == [RUN]
+        assert server.count == 2
+
+
 def test_server_error_in_a_2xx_is_retried_if_safe(transport: Transport) -> None:
     fault = answer(200, {"success": False, "error": {"code": "internal_server_error"}})
     with HostileServer(fault, answer(200, {"success": True})) as server:

@@ -14,16 +14,16 @@ from tasks.fakes import Killed, StateStore, TaskRunner
 from tasks.fixtures import Clock
 from tasks.other_mosaic import OtherMosaic, serving
 
+from airflow_provider_mosaic.api.endpoints.runs import cancel_run
 from airflow_provider_mosaic.api.errors import MosaicPostFailedError, MosaicRunFailedError
 from airflow_provider_mosaic.durable import reads
-from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import (
     MosaicDownloadOutputsOperator,
     MosaicRunAgentOperator,
     MosaicSocialPostOperator,
 )
 from airflow_provider_mosaic.sensors import MosaicRunSensor
-from airflow_provider_mosaic.tasks import runs
+from airflow_provider_mosaic.tasks import run_control, runs
 
 WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 
@@ -134,13 +134,12 @@ def test_cancel_of_an_ended_run_that_is_rejected_with_400(other: OtherMosaic, mo
     task = task_runner(timeout=60, deferrable=True)
     other.looks_until_end = 10**6
     deferred = task.execute()
-    cancel = MosaicHook.cancel_run
 
-    def cancel_too_late(hook: MosaicHook, run_id: str) -> Any:
+    def cancel_too_late(run_id: str) -> Any:
         other.runs[0]["status"] = "completed"
-        return cancel(hook, run_id)
+        return cancel_run(run_id)
 
-    monkeypatch.setattr(MosaicHook, "cancel_run", cancel_too_late)
+    monkeypatch.setattr(run_control, "cancel_run", cancel_too_late)
     with pytest.raises(AirflowFailException, match="had ended already"):
         task.resume(deferred, {"outcome": "timeout", "id": "started-0"})
 
@@ -207,7 +206,7 @@ def test_retry_finds_the_run_of_a_killed_attempt(other: OtherMosaic, clock: Cloc
     assert other.started_by_api() == ["started-by-the-killed-attempt"]
 
 
-def test_a_cancel_that_finds_no_run_does_not_hide_a_running_run(other: OtherMosaic) -> None:
+def test_a_cancel_that_finds_no_run_does_not_hide_a_running_run(other: OtherMosaic, clock: Clock) -> None:
     other.cancel_not_found, other.looks_until_end = True, 10**6
     with pytest.raises(AirflowFailException, match=r"may keep running: cancel it.*404") as failure:
         task_runner(timeout=0.2).execute()

@@ -124,10 +124,13 @@ def test_kill_is_noticed_within_a_second(mosaic: Emulator, clock: Clock) -> None
     assert max(clock.pauses) <= 1.0
 
 
+@pytest.mark.parametrize("lost", [0, 1], ids=["with a response", "without"])
 def test_run_cancelled_by_execution_timeout_is_resumed_by_the_retry(
-    mosaic: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    mosaic: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch, lost: int
 ) -> None:
     mosaic.configure(hold_runs=True)
+    if lost:
+        mosaic.inject("response_lost", method="POST", path="/agent_run/{run_id}/cancel")
     task = run_task(StateStore())
     sleep = clock.sleep
 

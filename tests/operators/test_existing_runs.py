@@ -412,6 +412,12 @@ def test_rejected_cancel_of_a_running_run_fails(mosaic: Emulator, run_id: str) -
     assert mosaic.runs()[0]["status"] == "running"
 
 
+def test_cancel_of_a_running_run_that_gets_a_404_is_sent_again(mosaic: Emulator, run_id: str, clock: Clock) -> None:
+    mosaic.inject("not_found", method="POST", path=CANCEL, times=2)
+    assert cancelling(run_id).execute() == run_id
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
+
+
 def test_cancel_with_a_lost_response_is_sent_again(mosaic: Emulator, run_id: str, clock: Clock) -> None:
     mosaic.inject("response_lost", method="POST", path=CANCEL)
     assert cancelling(run_id).execute() == run_id
@@ -421,3 +427,4 @@ def test_cancel_with_a_lost_response_is_sent_again(mosaic: Emulator, run_id: str
 def test_cancel_of_a_missing_run_fails_without_retries(mosaic: Emulator) -> None:
     with pytest.raises(AirflowFailException, match="MosaicNotFoundError"):
         cancelling("no-such-run").execute()
+    assert sent(mosaic, "POST " + CANCEL) == 1

@@ -64,6 +64,34 @@ def test_second_signal_lets_a_retry_resume_the_run(mosaic: Emulator) -> None:
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1, "runs_resumed": 1}
 
 
+@pytest.mark.parametrize("signals", [1, 2])
+@pytest.mark.parametrize("status", [200, 400, 409])
+def test_kill_whose_cancel_lost_its_response_lets_a_retry_resume_the_run(
+    mosaic: Emulator, status: int, signals: int
+) -> None:
+    mosaic.configure(hold_runs=True, cancel_terminal_status=status)
+    mosaic.inject("server_error", method="POST", path=CANCEL, status=502, effect=True)
+    task = run_task(StateStore(), poll_interval=0.1)
+    with (
+        killed_once(lambda: sent(mosaic, "GET " + GET_RUN) > 1, task, signals=signals),
+        pytest.raises(MosaicRunCancelledError, match="is cancelled"),
+    ):
+        task.execute()
+    mosaic.configure(hold_runs=False)
+    assert task.run_to_end() == mosaic.runs()[0]["run_id"]
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1, "runs_resumed": 1}
+
+
+def test_kill_sends_a_cancel_again_that_gets_a_404(mosaic: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_provider_mosaic.hooks.mosaic._NOT_FOUND_PAUSE", 0.01)
+    mosaic.configure(hold_runs=True)
+    mosaic.inject("not_found", method="POST", path=CANCEL, times=2)
+    task = run_task(StateStore(), poll_interval=0.1)
+    with killed_once(received(mosaic, "GET", GET_RUN), task), pytest.raises(MosaicRunCancelledError, match="accepted"):
+        task.execute()
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
+
+
 @pytest.mark.parametrize("wait_for_completion", [True, False])
 def test_kill_during_the_start_cancels_the_run_once_its_id_is_known(
     mosaic: Emulator, wait_for_completion: bool
@@ -411,6 +439,35 @@ def test_killed_trigger_without_cancel_on_kill_keeps_the_run(mosaic: Emulator) -
     assert sent(mosaic, "POST " + CANCEL) == 0
 
 
+@pytest.mark.parametrize(
+    ("missing", "status", "event"),
+    [
+        (1, "running", "Mosaic accepted the cancel"),
+        (None, "completed", "had ended already"),
+        (None, "running", "could not be cancelled. It may continue and cost credits"),
+    ],
+)
+def test_killed_trigger_sends_a_cancel_again_that_gets_a_404_and_then_reads_the_run(
+    mosaic: Emulator,
+    deferred: Deferred,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    missing: int | None,
+    status: str,
+    event: str,
+) -> None:
+    monkeypatch.setattr("airflow_provider_mosaic.triggers.runs._PAUSES", (0.01,) * 2)
+    mosaic.inject("not_found", method="POST", path=CANCEL, times=missing)
+    if status != "running":
+        mosaic.finish_run(started(mosaic), status)
+    reads = sent(mosaic, "GET " + GET_RUN)
+    with caplog.at_level("INFO"):
+        asyncio.run(deferred.trigger().on_kill())
+    assert event in caplog.messages[-1]
+    assert sent(mosaic, "POST " + CANCEL) == (3 if missing is None else 2)
+    assert sent(mosaic, "GET " + GET_RUN) == reads + (missing is None)
+
+
 @pytest.mark.parametrize("prepare", ["ended", "broken", "forbidden", "no connection"])
 def test_killed_trigger_that_cannot_cancel_raises_nothing(
     mosaic: Emulator, deferred: Deferred, prepare: str, monkeypatch: pytest.MonkeyPatch
@@ -423,6 +480,6 @@ def test_killed_trigger_that_cannot_cancel_raises_nothing(
         mosaic.inject("forbidden", method="POST", path=CANCEL)
     else:
         monkeypatch.delenv("AIRFLOW_CONN_MOSAIC_DEFAULT")
-        monkeypatch.setattr("airflow_provider_mosaic.triggers.runs._LOOKUP_PAUSES", (0.1,))
+        monkeypatch.setattr("airflow_provider_mosaic.triggers.runs._PAUSES", (0.1,))
     asyncio.run(deferred.trigger().on_kill())
     assert mosaic.counts().runs_cancelled == (1 if prepare == "broken" else 0)

@@ -14,6 +14,7 @@ from tasks.fixtures import AGENT, Clock, InBackground, effects, sent, started, u
 from tasks.task_runs import fails_with, run_operator, run_task
 
 from airflow_provider_mosaic.api.errors import MosaicRunCancelledError, MosaicTimeoutError
+from airflow_provider_mosaic.clients.sync_client import SyncClient
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicResumeRunOperator
 from airflow_provider_mosaic.tasks import runs
@@ -211,11 +212,17 @@ def test_any_response_to_the_cancel_of_an_ended_run_is_no_failure(mosaic: Emulat
 
 
 @pytest.mark.parametrize("status", [200, 400, 409])
-def test_run_that_a_user_cancels_just_before_the_timeout_is_not_resumed(mosaic: Emulator, status: int) -> None:
+@pytest.mark.parametrize("is_limited", [False, True], ids=["one request", "after a 429"])
+def test_run_that_a_user_cancels_just_before_the_timeout_is_not_resumed(
+    mosaic: Emulator, clock: Clock, is_limited: bool, status: int
+) -> None:
     mosaic.configure(hold_runs=True, cancel_terminal_status=status)
     task = run_task(StateStore(), execution_timeout=timedelta(seconds=60), deferrable=True)
     deferred = task.execute()
     task.start_date -= timedelta(seconds=90)
+    if is_limited:
+        # It had no effect for certain.
+        mosaic.inject("rate_limit", method="POST", path=CANCEL)
     mosaic.inject("hang", method="POST", path=CANCEL, when="before", seconds=0.5)
 
     def cancel_in_the_editor() -> None:
@@ -226,6 +233,82 @@ def test_run_that_a_user_cancels_just_before_the_timeout_is_not_resumed(mosaic: 
         task.resume(deferred, {"outcome": "timeout", "id": started(mosaic)})
     fails_with(task.execute, MosaicRunCancelledError)
     assert effects(mosaic) == {"runs_started": 1}
+
+
+def assert_resumed(mosaic: Emulator, task: TaskRunner) -> None:
+    """Retry a task that cancelled its run: it resumes the run."""
+    mosaic.clear_faults()
+    mosaic.configure(hold_runs=False)
+    task.make = run_operator()
+    assert task.run_to_end() == started(mosaic)
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1, "runs_resumed": 1}
+
+
+@WAITS
+@pytest.mark.parametrize("status", [200, 400, 409])
+@pytest.mark.parametrize("lost", [1, None], ids=["the first response", "all responses"])
+def test_own_cancel_whose_response_was_lost_lets_a_retry_resume_the_run(
+    mosaic: Emulator, clock: Clock, lost: int | None, status: int, deferrable: bool
+) -> None:
+    mosaic.configure(hold_runs=True, cancel_terminal_status=status)
+    mosaic.inject("server_error", method="POST", path=CANCEL, status=502, effect=True, times=lost)
+    task = run_task(StateStore(), execution_timeout=timedelta(seconds=0.3), deferrable=deferrable)
+    with pytest.raises(MosaicTimeoutError, match="is cancelled"):
+        task.run_to_end()
+    assert_resumed(mosaic, task)
+
+
+@pytest.mark.parametrize("status", [200, 409])
+def test_lost_cancel_of_a_run_that_the_last_poll_did_not_show_lets_no_retry_resume_it(
+    mosaic: Emulator, clock: Clock, status: int
+) -> None:
+    mosaic.configure(hold_runs=True, cancel_terminal_status=status)
+    task = run_task(StateStore(), execution_timeout=timedelta(seconds=60), deferrable=True)
+    deferred = task.execute()
+    task.start_date -= timedelta(seconds=90)
+    # The last poll and its retries fail.
+    mosaic.inject("server_error", method="GET", path=GET_RUN, status=502, times=6)
+    mosaic.inject("server_error", method="POST", path=CANCEL, status=502, effect=True)
+    with pytest.raises(MosaicTimeoutError, match="had ended already, as cancelled"):
+        task.resume(deferred, {"outcome": "timeout", "id": started(mosaic)})
+    fails_with(task.execute, MosaicRunCancelledError)
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
+
+
+@pytest.mark.parametrize("status", [200, 409])
+@pytest.mark.parametrize("path", [CANCEL, GET_RUN], ids=["the cancel", "the read after it"])
+def test_execution_timeout_during_the_cancel_at_the_timeout_lets_a_retry_resume_the_run(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, path: str, status: int
+) -> None:
+    mosaic.configure(hold_runs=True, cancel_terminal_status=status)
+    send, interruptions = SyncClient.send, [TimedOut()]
+
+    def send_and_time_out(client: SyncClient, call: Any, **options: Any) -> Any:
+        result = send(client, call, **options)
+        if call.path == path and mosaic.counts().runs_cancelled and interruptions:
+            raise interruptions.pop()
+        return result
+
+    monkeypatch.setattr(SyncClient, "send", send_and_time_out)
+    task = run_task(StateStore(), execution_timeout=timedelta(seconds=0.3))
+    with pytest.raises(TimedOut):
+        task.execute()
+    task.operator.on_kill()
+    assert_resumed(mosaic, task)
+
+
+@pytest.mark.parametrize("reads", [0, 1], ids=["by the cancel", "by the read too"])
+def test_cancel_at_the_timeout_that_gets_a_404_is_sent_again(mosaic: Emulator, clock: Clock, reads: int) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), timeout=60, deferrable=True)
+    deferred = task.execute()
+    mosaic.inject("not_found", method="POST", path=CANCEL)
+    if reads:
+        # After the last poll.
+        mosaic.inject("not_found", method="GET", path=GET_RUN, skip=1)
+    with pytest.raises(AirflowFailException, match="is cancelled"):
+        task.resume(deferred, {"outcome": "timeout", "id": started(mosaic)})
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
 
 
 def test_failed_cancel_is_reported(mosaic: Emulator, clock: Clock) -> None:

@@ -225,7 +225,7 @@ def test_a_wait_continues_when_its_connection_is_back(
 def test_a_killed_trigger_retries_the_lookup_of_its_connection(
     mosaic: Emulator, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_triggers, "_LOOKUP_PAUSES", (0.05,) * 4)
+    monkeypatch.setattr(run_triggers, "_PAUSES", (0.05,) * 4)
     good = mosaic.airflow_connection()
     monkeypatch.delenv("AIRFLOW_CONN_MOSAIC_DEFAULT")
 
