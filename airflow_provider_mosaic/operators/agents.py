@@ -89,7 +89,7 @@ class MosaicApplyAgentOperator(MosaicOperator):
         from airflow_provider_mosaic.hooks.paths import read_definition
         from airflow_provider_mosaic.tasks.agents import apply
 
-        with self._validated_arguments(context):
+        with self._executing(context):
             apply_options = ApplyOptions.validated(
                 read_definition(self.definition, directory=str(Path(context["dag"].fileloc or ".").parent)),
                 agent_id=self.agent_id,

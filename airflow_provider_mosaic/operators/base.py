@@ -97,8 +97,8 @@ class MosaicOperator(MosaicBaseOperator):
         return hook
 
     @contextmanager
-    def _validated_arguments(self, context: Context) -> Iterator[None]:
-        """Reject arguments that rendered to None, and turn the errors of the block into Airflow's failures."""
+    def _executing(self, context: Context) -> Iterator[None]:
+        """Reject arguments that rendered to None. Then run the block, and turn its errors into Airflow's failures."""
         from airflow_provider_mosaic.durable.failures import Consequences, adding_consequences, fail_without_retry
         from airflow_provider_mosaic.durable.task_state import TaskState
 
@@ -171,7 +171,7 @@ class WaitingOperator(MosaicOperator):
 
     def execute(self, context: Context) -> str:
         """Start it, or continue with what an earlier attempt started; wait for its end, or defer."""
-        with self._validated_arguments(context):
+        with self._executing(context):
             task = self._task(context)
             task.prepare()
         with self._running(task, context):
