@@ -79,7 +79,7 @@ class MosaicOperator(MosaicBaseOperator):
                     "something else without it. Take it out of the list. "
                     f"These can be optional: {', '.join(cls._may_be_empty) or 'none'}.",
                 )
-        return tuple(place.replace('"', "'") for place in places)
+        return tuple(map(_in_single_quotes, places))
 
     def on_kill(self) -> None:
         """Send no further request that is not safe to repeat: a new attempt may send it too."""
@@ -269,6 +269,15 @@ class WaitingOperator(MosaicOperator):
                 raise
 
 
+def _item_place(place: str, key: Any) -> str:
+    return _in_single_quotes(f"{place}[{key!r}]")
+
+
+def _in_single_quotes(place: str) -> str:
+    """Return a place as errors name it and ``optional`` has it. Python writes a key with an apostrophe differently."""
+    return place.replace('"', "'")
+
+
 # Compare the rendered arguments of a task with what the DAG file has in their place.
 
 
@@ -301,7 +310,7 @@ def find_none(place: str, written: Any, rendered: Any) -> Iterator[tuple[str, An
         yield place, rendered
     elif isinstance(written, Mapping) and isinstance(rendered, Mapping):
         for key in written.keys() & rendered.keys():
-            yield from find_none(f"{place}[{key!r}]", written[key], rendered[key])
+            yield from find_none(_item_place(place, key), written[key], rendered[key])
     elif isinstance(written, (list, tuple)) and isinstance(rendered, (list, tuple)):
         for i, (before, after) in enumerate(zip(written, rendered, strict=False)):
             yield from find_none(f"{place}[{i}]", before, after)
@@ -317,9 +326,9 @@ def without_empty(place: str, value: Any, optional: tuple[str, ...]) -> Any:
         return None
     if isinstance(value, Mapping):
         return {
-            key: without_empty(f"{place}[{key!r}]", item, optional)
+            key: without_empty(_item_place(place, key), item, optional)
             for key, item in value.items()
-            if not is_left_out(f"{place}[{key!r}]", item)
+            if not is_left_out(_item_place(place, key), item)
         }
     if isinstance(value, (list, tuple)):
         return [

@@ -106,6 +106,14 @@ OPTIONAL = {
     "update_params": lambda: run(update_params=PARAM, optional=["update_params"]),
     "prompt": lambda: run(update_params={NODE: PROMPT}, optional=[PROMPT_PLACE]),
     "prompt_in_other_quotes": lambda: run(update_params={NODE: PROMPT}, optional=[PROMPT_PLACE.replace("'", '"')]),
+    "param_with_an_apostrophe": lambda: run(
+        update_params={NODE: {"number": 1, "editor's note": PARAM}},
+        optional=[f"update_params['{NODE}']['editor's note']"],
+    ),
+    "param_with_an_apostrophe_in_other_quotes": lambda: run(
+        update_params={NODE: {"number": 1, "editor's note": PARAM}},
+        optional=[f"update_params['{NODE}'][\"editor's note\"]"],
+    ),
     "ignore_nodes": lambda: run(ignore_nodes="{{ params.none_of_them }}", optional=["ignore_nodes"]),
     "min_credits": lambda: run(min_credits=PARAM, optional=["min_credits"]),
     "callback_url_of_partial": lambda: MosaicRunAgentOperator.partial(
@@ -120,6 +128,7 @@ NOT_OPTIONAL = {
     "callback_url": lambda: run(callback_url=PARAM, update_params=PARAM, optional=["update_params"]),
     PROMPT_PLACE: lambda: run(update_params={NODE: PROMPT}, optional=["update_params"]),
     "update_params": lambda: run(update_params=PARAM, optional=[PROMPT_PLACE]),
+    "update_params['it's']['note']": lambda: run(update_params={"it's": {"note": PARAM}}),
     "schedule_date": lambda: post(schedule_date="{{ params.nothing or '' }}"),
     "workspace_id": lambda: post(workspace_id=" {{ params.nothing or '' }} "),
 }
