@@ -24,6 +24,7 @@ from airflow_provider_mosaic.api.arguments import (
     validate_datetime,
     validate_flag,
     validate_id,
+    validate_integer,
     validate_mapping,
     validate_name,
     validate_path,
@@ -157,8 +158,7 @@ def validate_filter_options(name: str, value: Any) -> dict[str, Any]:
         raise_invalid(name, value, "its duration must be an object with min_seconds, max_seconds, or both.")
     limits = {key: limit for key, limit in (duration or {}).items() if limit is not None}
     for key, limit in limits.items():
-        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
-            raise_invalid(f"{name}.duration.{key}", limit, "it must be a whole number of seconds.")
+        validate_integer(f"{name}.duration.{key}", limit, " of seconds", in_object=True)
     if len(limits) == 2 and limits["min_seconds"] > limits["max_seconds"]:
         raise_invalid(name, value, "its min_seconds is more than its max_seconds.")
     return options
