@@ -91,10 +91,12 @@ class MosaicBaseOperator(BaseOperator):
 
     def _validate_constants(self, **renamed: Any) -> None:
         """
-        Validate the constant arguments. Call it at the end of the constructor.
+        Validate the constant arguments, and convert paths to text. Call it at the end of the constructor.
 
         :param renamed: The arguments that are not attributes of the same name.
         """
+        for name in self._options.keys() & set(self.template_fields):
+            setattr(self, name, paths_as_text(getattr(self, name)))
         dag = self.dag if self.has_dag() else None  # type: ignore[no-untyped-call]
         if self.map_index_template is None and self.get_closest_mapped_task_group() is not None:
             self.map_index_template = default_template(dag)
@@ -158,6 +160,22 @@ def validate_constants(
                     validator.item(f"{name}[{i}]", item)
 
 
+def paths_as_text(value: Any) -> Any:
+    """
+    Return the text of a path, also in a list. Airflow renders text and ``ObjectStoragePath`` only.
+
+    Airflow 3.1 would take ``Path.resolve`` for the method of a reference.
+    """
+    from airflow.sdk import ObjectStoragePath
+
+    if isinstance(value, os.PathLike) and not isinstance(value, ObjectStoragePath):
+        return os.fspath(value)
+    # Airflow recognizes a list that an upstream task returned by its identity, and does not render it.
+    if type(value) is list and any(isinstance(item, os.PathLike) for item in value):
+        return [paths_as_text(item) for item in value]
+    return value
+
+
 def is_constant(value: Any, markers: Collection[str]) -> bool:
     """
     Return whether the value of a template field is the same after Airflow has rendered it.
@@ -172,9 +190,11 @@ def is_constant(value: Any, markers: Collection[str]) -> bool:
         return all(is_constant(item, markers) for item in value.values())
     if isinstance(value, (list, tuple, set)):
         return all(is_constant(item, markers) for item in value)
+    if isinstance(value, os.PathLike):
+        return is_constant(str(value), markers)
     # Airflow resolves references and calls functions. An iterator can be read only once.
     is_dynamic = hasattr(value, "resolve") or hasattr(value, "template_fields") or callable(value)
-    return isinstance(value, os.PathLike) or not (is_dynamic or isinstance(value, Iterator))
+    return not (is_dynamic or isinstance(value, Iterator))
 
 
 def template_markers(dag: DAG | None) -> frozenset[str]:
