@@ -18,7 +18,7 @@ from airflow.sdk import BaseOperator
 from airflow_provider_mosaic.api.arguments import ListOf, Validator, raise_invalid
 
 if TYPE_CHECKING:
-    from airflow.sdk import DAG, ObjectStoragePath, XComArg
+    from airflow.sdk import DAG, Context, ObjectStoragePath, XComArg
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
     from airflow.sdk.definitions.param import DagParam
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     #: The location of a file: text, or a path object.
     Location: TypeAlias = Text | os.PathLike[str] | ObjectStoragePath
 
+#: Stands for a mapped argument: any text with a template, since Airflow renders the argument for each item.
+_MAPPED = "{{ mapped }}"
 #: The start of text that Jinja replaces or removes.
 _JINJA = frozenset({"{{", "{%", "{#"})
 #: The template only calls a method that does not raise: an error in it would fail a task that has succeeded.
@@ -108,6 +110,30 @@ class MosaicBaseOperator(BaseOperator):
 
     def _validate_combinations(self) -> None:
         """Raise if arguments exclude each other, or one is missing. This does not depend on rendered values."""
+
+    def _keep_constants(self, context: Context) -> Mapping[str, Any]:
+        """Undo the rendering of constants. Return the templated arguments as the DAG file has them."""
+        markers = template_markers(context["dag"])
+        arguments = self._written_arguments(context)
+        for name, written in arguments.items():
+            setattr(self, name, keep_constants(written, getattr(self, name), markers))
+        return arguments
+
+    def _written_arguments(self, context: Context) -> Mapping[str, Any]:
+        """Return the templated arguments as the DAG file has them. Airflow renders a copy of the DAG's task."""
+        from airflow.sdk.definitions.mappedoperator import MappedOperator
+
+        task = context["dag"].task_dict.get(self.task_id)
+        if not isinstance(task, MappedOperator):
+            return {name: getattr(task, name, None) for name in self.template_fields}
+        mapped: Any = task.expand_input.value
+        if isinstance(mapped, Mapping):
+            mapped = dict.fromkeys(mapped, _MAPPED)
+        elif isinstance(mapped, Sequence):
+            mapped = mapped[context["ti"].map_index or 0]
+        # Otherwise expand_kwargs() has a reference to the output of another task: what it contains is not written here.
+        written = {**task.partial_kwargs, **(mapped if isinstance(mapped, Mapping) else {})}
+        return {name: paths_as_text(written.get(name)) for name in self.template_fields}
 
 
 def is_trigger_timeout(next_method: str, next_kwargs: Mapping[str, Any] | None) -> bool:
@@ -195,6 +221,23 @@ def is_constant(value: Any, markers: Collection[str]) -> bool:
     # Airflow resolves references and calls functions. An iterator can be read only once.
     is_dynamic = hasattr(value, "resolve") or hasattr(value, "template_fields") or callable(value)
     return not (is_dynamic or isinstance(value, Iterator))
+
+
+def keep_constants(written: Any, rendered: Any, markers: Collection[str]) -> Any:
+    """
+    Return the rendered value, but keep the texts of the DAG file that have no template.
+
+    With ``render_template_as_native_obj=True`` Airflow makes a number of the text ``1_000``, and a bool of ``True``.
+
+    :param markers: The starts of templates in this DAG.
+    """
+    if isinstance(written, str):
+        return written if is_constant(written, markers) and not isinstance(rendered, str) else rendered
+    if type(written) is type(rendered) is dict:
+        return {key: keep_constants(written.get(key), value, markers) for key, value in rendered.items()}
+    if type(written) is type(rendered) and type(written) in (list, tuple) and len(written) == len(rendered):
+        return type(written)(keep_constants(*each, markers) for each in zip(written, rendered, strict=True))
+    return rendered
 
 
 def template_markers(dag: DAG | None) -> frozenset[str]:

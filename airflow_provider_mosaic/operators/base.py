@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from airflow_provider_mosaic.api.arguments import raise_invalid
-from airflow_provider_mosaic.base import MosaicBaseOperator, is_constant, is_trigger_timeout, template_markers
+from airflow_provider_mosaic.base import MosaicBaseOperator, is_trigger_timeout
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     WaitingTask: TypeAlias = RunTask | ResumeTask | PostTask
 
-# Stands for a mapped argument: any text with a template, since Airflow renders the argument for each item.
-_MAPPED = "{{ mapped }}"
 # The texts to which a template renders an empty value.
 _EMPTY_TEXTS = frozenset({"", "None", "null", "[]", "{}"})
 
@@ -114,10 +112,8 @@ class MosaicOperator(MosaicBaseOperator):
                 raise
 
     def _reject_none(self, context: Context) -> None:
-        markers = template_markers(context["dag"])
-        for name, written in self._written_arguments(context).items():
-            rendered = keep_constants(written, getattr(self, name), markers)
-            setattr(self, name, rendered)
+        for name, written in self._keep_constants(context).items():
+            rendered = getattr(self, name)
             empty = list(find_none(name, written, rendered))
             if name in self._may_be_empty and isinstance(rendered, str) and not rendered.strip() and written:
                 empty.append((name, rendered))
@@ -141,22 +137,6 @@ class MosaicOperator(MosaicBaseOperator):
         for name in {place.partition("[")[0] for place in self.optional}:
             value = without_empty(name, getattr(self, name), self.optional)
             setattr(self, name, self._may_be_empty[name] if value is None else value)
-
-    def _written_arguments(self, context: Context) -> Mapping[str, Any]:
-        """Return the templated arguments as the DAG file has them. Airflow renders a copy of the DAG's task."""
-        from airflow.sdk.definitions.mappedoperator import MappedOperator
-
-        task = context["dag"].task_dict.get(self.task_id)
-        if not isinstance(task, MappedOperator):
-            return {name: getattr(task, name, None) for name in self.template_fields}
-        mapped: Any = task.expand_input.value
-        if isinstance(mapped, Mapping):
-            mapped = dict.fromkeys(mapped, _MAPPED)
-        elif isinstance(mapped, Sequence):
-            mapped = mapped[context["ti"].map_index or 0]
-        # Otherwise expand_kwargs() has a reference to the output of another task: what it contains is not written here.
-        written = {**task.partial_kwargs, **(mapped if isinstance(mapped, Mapping) else {})}
-        return {name: written.get(name) for name in self.template_fields}
 
 
 class WaitingOperator(MosaicOperator):
@@ -262,6 +242,7 @@ class WaitingOperator(MosaicOperator):
             consequences = replace(consequences, choices=adoption.continue_hint(item_id))
         with adding_consequences(context, lambda _: consequences), fail_without_retry():
             try:
+                self._keep_constants(context)
                 self._leave_out_empty()
                 yield
             except MosaicValidationError as error:
@@ -279,23 +260,6 @@ def _in_single_quotes(place: str) -> str:
 
 
 # Compare the rendered arguments of a task with what the DAG file has in their place.
-
-
-def keep_constants(written: Any, rendered: Any, markers: Collection[str]) -> Any:
-    """
-    Return the rendered value, but keep the texts of the DAG file that have no template.
-
-    With ``render_template_as_native_obj=True`` Airflow makes a number of the text ``1_000``, and a bool of ``True``.
-
-    :param markers: The starts of templates in this DAG.
-    """
-    if isinstance(written, str):
-        return written if is_constant(written, markers) and not isinstance(rendered, str) else rendered
-    if type(written) is type(rendered) is dict:
-        return {key: keep_constants(written.get(key), value, markers) for key, value in rendered.items()}
-    if type(written) is type(rendered) and type(written) in (list, tuple) and len(written) == len(rendered):
-        return type(written)(keep_constants(*each, markers) for each in zip(written, rendered, strict=True))
-    return rendered
 
 
 def find_none(place: str, written: Any, rendered: Any) -> Iterator[tuple[str, Any]]:
