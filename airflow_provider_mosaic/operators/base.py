@@ -14,6 +14,7 @@ from airflow_provider_mosaic.base import MosaicBaseOperator, is_trigger_timeout
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_mosaic.durable.failures import Consequences
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
     from airflow_provider_mosaic.tasks.posts import PostTask
     from airflow_provider_mosaic.tasks.runs import ResumeTask, RunTask
@@ -97,6 +98,7 @@ class MosaicOperator(MosaicBaseOperator):
     @contextmanager
     def _executing(self, context: Context) -> Iterator[None]:
         """Reject arguments that rendered to None. Then run the block, and turn its errors into Airflow's failures."""
+        from airflow_provider_mosaic.api.errors import MosaicValidationError
         from airflow_provider_mosaic.durable.failures import Consequences, adding_consequences, fail_without_retry
         from airflow_provider_mosaic.durable.task_state import TaskState
 
@@ -106,10 +108,17 @@ class MosaicOperator(MosaicBaseOperator):
                 self._reject_none(context)
                 self._leave_out_empty()
                 yield
-            except Exception:
+            except Exception as error:
                 if self._creates is not None:
                     TaskState(context, kind=self._creates, request=None).publish_not_started()
+                if isinstance(error, MosaicValidationError) and (earlier := self._earlier_consequences(context)):
+                    error.transient = True
+                    consequences = earlier
                 raise
+
+    def _earlier_consequences(self, context: Context) -> Consequences | None:
+        """Return what an invalid argument means if a retry continues with what an earlier attempt started."""
+        return None
 
     def _reject_none(self, context: Context) -> None:
         for name, written in self._keep_constants(context).items():
@@ -192,6 +201,40 @@ class WaitingOperator(MosaicOperator):
         if self._active is not None:
             self._active.wait.on_kill()
 
+    def _earlier_consequences(self, context: Context) -> Consequences | None:
+        """Return what an invalid argument means if a retry continues with what an earlier attempt started."""
+        from airflow_provider_mosaic.durable.task_state import recorded_id
+
+        try:
+            item_id = recorded_id(context, [self._creates or "resume"]) if self._saves_state(context) else None
+        except Exception as error:
+            self.log.warning("Airflow's task state store could not be read (%s).", type(error).__name__)
+            return None
+        return self._not_reached(context, item_id, is_saved=True) if item_id else None
+
+    def _saves_state(self, context: Context) -> bool:
+        """Return whether a retry continues with what this attempt started, or resumes its run again."""
+        from airflow_provider_mosaic.durable.task_state import can_save_state
+
+        return self._creates is None or can_save_state(context, durable=getattr(self, "durable", True) is not False)
+
+    def _not_reached(self, context: Context, item_id: str | None, *, is_saved: bool) -> Consequences:
+        """Return what an error means that came before any request about the item of an earlier execution."""
+        from airflow_provider_mosaic.durable.failures import Consequences
+        from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
+
+        kind = self._creates or "run"
+        item = f"{kind} {item_id!r}" if item_id else f"the {kind} that the task waited for"
+        effect = "be published" if kind == "post" else "keep running, and cost credits"
+        consequences = Consequences(
+            means=f"No request was sent about {item}. It may {effect}.",
+            retry=f"continues with {item}" if is_saved else self._retry_effect,
+        )
+        if item_id and self._creates:
+            adoption = ManualAdoption(context, kind=self._creates)
+            consequences = replace(consequences, choices=adoption.continue_hint(item_id))
+        return consequences
+
     @contextmanager
     def _running(self, task: WaitingTask, context: Context) -> Iterator[None]:
         """Run a step of the task: turn its errors into Airflow's failures, and let a kill reach it."""
@@ -224,22 +267,11 @@ class WaitingOperator(MosaicOperator):
         :param item_id: What the task waited for, if it is known.
         """
         from airflow_provider_mosaic.api.errors import MosaicValidationError
-        from airflow_provider_mosaic.durable.failures import Consequences, adding_consequences, fail_without_retry
-        from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
-        from airflow_provider_mosaic.durable.task_state import can_save_state
+        from airflow_provider_mosaic.durable.failures import adding_consequences, fail_without_retry
 
         # Otherwise a retry would start or post a second time.
-        is_saved = self._creates is None or can_save_state(context, durable=getattr(self, "durable", True) is not False)
-        kind = self._creates or "run"
-        item = f"{kind} {item_id!r}" if item_id else f"the {kind} that the task waited for"
-        effect = "be published" if kind == "post" else "keep running, and cost credits"
-        consequences = Consequences(
-            means=f"No request was sent about {item}. It may {effect}.",
-            retry=f"continues with {item}" if is_saved else self._retry_effect,
-        )
-        if item_id and self._creates:
-            adoption = ManualAdoption(context, kind=self._creates)
-            consequences = replace(consequences, choices=adoption.continue_hint(item_id))
+        is_saved = self._saves_state(context)
+        consequences = self._not_reached(context, item_id, is_saved=is_saved)
         with adding_consequences(context, lambda _: consequences), fail_without_retry():
             try:
                 self._keep_constants(context)
