@@ -211,6 +211,11 @@ def uri_scheme(text: str) -> str:
 # Lists and objects, also from text that a template rendered to
 
 
+def parse_collection(value: Any) -> Any:
+    """Return the list or object that a text is, in JSON or in Python; any other value unchanged."""
+    return _literal(value) if isinstance(value, str) and value.lstrip().startswith(("[", "{")) else value
+
+
 def validate_list(name: str, value: object) -> list[Any]:
     """
     Return a list that is not empty.

@@ -50,6 +50,8 @@ class MosaicApplyAgentOperator(MosaicOperator):
     template_fields: Sequence[str] = ("definition", "agent_id", "mosaic_conn_id")
     template_fields_renderers = {"definition": "json"}
     operator_extra_links = (MosaicAgentLink(),)
+    # A parameter that is null is unset.
+    _may_contain_none = frozenset({"definition"})
     _options = options.APPLY_AGENT
     _row_label_arguments = ("definition", "agent_id")
     _failure_effect = "No run was started. Runs that start from now on use the agent as it is now."

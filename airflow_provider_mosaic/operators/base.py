@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from airflow_provider_mosaic.api.arguments import raise_invalid
-from airflow_provider_mosaic.base import MosaicBaseOperator, is_trigger_timeout
+from airflow_provider_mosaic.api.arguments import parse_collection, raise_invalid
+from airflow_provider_mosaic.base import MosaicBaseOperator, is_constant, is_trigger_timeout, template_markers
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     WaitingTask: TypeAlias = RunTask | ResumeTask | PostTask
 
+# Stands for a part of what a reference or a template rendered to as a whole.
+_WHOLE: Any = object()
 # The texts to which a template renders an empty value.
 _EMPTY_TEXTS = frozenset({"", "None", "null", "[]", "{}"})
 
@@ -49,6 +51,8 @@ class MosaicOperator(MosaicBaseOperator):
     _creates: ClassVar[str | None] = None
     #: The templated arguments that ``optional`` may name, with the value that each has when it is left out.
     _may_be_empty: ClassVar[Mapping[str, Any]] = {}
+    #: The arguments in which a None has a meaning, if they come as a whole from a reference or a template.
+    _may_contain_none: ClassVar[frozenset[str]] = frozenset()
 
     #: Whether Airflow killed the task. The signal may come before ``execute``.
     _is_killed: bool = False
@@ -123,12 +127,21 @@ class MosaicOperator(MosaicBaseOperator):
     def _reject_none(self, context: Context) -> None:
         for name, written in self._keep_constants(context).items():
             rendered = getattr(self, name)
-            empty = list(find_none(name, written, rendered))
+            empty = list(find_none(name, written, rendered, inside=name not in self._may_contain_none))
             if name in self._may_be_empty and isinstance(rendered, str) and not rendered.strip() and written:
                 empty.append((name, rendered))
             for place, value in empty:
                 if place not in self.optional:
                     raise_invalid(place, value, self._none_advice(place))
+
+    def _keep_constants(self, context: Context) -> Mapping[str, Any]:
+        """Also parse objects and lists that a template rendered to text: a part may be None, or optional."""
+        arguments = super()._keep_constants(context)
+        markers = template_markers(context["dag"])
+        for name in arguments.keys() & self.template_fields_renderers.keys() - self._may_contain_none:
+            if not is_constant(arguments[name], markers):
+                setattr(self, name, parse_collection(getattr(self, name)))
+        return arguments
 
     def _none_advice(self, place: str) -> str:
         solution = (
@@ -294,22 +307,26 @@ def _in_single_quotes(place: str) -> str:
 # Compare the rendered arguments of a task with what the DAG file has in their place.
 
 
-def find_none(place: str, written: Any, rendered: Any) -> Iterator[tuple[str, Any]]:
+def find_none(place: str, written: Any, rendered: Any, *, inside: bool = True) -> Iterator[tuple[str, Any]]:
     """
     Yield each place of an argument that rendered to None, or to the text ``None``, with its value.
 
     Skip the places in which the DAG file itself has None.
+
+    :param inside: Whether to search in objects and lists that a reference or a template rendered to as a whole.
     """
     if written is None:
         return
     if rendered is None or (isinstance(written, str) and rendered == "None" != written):
         yield place, rendered
-    elif isinstance(written, Mapping) and isinstance(rendered, Mapping):
-        for key in written.keys() & rendered.keys():
-            yield from find_none(_item_place(place, key), written[key], rendered[key])
-    elif isinstance(written, (list, tuple)) and isinstance(rendered, (list, tuple)):
-        for i, (before, after) in enumerate(zip(written, rendered, strict=False)):
-            yield from find_none(f"{place}[{i}]", before, after)
+    elif isinstance(rendered, Mapping) and (inside or isinstance(written, Mapping)):
+        for key, value in rendered.items():
+            before = written.get(key) if isinstance(written, Mapping) else _WHOLE
+            yield from find_none(_item_place(place, key), before, value, inside=inside)
+    elif isinstance(rendered, (list, tuple)) and (inside or isinstance(written, (list, tuple))):
+        items = written if isinstance(written, (list, tuple)) else [_WHOLE] * len(rendered)
+        for i, (before, after) in enumerate(zip(items, rendered, strict=False)):
+            yield from find_none(f"{place}[{i}]", before, after, inside=inside)
 
 
 def without_empty(place: str, value: Any, optional: tuple[str, ...]) -> Any:
