@@ -18,7 +18,7 @@ from airflow.sdk import BaseOperator
 from airflow_provider_mosaic.api.arguments import ListOf, Validator, raise_invalid
 
 if TYPE_CHECKING:
-    from airflow.sdk import DAG, ObjectStoragePath, XComArg
+    from airflow.sdk import DAG, Context, ObjectStoragePath, XComArg
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
     from airflow.sdk.definitions.param import DagParam
 
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     #: The location of a file: text, or a path object.
     Location: TypeAlias = Text | os.PathLike[str] | ObjectStoragePath
 
+#: Stands for a mapped argument: any text with a template, since Airflow renders the argument for each item.
+_MAPPED = "{{ mapped }}"
 #: The start of text that Jinja replaces or removes.
 _JINJA = frozenset({"{{", "{%", "{#"})
 #: The template only calls a method that does not raise: an error in it would fail a task that has succeeded.
@@ -91,10 +93,12 @@ class MosaicBaseOperator(BaseOperator):
 
     def _validate_constants(self, **renamed: Any) -> None:
         """
-        Validate the constant arguments. Call it at the end of the constructor.
+        Validate the constant arguments, and convert paths to text. Call it at the end of the constructor.
 
         :param renamed: The arguments that are not attributes of the same name.
         """
+        for name in self._options.keys() & set(self.template_fields):
+            setattr(self, name, paths_as_text(getattr(self, name)))
         dag = self.dag if self.has_dag() else None  # type: ignore[no-untyped-call]
         if self.map_index_template is None and self.get_closest_mapped_task_group() is not None:
             self.map_index_template = default_template(dag)
@@ -106,6 +110,30 @@ class MosaicBaseOperator(BaseOperator):
 
     def _validate_combinations(self) -> None:
         """Raise if arguments exclude each other, or one is missing. This does not depend on rendered values."""
+
+    def _keep_constants(self, context: Context) -> Mapping[str, Any]:
+        """Undo the rendering of constants. Return the templated arguments as the DAG file has them."""
+        markers = template_markers(context["dag"])
+        arguments = self._written_arguments(context)
+        for name, written in arguments.items():
+            setattr(self, name, keep_constants(written, getattr(self, name), markers))
+        return arguments
+
+    def _written_arguments(self, context: Context) -> Mapping[str, Any]:
+        """Return the templated arguments as the DAG file has them. Airflow renders a copy of the DAG's task."""
+        from airflow.sdk.definitions.mappedoperator import MappedOperator
+
+        task = context["dag"].task_dict.get(self.task_id)
+        if not isinstance(task, MappedOperator):
+            return {name: getattr(task, name, None) for name in self.template_fields}
+        mapped: Any = task.expand_input.value
+        if isinstance(mapped, Mapping):
+            mapped = dict.fromkeys(mapped, _MAPPED)
+        elif isinstance(mapped, Sequence):
+            mapped = mapped[context["ti"].map_index or 0]
+        # Otherwise expand_kwargs() has a reference to the output of another task: what it contains is not written here.
+        written = {**task.partial_kwargs, **(mapped if isinstance(mapped, Mapping) else {})}
+        return {name: paths_as_text(written.get(name)) for name in self.template_fields}
 
 
 def is_trigger_timeout(next_method: str, next_kwargs: Mapping[str, Any] | None) -> bool:
@@ -158,6 +186,22 @@ def validate_constants(
                     validator.item(f"{name}[{i}]", item)
 
 
+def paths_as_text(value: Any) -> Any:
+    """
+    Return the text of a path, also in a list. Airflow renders text and ``ObjectStoragePath`` only.
+
+    Airflow 3.1 would take ``Path.resolve`` for the method of a reference.
+    """
+    from airflow.sdk import ObjectStoragePath
+
+    if isinstance(value, os.PathLike) and not isinstance(value, ObjectStoragePath):
+        return os.fspath(value)
+    # Airflow recognizes a list that an upstream task returned by its identity, and does not render it.
+    if type(value) is list and any(isinstance(item, os.PathLike) for item in value):
+        return [paths_as_text(item) for item in value]
+    return value
+
+
 def is_constant(value: Any, markers: Collection[str]) -> bool:
     """
     Return whether the value of a template field is the same after Airflow has rendered it.
@@ -172,9 +216,28 @@ def is_constant(value: Any, markers: Collection[str]) -> bool:
         return all(is_constant(item, markers) for item in value.values())
     if isinstance(value, (list, tuple, set)):
         return all(is_constant(item, markers) for item in value)
+    if isinstance(value, os.PathLike):
+        return is_constant(str(value), markers)
     # Airflow resolves references and calls functions. An iterator can be read only once.
     is_dynamic = hasattr(value, "resolve") or hasattr(value, "template_fields") or callable(value)
-    return isinstance(value, os.PathLike) or not (is_dynamic or isinstance(value, Iterator))
+    return not (is_dynamic or isinstance(value, Iterator))
+
+
+def keep_constants(written: Any, rendered: Any, markers: Collection[str]) -> Any:
+    """
+    Return the rendered value, but keep the texts of the DAG file that have no template.
+
+    With ``render_template_as_native_obj=True`` Airflow makes a number of the text ``1_000``, and a bool of ``True``.
+
+    :param markers: The starts of templates in this DAG.
+    """
+    if isinstance(written, str):
+        return written if is_constant(written, markers) and not isinstance(rendered, str) else rendered
+    if type(written) is type(rendered) is dict:
+        return {key: keep_constants(written.get(key), value, markers) for key, value in rendered.items()}
+    if type(written) is type(rendered) and type(written) in (list, tuple) and len(written) == len(rendered):
+        return type(written)(keep_constants(*each, markers) for each in zip(written, rendered, strict=True))
+    return rendered
 
 
 def template_markers(dag: DAG | None) -> frozenset[str]:

@@ -210,6 +210,11 @@ def uri_scheme(text: str) -> str:
 # Lists and objects, also from text that a template rendered to
 
 
+def parse_collection(value: Any) -> Any:
+    """Return the list or object that a text is, in JSON or in Python; any other value unchanged."""
+    return _literal(value) if isinstance(value, str) and value.lstrip().startswith(("[", "{")) else value
+
+
 def validate_list(name: str, value: object) -> list[Any]:
     """
     Return a list that is not empty.
@@ -330,11 +335,22 @@ def validate_seconds(name: str, value: object) -> float:
     return float(seconds)
 
 
-def validate_integer(name: str, value: object, unit: str = "", *, least: int = 0, most: int | None = None) -> int:
-    """Return an integer from ``least`` to ``most``."""
+def validate_integer(
+    name: str, value: object, unit: str = "", *, least: int = 0, most: int | None = None, in_object: bool = False
+) -> int:
+    """
+    Return an integer from ``least`` to ``most``.
+
+    :param in_object: Whether the value is in an object, where a template always renders to text.
+    """
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= (value if most is None else most):
         limits = f"at least {least}" if most is None else f"from {least} to {most}"
-        raise_invalid(name, value, f"it must be a whole number{unit}, {limits}.")
+        hint = (
+            " A template inside an object renders to text: write the whole argument as {{ ... | tojson }}, or pass the "
+            "output of a task."
+        )
+        more = hint if in_object and isinstance(value, str) else ""
+        raise_invalid(name, value, f"it must be a whole number{unit}, {limits}.{more}")
     return value
 
 

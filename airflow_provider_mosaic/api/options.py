@@ -167,7 +167,7 @@ def validate_duration_limits(limits: Mapping[str, Any], *, prefix: str = "") -> 
     :param prefix: Precedes their names in an error.
     """
     seconds = {
-        key: validate_integer(f"{prefix}{key}", limit, " of seconds")
+        key: validate_integer(f"{prefix}{key}", limit, " of seconds", in_object=bool(prefix))
         for key, limit in limits.items()
         if limit is not None
     }

@@ -84,7 +84,7 @@ validate_video_inputs = ListOf(_validate_entry)
 
 def _validate_bound(name: str, key: str, entry: Mapping[str, Any]) -> int | None:
     value = whole_number(entry.get(key))
-    return None if value is None else validate_integer(f"{name}.{key}", value, " of milliseconds")
+    return None if value is None else validate_integer(f"{name}.{key}", value, " of milliseconds", in_object=True)
 
 
 # The documented ids of node types and nodes are UUIDs. Text of another form is an id only if Mosaic lists it.

@@ -50,6 +50,8 @@ class MosaicApplyAgentOperator(MosaicOperator):
     template_fields: Sequence[str] = ("definition", "agent_id", "mosaic_conn_id")
     template_fields_renderers = {"definition": "json"}
     operator_extra_links = (MosaicAgentLink(),)
+    # A parameter that is null is unset.
+    _may_contain_none = frozenset({"definition"})
     _options = options.APPLY_AGENT
     _row_label_arguments = ("definition", "agent_id")
     _failure_effect = "No run was started. Runs that start from now on use the agent as it is now."
@@ -89,7 +91,7 @@ class MosaicApplyAgentOperator(MosaicOperator):
         from airflow_provider_mosaic.hooks.paths import read_definition
         from airflow_provider_mosaic.tasks.agents import apply
 
-        with self._validated_arguments(context):
+        with self._executing(context):
             apply_options = ApplyOptions.validated(
                 read_definition(self.definition, directory=str(Path(context["dag"].fileloc or ".").parent)),
                 agent_id=self.agent_id,

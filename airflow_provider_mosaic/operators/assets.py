@@ -70,7 +70,7 @@ class MosaicUploadOperator(MosaicOperator):
         """Upload the file."""
         from airflow_provider_mosaic.tasks.uploads import upload
 
-        with self._validated_arguments(context):
+        with self._executing(context):
             return upload(self._open_hook(), context, **self._arguments())
 
 
@@ -135,5 +135,5 @@ class MosaicDownloadOutputsOperator(MosaicOperator):
         """Download the files."""
         from airflow_provider_mosaic.tasks.downloads import DownloadTask
 
-        with self._validated_arguments(context):
+        with self._executing(context):
             return DownloadTask(self._open_hook(), **self._arguments()).download(context)

@@ -89,7 +89,7 @@ class MosaicCreateAvatarProfileOperator(MosaicOperator):
         from airflow_provider_mosaic.durable.failures import adding_consequences, fail_without_retry
         from airflow_provider_mosaic.tasks.avatars import CreateAvatarProfile
 
-        with self._validated_arguments(context):
+        with self._executing(context):
             hook = self._open_hook()
             profile = CreateAvatarProfile(context, hook, name=self.name, sources=self._sources(), durable=self.durable)
         with adding_consequences(context, profile.consequences), fail_without_retry():

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from airflow_provider_mosaic.api.arguments import raise_invalid
+from airflow_provider_mosaic.api.arguments import parse_collection, raise_invalid
 from airflow_provider_mosaic.base import MosaicBaseOperator, is_constant, is_trigger_timeout, template_markers
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_mosaic.durable.failures import Consequences
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook
     from airflow_provider_mosaic.tasks.posts import PostTask
     from airflow_provider_mosaic.tasks.runs import ResumeTask, RunTask
 
     WaitingTask: TypeAlias = RunTask | ResumeTask | PostTask
 
-# Stands for a mapped argument: any text with a template, since Airflow renders the argument for each item.
-_MAPPED = "{{ mapped }}"
+# Stands for a part of what a reference or a template rendered to as a whole.
+_WHOLE: Any = object()
 # The texts to which a template renders an empty value.
 _EMPTY_TEXTS = frozenset({"", "None", "null", "[]", "{}"})
 
@@ -50,6 +51,8 @@ class MosaicOperator(MosaicBaseOperator):
     _creates: ClassVar[str | None] = None
     #: The templated arguments that ``optional`` may name, with the value that each has when it is left out.
     _may_be_empty: ClassVar[Mapping[str, Any]] = {}
+    #: The arguments in which a None has a meaning, if they come as a whole from a reference or a template.
+    _may_contain_none: ClassVar[frozenset[str]] = frozenset()
 
     #: Whether Airflow killed the task. The signal may come before ``execute``.
     _is_killed: bool = False
@@ -79,7 +82,7 @@ class MosaicOperator(MosaicBaseOperator):
                     "something else without it. Take it out of the list. "
                     f"These can be optional: {', '.join(cls._may_be_empty) or 'none'}.",
                 )
-        return tuple(place.replace('"', "'") for place in places)
+        return tuple(map(_in_single_quotes, places))
 
     def on_kill(self) -> None:
         """Send no further request that is not safe to repeat: a new attempt may send it too."""
@@ -97,8 +100,9 @@ class MosaicOperator(MosaicBaseOperator):
         return hook
 
     @contextmanager
-    def _validated_arguments(self, context: Context) -> Iterator[None]:
-        """Reject arguments that rendered to None, and turn the errors of the block into Airflow's failures."""
+    def _executing(self, context: Context) -> Iterator[None]:
+        """Reject arguments that rendered to None. Then run the block, and turn its errors into Airflow's failures."""
+        from airflow_provider_mosaic.api.errors import MosaicValidationError
         from airflow_provider_mosaic.durable.failures import Consequences, adding_consequences, fail_without_retry
         from airflow_provider_mosaic.durable.task_state import TaskState
 
@@ -108,22 +112,36 @@ class MosaicOperator(MosaicBaseOperator):
                 self._reject_none(context)
                 self._leave_out_empty()
                 yield
-            except Exception:
+            except Exception as error:
                 if self._creates is not None:
                     TaskState(context, kind=self._creates, request=None).publish_not_started()
+                if isinstance(error, MosaicValidationError) and (earlier := self._earlier_consequences(context)):
+                    error.transient = True
+                    consequences = earlier
                 raise
 
+    def _earlier_consequences(self, context: Context) -> Consequences | None:
+        """Return what an invalid argument means if a retry continues with what an earlier attempt started."""
+        return None
+
     def _reject_none(self, context: Context) -> None:
-        markers = template_markers(context["dag"])
-        for name, written in self._written_arguments(context).items():
-            rendered = keep_constants(written, getattr(self, name), markers)
-            setattr(self, name, rendered)
-            empty = list(find_none(name, written, rendered))
+        for name, written in self._keep_constants(context).items():
+            rendered = getattr(self, name)
+            empty = list(find_none(name, written, rendered, inside=name not in self._may_contain_none))
             if name in self._may_be_empty and isinstance(rendered, str) and not rendered.strip() and written:
                 empty.append((name, rendered))
             for place, value in empty:
                 if place not in self.optional:
                     raise_invalid(place, value, self._none_advice(place))
+
+    def _keep_constants(self, context: Context) -> Mapping[str, Any]:
+        """Also parse objects and lists that a template rendered to text: a part may be None, or optional."""
+        arguments = super()._keep_constants(context)
+        markers = template_markers(context["dag"])
+        for name in arguments.keys() & self.template_fields_renderers.keys() - self._may_contain_none:
+            if not is_constant(arguments[name], markers):
+                setattr(self, name, parse_collection(getattr(self, name)))
+        return arguments
 
     def _none_advice(self, place: str) -> str:
         solution = (
@@ -142,22 +160,6 @@ class MosaicOperator(MosaicBaseOperator):
             value = without_empty(name, getattr(self, name), self.optional)
             setattr(self, name, self._may_be_empty[name] if value is None else value)
 
-    def _written_arguments(self, context: Context) -> Mapping[str, Any]:
-        """Return the templated arguments as the DAG file has them. Airflow renders a copy of the DAG's task."""
-        from airflow.sdk.definitions.mappedoperator import MappedOperator
-
-        task = context["dag"].task_dict.get(self.task_id)
-        if not isinstance(task, MappedOperator):
-            return {name: getattr(task, name, None) for name in self.template_fields}
-        mapped: Any = task.expand_input.value
-        if isinstance(mapped, Mapping):
-            mapped = dict.fromkeys(mapped, _MAPPED)
-        elif isinstance(mapped, Sequence):
-            mapped = mapped[context["ti"].map_index or 0]
-        # Otherwise expand_kwargs() has a reference to the output of another task: what it contains is not written here.
-        written = {**task.partial_kwargs, **(mapped if isinstance(mapped, Mapping) else {})}
-        return {name: written.get(name) for name in self.template_fields}
-
 
 class WaitingOperator(MosaicOperator):
     """Base class of operators that start or resume something and wait for its end."""
@@ -171,7 +173,7 @@ class WaitingOperator(MosaicOperator):
 
     def execute(self, context: Context) -> str:
         """Start it, or continue with what an earlier attempt started; wait for its end, or defer."""
-        with self._validated_arguments(context):
+        with self._executing(context):
             task = self._task(context)
             task.prepare()
         with self._running(task, context):
@@ -212,6 +214,40 @@ class WaitingOperator(MosaicOperator):
         if self._active is not None:
             self._active.wait.on_kill()
 
+    def _earlier_consequences(self, context: Context) -> Consequences | None:
+        """Return what an invalid argument means if a retry continues with what an earlier attempt started."""
+        from airflow_provider_mosaic.durable.task_state import recorded_id
+
+        try:
+            item_id = recorded_id(context, [self._creates or "resume"]) if self._saves_state(context) else None
+        except Exception as error:
+            self.log.warning("Airflow's task state store could not be read (%s).", type(error).__name__)
+            return None
+        return self._not_reached(context, item_id, is_saved=True) if item_id else None
+
+    def _saves_state(self, context: Context) -> bool:
+        """Return whether a retry continues with what this attempt started, or resumes its run again."""
+        from airflow_provider_mosaic.durable.task_state import can_save_state
+
+        return self._creates is None or can_save_state(context, durable=getattr(self, "durable", True) is not False)
+
+    def _not_reached(self, context: Context, item_id: str | None, *, is_saved: bool) -> Consequences:
+        """Return what an error means that came before any request about the item of an earlier execution."""
+        from airflow_provider_mosaic.durable.failures import Consequences
+        from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
+
+        kind = self._creates or "run"
+        item = f"{kind} {item_id!r}" if item_id else f"the {kind} that the task waited for"
+        effect = "be published" if kind == "post" else "keep running, and cost credits"
+        consequences = Consequences(
+            means=f"No request was sent about {item}. It may {effect}.",
+            retry=f"continues with {item}" if is_saved else self._retry_effect,
+        )
+        if item_id and self._creates:
+            adoption = ManualAdoption(context, kind=self._creates)
+            consequences = replace(consequences, choices=adoption.continue_hint(item_id))
+        return consequences
+
     @contextmanager
     def _running(self, task: WaitingTask, context: Context) -> Iterator[None]:
         """Run a step of the task: turn its errors into Airflow's failures, and let a kill reach it."""
@@ -244,24 +280,14 @@ class WaitingOperator(MosaicOperator):
         :param item_id: What the task waited for, if it is known.
         """
         from airflow_provider_mosaic.api.errors import MosaicValidationError
-        from airflow_provider_mosaic.durable.failures import Consequences, adding_consequences, fail_without_retry
-        from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
-        from airflow_provider_mosaic.durable.task_state import can_save_state
+        from airflow_provider_mosaic.durable.failures import adding_consequences, fail_without_retry
 
         # Otherwise a retry would start or post a second time.
-        is_saved = self._creates is None or can_save_state(context, durable=getattr(self, "durable", True) is not False)
-        kind = self._creates or "run"
-        item = f"{kind} {item_id!r}" if item_id else f"the {kind} that the task waited for"
-        effect = "be published" if kind == "post" else "keep running, and cost credits"
-        consequences = Consequences(
-            means=f"No request was sent about {item}. It may {effect}.",
-            retry=f"continues with {item}" if is_saved else self._retry_effect,
-        )
-        if item_id and self._creates:
-            adoption = ManualAdoption(context, kind=self._creates)
-            consequences = replace(consequences, choices=adoption.continue_hint(item_id))
+        is_saved = self._saves_state(context)
+        consequences = self._not_reached(context, item_id, is_saved=is_saved)
         with adding_consequences(context, lambda _: consequences), fail_without_retry():
             try:
+                self._keep_constants(context)
                 self._leave_out_empty()
                 yield
             except MosaicValidationError as error:
@@ -269,42 +295,38 @@ class WaitingOperator(MosaicOperator):
                 raise
 
 
+def _item_place(place: str, key: Any) -> str:
+    return _in_single_quotes(f"{place}[{key!r}]")
+
+
+def _in_single_quotes(place: str) -> str:
+    """Return a place as errors name it and ``optional`` has it. Python writes a key with an apostrophe differently."""
+    return place.replace('"', "'")
+
+
 # Compare the rendered arguments of a task with what the DAG file has in their place.
 
 
-def keep_constants(written: Any, rendered: Any, markers: Collection[str]) -> Any:
-    """
-    Return the rendered value, but keep the texts of the DAG file that have no template.
-
-    With ``render_template_as_native_obj=True`` Airflow makes a number of the text ``1_000``, and a bool of ``True``.
-
-    :param markers: The starts of templates in this DAG.
-    """
-    if isinstance(written, str):
-        return written if is_constant(written, markers) and not isinstance(rendered, str) else rendered
-    if type(written) is type(rendered) is dict:
-        return {key: keep_constants(written.get(key), value, markers) for key, value in rendered.items()}
-    if type(written) is type(rendered) and type(written) in (list, tuple) and len(written) == len(rendered):
-        return type(written)(keep_constants(*each, markers) for each in zip(written, rendered, strict=True))
-    return rendered
-
-
-def find_none(place: str, written: Any, rendered: Any) -> Iterator[tuple[str, Any]]:
+def find_none(place: str, written: Any, rendered: Any, *, inside: bool = True) -> Iterator[tuple[str, Any]]:
     """
     Yield each place of an argument that rendered to None, or to the text ``None``, with its value.
 
     Skip the places in which the DAG file itself has None.
+
+    :param inside: Whether to search in objects and lists that a reference or a template rendered to as a whole.
     """
     if written is None:
         return
     if rendered is None or (isinstance(written, str) and rendered == "None" != written):
         yield place, rendered
-    elif isinstance(written, Mapping) and isinstance(rendered, Mapping):
-        for key in written.keys() & rendered.keys():
-            yield from find_none(f"{place}[{key!r}]", written[key], rendered[key])
-    elif isinstance(written, (list, tuple)) and isinstance(rendered, (list, tuple)):
-        for i, (before, after) in enumerate(zip(written, rendered, strict=False)):
-            yield from find_none(f"{place}[{i}]", before, after)
+    elif isinstance(rendered, Mapping) and (inside or isinstance(written, Mapping)):
+        for key, value in rendered.items():
+            before = written.get(key) if isinstance(written, Mapping) else _WHOLE
+            yield from find_none(_item_place(place, key), before, value, inside=inside)
+    elif isinstance(rendered, (list, tuple)) and (inside or isinstance(written, (list, tuple))):
+        items = written if isinstance(written, (list, tuple)) else [_WHOLE] * len(rendered)
+        for i, (before, after) in enumerate(zip(items, rendered, strict=False)):
+            yield from find_none(f"{place}[{i}]", before, after, inside=inside)
 
 
 def without_empty(place: str, value: Any, optional: tuple[str, ...]) -> Any:
@@ -317,9 +339,9 @@ def without_empty(place: str, value: Any, optional: tuple[str, ...]) -> Any:
         return None
     if isinstance(value, Mapping):
         return {
-            key: without_empty(f"{place}[{key!r}]", item, optional)
+            key: without_empty(_item_place(place, key), item, optional)
             for key, item in value.items()
-            if not is_left_out(f"{place}[{key!r}]", item)
+            if not is_left_out(_item_place(place, key), item)
         }
     if isinstance(value, (list, tuple)):
         return [

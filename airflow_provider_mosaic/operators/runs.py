@@ -272,7 +272,7 @@ class MosaicCancelRunOperator(MosaicOperator):
         from airflow_provider_mosaic.tasks.reporting import push_item
         from airflow_provider_mosaic.tasks.run_control import cancel
 
-        with self._validated_arguments(context):
+        with self._executing(context):
             hook = self._open_hook()
             run_id = cancel(hook, self._options["run_id"]("run_id", self.run_id))
             push_item(context, hook, "run", run_id)

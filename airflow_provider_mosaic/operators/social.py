@@ -183,7 +183,7 @@ class MosaicPostAnalyticsOperator(MosaicOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Read the metrics."""
-        with self._validated_arguments(context):
+        with self._executing(context):
             ids = {name: self._options[name](name, value) for name, value in self._arguments().items()}
             analytics = self._open_hook().get_post_analytics(**ids)
         rows = analytics.as_rows()

@@ -93,7 +93,7 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
         from airflow_provider_mosaic.tasks.youtube import YouTubeTask
         from airflow_provider_mosaic.webhook_address import webhook_url
 
-        with self._validated_arguments(context):
+        with self._executing(context):
             arguments = self._arguments()
             if arguments["callback_url"] == options.AIRFLOW_CALLBACK:
                 arguments["callback_url"] = webhook_url(self.mosaic_conn_id)

@@ -105,6 +105,7 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
 
     def execute(self, context: Context) -> Any:
         """Wait on a worker; or poll once, and defer."""
+        self._keep_constants(context)
         if not self.deferrable:
             with self._adding_timeout_advice():
                 return super().execute(context)
@@ -124,6 +125,7 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
         :param item: What the sensor deferred for; its template may render to another value since. Empty if the wait
             started in the triggerer, and under ``dag.test()`` (https://github.com/apache/airflow/issues/69942).
         """
+        self._keep_constants(context)
         for name, value in item.items():
             if value:
                 setattr(self, name, value)
@@ -142,6 +144,7 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
         """Continue after a deferral. At the sensor's timeout poll once more: the item may have ended since."""
         with self._adding_timeout_advice():
             if is_trigger_timeout(next_method, next_kwargs):
+                self._keep_constants(context)
                 self._has_read = True
                 with self._skipping_if_soft_fail():
                     if ended := self.poke(context):

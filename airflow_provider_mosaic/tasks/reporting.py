@@ -166,23 +166,23 @@ def add_to_outlet_events(context: Mapping[str, Any], **facts: Any) -> None:
 
     :param facts: JSON values. Long lists are shortened.
     """
-    try:
-        outlets = context["ti"].task.outlets
-        if not outlets:
-            return
-        from airflow.sdk import AssetAlias
+    outlets = context["ti"].task.outlets
+    if not outlets:
+        return
+    from airflow.sdk import AssetAlias
 
-        extra = {name: value[:_MAX_ENTRIES] if isinstance(value, list) else value for name, value in facts.items()}
-        for outlet in outlets:
+    extra = {name: value[:_MAX_ENTRIES] if isinstance(value, list) else value for name, value in facts.items()}
+    for outlet in outlets:
+        try:
             # An alias has no event of its own.
             if not isinstance(outlet, AssetAlias):
                 context["outlet_events"][outlet].extra.update(extra)
-    except Exception as error:
-        log.warning(
-            "The asset events of this task lack details (%s: %s). The task continues.",
-            type(error).__name__,
-            one_line(str(error)),
-        )
+        except Exception as error:
+            log.warning(
+                "An asset event of this task lacks details (%s: %s). The task continues.",
+                type(error).__name__,
+                one_line(str(error)),
+            )
 
 
 def _consequence(name: str) -> str:

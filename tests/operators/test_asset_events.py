@@ -94,6 +94,7 @@ def test_task_without_outlets_and_alias_have_no_event() -> None:
 
 @pytest.mark.usefixtures("mosaic")
 def test_event_that_cannot_be_described_fails_no_task(caplog: pytest.LogCaptureFixture) -> None:
-    task = run_task(outlets=[Asset.ref(name="unknown")])
-    assert task.execute()
-    assert "The asset events of this task lack details" in caplog.text
+    task = run_task(outlets=[Asset.ref(name="unknown"), "no asset", EDITED])
+    run_id = task.execute()
+    assert "An asset event of this task lacks details" in caplog.text
+    assert extra(task)["run_id"] == run_id

@@ -99,6 +99,9 @@ GOOD: list[tuple[type[Any], dict[str, Any]]] = [
     (MosaicRunAgentOperator, {"video_inputs": f"[{TEMPLATE}]"}),
     (MosaicDownloadOutputsOperator, {"destination": ObjectStoragePath("file:///tmp/{{ ds }}"), "include": {"video"}}),
     (MosaicDownloadOutputsOperator, {"destination": Path("/tmp/a"), "filename": "{{ ds }}-{index}"}),
+    (MosaicUploadOperator, {"source": Path("/tmp/{{ params.file }}")}),
+    (MosaicUploadOperator, {"source": ObjectStoragePath("file:///tmp/{{ params.file }}")}),
+    (MosaicApplyAgentOperator, {"definition": Path("/tmp/{{ params.agent }}.yaml")}),
     (MosaicUploadOperator, {"source": "https://example.com/watch?v=1"}),
     (MosaicUploadOperator, {"source": "s3://bucket/{{ ds }}", "asset_type": TEMPLATE}),
     # Mosaic may accept more platforms than it documents.
@@ -192,6 +195,35 @@ def test_output_of_another_task_or_mapped_group_is_unknown() -> None:
         MosaicRunAgentOperator(task_id="run", agent_id=dag.param("agent", AGENT), video_ids=[video.output])
         each.expand(source=["/b.mp4"])
     assert set(dag.task_ids) == {"first", "run", "each.upload"}
+
+
+@pytest.mark.parametrize(
+    ("define", "name"),
+    [
+        (lambda path: MosaicUploadOperator(task_id="t", source=path), "source"),
+        (lambda path: MosaicDownloadOutputsOperator(task_id="t", run_id="r", destination=path), "destination"),
+        (lambda path: MosaicApplyAgentOperator(task_id="t", definition=path), "definition"),
+        (
+            lambda path: MosaicDownloadOutputsOperator.partial(task_id="t", destination=path).expand(run_id=["r"]),
+            "destination",
+        ),
+        (
+            lambda path: MosaicDownloadOutputsOperator.partial(task_id="t", run_id="r").expand(destination=[path]),
+            "destination",
+        ),
+    ],
+)
+@pytest.mark.parametrize("path", [Path("{{ params.folder }}/new.yaml.mp4"), Path("relative.yaml.mp4")], ids=str)
+def test_path_is_rendered_and_not_resolved(define: Callable[[Path], Any], name: str, path: Path) -> None:
+    # Airflow 3.1 resolves everything with a method "resolve"; newer versions do not render paths.
+    if name == "definition":
+        path = path.with_suffix("")
+    with DAG("dag", schedule=None):
+        task = define(path)
+    if task.is_mapped:
+        task = task.unmap({"run_id": "r", "destination": path})
+    task.render_template_fields({"params": {"folder": "/a"}}, jinja_env=task.dag.get_template_env())
+    assert getattr(task, name) == str(path).replace("{{ params.folder }}", "/a")
 
 
 def test_template_markers_of_the_dag() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -10,12 +11,12 @@ from typing import Any
 import pytest
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, AirflowSensorTimeout
-from tasks.fakes import Deferred, StateStore, TaskRunner
+from tasks.fakes import Deferred, NativeTaskRunner, StateStore, TaskRunner
 from tasks.fixtures import ACCOUNT, AGENT, OTHER_ACCOUNT, START, Clock, InBackground, effects, sent, started, until
 from tasks.task_runs import post_task, run_task
 
 from airflow_provider_mosaic.api.endpoints.social import Post
-from airflow_provider_mosaic.api.errors import MosaicError, MosaicRunFailedError
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError, MosaicRunFailedError
 from airflow_provider_mosaic.api.public_urls import public_urls
 from airflow_provider_mosaic.api.redaction import remember
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -375,8 +376,7 @@ def test_only_public_urls_are_shown(url: str, is_shown: bool) -> None:
 def test_text_of_the_dag_file_stays_text_under_native_rendering(written: str, rendered: Any) -> None:
     from airflow.sdk import DAG
 
-    from airflow_provider_mosaic.base import template_markers
-    from airflow_provider_mosaic.operators.base import keep_constants
+    from airflow_provider_mosaic.base import keep_constants, template_markers
 
     markers = template_markers(DAG("dag", schedule=None, jinja_environment_kwargs={"variable_start_string": "<<"}))
 
@@ -384,6 +384,24 @@ def test_text_of_the_dag_file_stays_text_under_native_rendering(written: str, re
     assert keep_constants({"a": [written, "{{ x }}"]}, {"a": [rendered, 7]}, markers) == {"a": [written, 7]}
     for template in ("{{ title }}", "<< title >>"):
         assert keep_constants(template, rendered, markers) == rendered
+
+
+def test_text_of_the_dag_file_stays_text_after_a_deferral(mosaic: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_48211", os.environ["AIRFLOW_CONN_MOSAIC_DEFAULT"])
+    mosaic.configure(hold_runs=True)
+    task = NativeTaskRunner(run_task(mosaic_conn_id="48211", deferrable=True).make)
+    deferred = task.execute()
+    mosaic.finish_run(started(mosaic))
+    assert task.resume(deferred, deferred.wait()) == started(mosaic)
+
+
+@WAITS
+def test_text_of_the_dag_file_stays_text_in_sensors(mosaic: Emulator, clock: Clock, deferrable: bool) -> None:
+    task = NativeTaskRunner(lambda: MosaicRunSensor(task_id="wait", run_id="48211", deferrable=deferrable))
+    event = {"outcome": "ended", "id": "48211"}
+    resumed = Deferred("", {}, "execute_complete", {}, None)
+    for act in (task.execute, lambda: task.resume(resumed, event), task.on_timeout):
+        assert type(fails(act).error) is MosaicNotFoundError  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("value", [1000, True, 1.5, ["a"]])

@@ -71,6 +71,11 @@ def test_callback_that_rendered_to_none_is_not_removed(
     assert hook.list_triggers(AGENT)[0].callback_url == "https://example.com/hook"
 
 
+def test_null_of_a_definition_is_a_value(dags: dict[str, Any], mosaic: Emulator) -> None:
+    run = dags["null_of_a_definition"].test()
+    assert {str(ti.state) for ti in run.get_task_instances()} == {"success"}
+
+
 # The optional arguments
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException
-from tasks.fakes import Deferred, Killed, StateStore
-from tasks.fixtures import AGENT, START, Clock, InBackground, effects, sent, started, until
+from tasks.fakes import Deferred, Killed, StateStore, TaskRunner
+from tasks.fixtures import ACCOUNT, AGENT, START, Clock, InBackground, effects, sent, started, until
 from tasks.kills import killed_once, received
 from tasks.task_runs import LATE, fail_first_attempt, fails_with, post_task, run_operator, run_task
 
@@ -26,6 +26,11 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.operators import (
+    MosaicResumeRunOperator,
+    MosaicRunAgentOperator,
+    MosaicSocialPostOperator,
+)
 
 # Attempts that were killed before the id was recorded
 
@@ -350,6 +355,41 @@ def test_argument_that_became_invalid_while_deferred_loses_no_run(mosaic: Emulat
     task.make = make
     assert task.run_to_end() == run_id
     assert effects(mosaic) == {"runs_started": 1}
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "invalid"),
+    [
+        (MosaicRunAgentOperator, {"agent_id": AGENT}, {"agent_id": 5}),
+        (MosaicResumeRunOperator, {}, {"run_id": ""}),
+        (MosaicSocialPostOperator, {"text": "Hello", "social_connection_ids": [ACCOUNT]}, {"text": 5}),
+    ],
+)
+def test_argument_that_is_invalid_in_a_retry_hides_no_item(
+    mosaic: Emulator, hook: MosaicHook, kind: type[Any], arguments: dict[str, Any], invalid: dict[str, Any]
+) -> None:
+    mosaic.configure(hold_runs=True, hold_posts=True)
+    if kind is MosaicResumeRunOperator:
+        arguments = {"run_id": hook.run_agent(AGENT)}
+    arguments = {"task_id": "task", "poll_interval": 0.05, **arguments}
+    task = TaskRunner(lambda: kind(**arguments), store=StateStore().killing_at("id"))
+    with pytest.raises(Killed):
+        task.execute()
+    done = effects(mosaic)
+    noun, [item_id] = (
+        ("post", [post["post_id"] for post in mosaic.posts()])
+        if mosaic.posts()
+        else ("run", [run["run_id"] for run in mosaic.runs()])
+    )
+    valid, task.make = task.make, lambda: kind(**{**arguments, **invalid}, **LATE)
+    with pytest.raises(MosaicValidationError) as caught:
+        task.execute()
+    assert f"No request was sent about {noun} {item_id!r}. It may" in str(caught.value)
+    assert f"continues with {noun} {item_id!r}" in str(caught.value)
+    mosaic.configure(hold_runs=False, hold_posts=False)
+    task.make = valid
+    assert task.run_to_end() == item_id
+    assert effects(mosaic) == done
 
 
 def test_argument_that_became_invalid_is_final_if_a_retry_would_start_a_second_run(mosaic: Emulator) -> None:

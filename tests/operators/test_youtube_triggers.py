@@ -281,6 +281,7 @@ def test_missing_agent_fails_without_retries(mosaic: Emulator) -> None:
         ({"filter_options": {"duration": 5}}, "must be an object"),
         ({"filter_options": {"duration": {"min": 5}}}, "must be an object with min_seconds"),
         ({"filter_options": {"duration": {"min_seconds": 1.5}}}, r"duration.min_seconds=1.5: it must be a whole"),
+        ({"filter_options": {"duration": {"min_seconds": "60"}}}, "min_seconds='60': .*{{ ... . tojson }}"),
         ({"filter_options": {"duration": {"max_seconds": -1}}}, r"duration.max_seconds=-1"),
         ({"filter_options": {"duration": {"min_seconds": 9, "max_seconds": 1}}}, "more than max_seconds=1"),
         ({"callback_url": "http://example.org/hook"}, "use https"),

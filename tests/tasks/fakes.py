@@ -385,3 +385,14 @@ class TaskRunner:
             return call(operator, context)
         except TaskDeferred as deferral:
             return Deferred.of(deferral)
+
+
+class NativeTaskRunner(TaskRunner):
+    """Renders the templates of each new operator as in a DAG with ``render_template_as_native_obj=True``."""
+
+    def _new(self) -> Any:
+        written = super()._new()
+        written.dag.render_template_as_native_obj = True
+        operator = written.prepare_for_execution()
+        operator.render_template_fields({})
+        return operator

@@ -28,7 +28,7 @@ def nothing() -> Any:
 
 
 @task
-def things(values: list[Any]) -> list[Any]:
+def things(values: Any) -> Any:
     return values
 
 
@@ -53,6 +53,13 @@ REFUSED = {
     "update_params": lambda: run(update_params=nothing()),
     "update_params_by_text": lambda: run(update_params="{{ ti.xcom_pull(task_ids='nowhere') }}"),
     "update_params['x']['prompt']": lambda: run(update_params={"x": {"prompt": nothing()}}),
+    "update_params['x']['prompt']_of_a_task": lambda: run(update_params=things({"x": {"prompt": None}})),
+    "update_params['x']['prompt']_by_json": lambda: run(update_params="{{ {'x': {'prompt': none}} | tojson }}"),
+    "update_params['x']['prompt']_of_an_object_of_a_task": lambda: run(update_params={"x": things({"prompt": None})}),
+    "update_params['x']['prompt']_of_expand": lambda: mapped().expand(update_params=things([{"x": {"prompt": None}}])),
+    "video_inputs[0]['input_clip_start_ms']": lambda: run(
+        video_inputs=things([{"agent_node_id": NODE, "video_ids": ["v"], "input_clip_start_ms": None}])
+    ),
     "callback_url": lambda: run(callback_url=nothing()),
     "min_credits": lambda: run(min_credits=nothing()),
     "run_id": lambda: post(run_id=nothing()),
@@ -91,6 +98,7 @@ TAKEN = {
     "none_of_a_written_entry": lambda: mapped().expand_kwargs([{"update_params": None}]),
     "none_of_an_entry_from_a_task": lambda: mapped().expand_kwargs(things([{"update_params": None}])),
     "no_key_in_an_entry_from_a_task": lambda: mapped().expand_kwargs(things([{}])),
+    "none_in_a_written_json": lambda: run(update_params=f'{{"{NODE}": {{"prompt": null}}}}'),
     "none_deep_inside": lambda: run(update_params={NODE: {"prompt": None}}),
 }
 #: Optional arguments that render to an empty value. The parameter ``nothing`` is empty.
@@ -106,6 +114,20 @@ OPTIONAL = {
     "update_params": lambda: run(update_params=PARAM, optional=["update_params"]),
     "prompt": lambda: run(update_params={NODE: PROMPT}, optional=[PROMPT_PLACE]),
     "prompt_in_other_quotes": lambda: run(update_params={NODE: PROMPT}, optional=[PROMPT_PLACE.replace("'", '"')]),
+    "prompt_of_a_task": lambda: run(
+        update_params=things({NODE: {"number": 1, "prompt": None}}), optional=[PROMPT_PLACE]
+    ),
+    "prompt_by_json": lambda: run(
+        update_params="{{ {params.node: {'number': 1, 'prompt': none}} | tojson }}", optional=[PROMPT_PLACE]
+    ),
+    "param_with_an_apostrophe": lambda: run(
+        update_params={NODE: {"number": 1, "editor's note": PARAM}},
+        optional=[f"update_params['{NODE}']['editor's note']"],
+    ),
+    "param_with_an_apostrophe_in_other_quotes": lambda: run(
+        update_params={NODE: {"number": 1, "editor's note": PARAM}},
+        optional=[f"update_params['{NODE}'][\"editor's note\"]"],
+    ),
     "ignore_nodes": lambda: run(ignore_nodes="{{ params.none_of_them }}", optional=["ignore_nodes"]),
     "min_credits": lambda: run(min_credits=PARAM, optional=["min_credits"]),
     "callback_url_of_partial": lambda: MosaicRunAgentOperator.partial(
@@ -120,6 +142,7 @@ NOT_OPTIONAL = {
     "callback_url": lambda: run(callback_url=PARAM, update_params=PARAM, optional=["update_params"]),
     PROMPT_PLACE: lambda: run(update_params={NODE: PROMPT}, optional=["update_params"]),
     "update_params": lambda: run(update_params=PARAM, optional=[PROMPT_PLACE]),
+    "update_params['it's']['note']": lambda: run(update_params={"it's": {"note": PARAM}}),
     "schedule_date": lambda: post(schedule_date="{{ params.nothing or '' }}"),
     "workspace_id": lambda: post(workspace_id=" {{ params.nothing or '' }} "),
 }
@@ -127,7 +150,8 @@ NOT_OPTIONAL = {
 
 def all_of(name: str, cases: dict[str, Any], **options: Any) -> DAG:
     """Return a DAG with a task ``act`` for each case, in a group with the number of the case."""
-    params: Any = {"nothing": Param(None, type=["null", "string"]), "none_of_them": Param([], type="array")}
+    nothing = Param(None, type=["null", "string"])
+    params: Any = {"nothing": nothing, "none_of_them": Param([], type="array"), "node": NODE}
     with DAG(name, schedule=None, params=params, **options) as dag:
         for number, build in enumerate(cases.values()):
             with TaskGroup(f"case_{number}"):
@@ -142,6 +166,9 @@ natively_optional = all_of("may_be_none", OPTIONAL, render_template_as_native_ob
 not_optional = all_of("may_not_be_empty", NOT_OPTIONAL)
 with DAG("callback_left_as_it_is", schedule=None, params={"nothing": Param(None, type=["null", "string"])}) as left:
     channels(callback_url=PARAM, optional=["callback_url"])
+with DAG("null_of_a_definition", schedule=None) as null_of_a_definition:
+    node = {"tile": "Rough Cut", "params": {"prompt": None}}
+    MosaicApplyAgentOperator(task_id="act", definition=things({"name": "Nightly", "nodes": {"cut": node}}))
 with DAG("post_of_now", schedule=None, params={"nothing": Param(None, type=["null", "string"])}) as post_of_now:
     names = ["schedule_date", "workspace_id", "provider_options"]
     post(**dict.fromkeys(names, PARAM), optional=names)
