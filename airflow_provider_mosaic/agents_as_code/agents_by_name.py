@@ -87,7 +87,12 @@ class AgentsByName:
                 agent_id,
             )
             return
-        why_kept = "It has nodes already, so it was not deleted" if created.agent_nodes else self._delete(agent_id)
+        if created.agent_nodes:
+            why_kept = "It has nodes already, so it was not deleted"
+        elif "agent_nodes" not in created.model_fields_set:
+            why_kept = "It was not deleted, since Mosaic does not show whether it has nodes already"
+        else:
+            why_kept = self._delete(agent_id)
         raise MosaicConflictError(
             f"An older agent with the name {self._name!r} was created at the same moment: {ids}. This apply created "
             f"{agent_id!r}. {why_kept or 'It was empty and was deleted'}.",

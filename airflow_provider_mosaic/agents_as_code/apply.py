@@ -147,15 +147,13 @@ class AgentApply:
         log.info("Created agent %r with the name %r.", agent_id, definition.name)
         return agent_id
 
-    def _plan(self, agent_id: str | None, known: Mapping[str, str] | None = None) -> AgentPlan:
+    def _plan(self, agent_id: str | None, known: Mapping[str, str] | None = None, *, is_new: bool = False) -> AgentPlan:
         graph = None if agent_id is None else self._client.send(get_agent(agent_id))
-        if graph is not None and not graph.shows_connections:
-            raise MosaicResponseError(
-                f"Agent {agent_id!r} cannot be compared with its definition: the response does not show how its "
-                f"{len(graph.agent_nodes)} nodes are connected.",
+        if graph is not None:
+            graph.raise_if_incomplete(
+                f"Agent {agent_id!r} cannot be compared with its definition",
                 means=" ".join(self._done) or "This apply has changed nothing.",
-                to_do="Check the agent in the editor. An apply does not change an agent that it cannot read.",
-                effect_unknown=False,
+                is_new=is_new,
             )
         if self._type_ids is None:
             self._type_ids = self._resolve_types()
@@ -171,7 +169,7 @@ class AgentApply:
         """Plan the nodes of an agent that was just created. Mosaic may not find it at once."""
         for pause in (*_EFFECT_PAUSES, None):
             try:
-                return self._plan(agent_id)
+                return self._plan(agent_id, is_new=agent_id == self._created_id)
             except MosaicNotFoundError as error:
                 if pause is None:
                     raise MosaicError(
@@ -235,15 +233,19 @@ class AgentApply:
     def _wait_for_effect(self, agent_id: str, known: Mapping[str, str], pauses: tuple[float, ...]) -> AgentPlan:
         """Read the agent until it matches or the pauses are over. Return what is left to change."""
         progress = ProgressLog(f"Still reading agent {agent_id!r}. Nothing is sent.", time.time())
-        left = self._plan_after(agent_id, known)
-        for pause in pauses:
-            if left.is_empty:
-                break
+        for pause in (*pauses, None):
+            try:
+                left = self._plan_after(agent_id, known)
+            except MosaicResponseError as error:
+                if pause is None or not error.transient:
+                    raise
+            else:
+                if pause is None or left.is_empty:
+                    return left
             for seconds in progress.split_pause(pause):
                 time.sleep(seconds)
                 progress.log_if_due(log.info, time.time())
-            left = self._plan_after(agent_id, known)
-        return left
+        raise AssertionError("unreachable: the last read returns or raises")
 
     def _plan_after(self, agent_id: str, known: Mapping[str, str]) -> AgentPlan:
         """Plan what is left after an update. An error says what was sent."""

@@ -11,7 +11,7 @@ from airflow_provider_mosaic.agents_as_code.diff import AgentPlan, differs, plan
 from airflow_provider_mosaic.agents_as_code.export import define_agent
 from airflow_provider_mosaic.agents_as_code.tile_types import NodeTypes
 from airflow_provider_mosaic.api.endpoints.agents import AgentGraph
-from airflow_provider_mosaic.api.errors import MosaicValidationError
+from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicValidationError
 from airflow_provider_mosaic.api.models import NodeType
 
 TILES = ["Video Input", "Cut", "Captions", "Music"]
@@ -221,7 +221,10 @@ def test_the_response_of_early_2026_has_types_but_no_connections() -> None:
     older = AgentGraph.model_validate({"agent": {"id": "agent"}, "nodes": nodes})
     assert [node.node_type.node_type_name for node in older.agent_nodes] == ["Cut", None]
     assert older.agent_nodes[0].node_type.node_type_id == "cut"
-    assert not older.shows_connections
-    assert CHAIN.shows_connections
+    with pytest.raises(MosaicResponseError, match="type of these nodes: 2"):
+        older.raise_if_incomplete("Agent")
+    with pytest.raises(MosaicResponseError, match="how its 2 nodes are connected"):
+        AgentGraph.model_validate({"agent": {"id": "agent"}, "nodes": [nodes[0]] * 2}).raise_if_incomplete("Agent")
+    CHAIN.raise_if_incomplete("Agent")
     # A single node has no connections.
-    assert AgentGraph.model_validate({"agent": {"id": "agent"}, "nodes": nodes[:1]}).shows_connections
+    AgentGraph.model_validate({"agent": {"id": "agent"}, "nodes": nodes[:1]}).raise_if_incomplete("Agent")
