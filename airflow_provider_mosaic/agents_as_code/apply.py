@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 
 #: Characters of a list of changes in the log. An error has two lists, each half as long.
 _MAX_LIST_LENGTH = 18_000
-#: Seconds between reads of the agent after a change that Mosaic accepted.
+#: Seconds between reads of the agent after a change that Mosaic accepted: the first pauses of a lost response. While
+#: created nodes do not show, the others follow.
 _EFFECT_PAUSES = (1.0, 2.0, 4.0, 8.0)
 
 
@@ -207,7 +208,7 @@ class AgentApply:
                 for line in (*lost.lines, f"Reading agent {agent_id!r} for up to two minutes to see the effect."):
                     log.warning("%s", line)
                 self._done = [*done, f"This apply sent {update}, and its response was lost."]
-                left = self._wait_for_effect(agent_id, plan.node_ids, PAUSES)
+                left = self._wait_for_effect(agent_id, plan.node_ids)
                 if left.is_empty:
                     log.info("The update of agent %r took effect, although its response was lost.", agent_id)
                     return left
@@ -224,23 +225,39 @@ class AgentApply:
             else:
                 self._done = [*done, f"Mosaic accepted {update}."]
                 created = {node.temp_ref_id: node.agent_node_id for node in change.created_nodes if node.temp_ref_id}
-                left = self._wait_for_effect(agent_id, {**plan.node_ids, **created}, _EFFECT_PAUSES)
+                left = self._wait_for_effect(agent_id, {**plan.node_ids, **created}, accepted=True)
+                # If the response does not contain the created nodes, any node may exist.
+                hidden = [created.get(key, key) for key in left.keys_to_create if key in created or not created]
+                if hidden:
+                    raise MosaicAmbiguousOutcomeError(
+                        f"Mosaic accepted {update} of agent {agent_id!r}, but the agent does not show these new nodes "
+                        f"after two minutes: {listed(hidden)}. {_effect(plan, left)}",
+                        means="Another apply may create them a second time.",
+                        to_do="Check in the editor whether the agent has these nodes.",
+                        candidates=hidden if created else (),
+                        accepted=True,
+                    )
                 if not left.is_empty:
                     raise _unfinished(agent_id, plan, left, "Mosaic accepted the update, but not all of it shows.")
                 return left
         raise AssertionError("unreachable: the second attempt returns or raises")
 
-    def _wait_for_effect(self, agent_id: str, known: Mapping[str, str], pauses: tuple[float, ...]) -> AgentPlan:
-        """Read the agent until it matches or the pauses are over. Return what is left to change."""
+    def _wait_for_effect(self, agent_id: str, known: Mapping[str, str], *, accepted: bool = False) -> AgentPlan:
+        """
+        Read the agent until it matches or the pauses are over. Return what is left to change.
+
+        :param accepted: Whether Mosaic accepted the update. Then only new nodes that do not show need the long pauses.
+        """
         progress = ProgressLog(f"Still reading agent {agent_id!r}. Nothing is sent.", time.time())
-        for pause in (*pauses, None):
+        for read, pause in enumerate((*PAUSES, None)):
             try:
                 left = self._plan_after(agent_id, known)
             except MosaicResponseError as error:
                 if pause is None or not error.transient:
                     raise
             else:
-                if pause is None or left.is_empty:
+                is_short = accepted and not left.keys_to_create
+                if pause is None or left.is_empty or (is_short and read >= len(_EFFECT_PAUSES)):
                     return left
             for seconds in progress.split_pause(pause):
                 time.sleep(seconds)

@@ -42,6 +42,11 @@ class AgentPlan:
         """Whether the agent matches its definition."""
         return not self.metadata and not self.operations
 
+    @property
+    def keys_to_create(self) -> list[str]:
+        """The keys of the nodes that do not exist yet."""
+        return [step["temp_ref_id"] for step in self.operations if step["op"] == "create_node"]
+
 
 def plan_changes(
     definition: AgentDefinition,

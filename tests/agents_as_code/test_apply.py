@@ -205,6 +205,42 @@ def test_a_change_that_does_not_show_is_an_error(mosaic_emulator: Emulator, hook
     assert hook.apply_agent(definition).operations == 1
 
 
+@pytest.mark.parametrize("shape", ["operations", "metadata"])
+@pytest.mark.parametrize("lag", [7, 99])
+def test_an_accepted_node_that_does_not_show_is_not_created_again(
+    mosaic_emulator: Emulator,
+    hook: MosaicHook,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    lag: int,
+    shape: str,
+) -> None:
+    before = hook.apply_agent(DEFINITION)
+    mosaic_emulator.configure(agent_change_response=shape)
+    reads = iter(range(lag))
+    known = set(before.node_ids.values())
+    change_reads(
+        monkeypatch,
+        lambda agent: (
+            {**agent, "agent_nodes": [node for node in agent["agent_nodes"] if node["agent_node_id"] in known]}
+            if next(reads, None) is not None
+            else agent
+        ),
+    )
+    definition = changed(music={"tile": "AI Music"})
+    if lag == 7:
+        assert hook.apply_agent(definition).operations == 1
+    else:
+        with pytest.raises(MosaicAmbiguousOutcomeError, match="does not show these new nodes") as error:
+            hook.apply_agent(definition)
+        [created] = {node.agent_node_id for node in hook.get_agent(str(before.agent_id)).agent_nodes} - known
+        assert (created if shape == "operations" else "music") in str(error.value)
+        assert not error.value.transient
+        assert "Apply it again" not in str(error.value)
+        assert clock.elapsed >= 119
+    assert operations(mosaic_emulator)[5:] == ["create_node"]
+
+
 def test_a_new_agent_that_mosaic_does_not_find_yet(mosaic_emulator: Emulator, hook: MosaicHook, clock: Clock) -> None:
     mosaic_emulator.inject("not_found", method="GET", path="/agent/{agent_id}", times=2)
     assert hook.apply_agent(DEFINITION).operations == 5
