@@ -81,11 +81,11 @@ async def act(reads: MosaicReads, task: TaskRecord, name: ActionName, viewer: Vi
 async def _check_and_send(
     reads: MosaicReads, task: TaskRecord, item: TaskItem, name: ActionName, viewer: Viewer
 ) -> ActionResult:
-    # The page may be old.
-    reading = await reads.read(item.conn_id, get_run(item.id), max_age=0.0)
-    run = reading.value
-    if reading.error is not None or run is None:
-        return _not_done(f"The run could not be read, so nothing was done. {reading.error}")
+    try:
+        # The page may be old, and so may a read of other viewers. It is sent also in a pause of the connection.
+        run = await reads.act(item.conn_id, get_run(item.id))
+    except MosaicError as error:
+        return _not_done(f"The run could not be read, so nothing was done. {error}")
     # After the run, which can take seconds to read: the task may have started an attempt, which decides itself.
     current = await run_sync(find_task, task.key)
     if current is None or current.item != item:

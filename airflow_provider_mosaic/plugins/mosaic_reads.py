@@ -233,7 +233,7 @@ class MosaicReads:
 
     async def act(self, conn_id: str, call: Call[T]) -> T:
         """
-        Send a request with effects, once.
+        Send a request of an action, once: also in a pause, and not shared.
 
         :raises MosaicError: It failed. If it is unknown whether it had an effect, the error says so.
         """
@@ -242,6 +242,8 @@ class MosaicReads:
             with _deadline(ACTION_TIMEOUT, "Mosaic did not respond in time."):
                 return await connection.client.send(call)
         except MosaicError as error:
+            if isinstance(error, MosaicConnectionError):
+                self._drop_missing(conn_id, connection)
             raise call.final_error(error) from None
 
     def forget(self, conn_id: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pytest
 from mosaic_emulator import Emulator
 
-from airflow_provider_mosaic.api.endpoints.runs import RunStatus, get_run
+from airflow_provider_mosaic.api.endpoints.runs import RunStatus, get_run, resume_run
 from airflow_provider_mosaic.clients.sync_client import SyncClient
 from airflow_provider_mosaic.plugins import actions
 from airflow_provider_mosaic.plugins.access import Viewer
@@ -87,3 +87,36 @@ def test_a_task_that_starts_meanwhile_keeps_its_run(
     result = run(lambda reads: act(reads, task, "resume", USER))
     assert not result.done
     assert f"POST {RESUME}" not in mosaic.counts().requests
+
+
+def test_an_action_does_not_use_a_read_that_was_sent_before_it(mosaic: Emulator, task: TaskRecord) -> None:
+    assert task.item is not None
+    run_id = task.item.id
+    mosaic.inject("slow_body", path="/agent_run/{run_id}", seconds=0.5)
+
+    async def resume_elsewhere(reads: MosaicReads) -> bool:
+        before = asyncio.ensure_future(reads.read("mosaic_default", get_run(run_id), max_age=0))
+        while "GET /agent_run/{run_id}" not in mosaic.counts().requests:
+            await asyncio.sleep(0.01)
+        elsewhere = MosaicReads()
+        await elsewhere.act("mosaic_default", resume_run(run_id))
+        await elsewhere.aclose()
+        result = await act(reads, task, "resume", USER)
+        await before
+        return result.done
+
+    assert not run(resume_elsewhere)
+    assert mosaic.counts().requests[f"POST {RESUME}"] == 1
+
+
+def test_an_action_is_sent_in_a_pause_of_the_connection(mosaic: Emulator, task: TaskRecord) -> None:
+    assert task.item is not None
+    run_id = task.item.id
+    mosaic.inject("rate_limit", path="/agent_run/{run_id}", retry_after=900)
+
+    async def press(reads: MosaicReads) -> bool:
+        assert (await reads.read("mosaic_default", get_run(run_id), max_age=0)).pause > 800
+        return (await act(reads, task, "resume", USER)).done
+
+    assert run(press)
+    assert mosaic.counts().runs_resumed == 1
