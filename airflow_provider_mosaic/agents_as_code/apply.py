@@ -46,6 +46,7 @@ class AppliedAgent:
     :param changes: All changes as text, one line each, including those of the name and the description.
     :param node_ids: Node ids by key. In a dry run, nodes that would be created are missing.
     :param unknown: Kept nodes that are not in the definition, as text.
+    :param digest: Digest of the changes, whose text may be cut.
     """
 
     agent_id: str | None
@@ -54,6 +55,7 @@ class AppliedAgent:
     changes: tuple[str, ...]
     node_ids: Mapping[str, str]
     unknown: tuple[str, ...] = ()
+    digest: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +134,7 @@ class AgentApply:
             changes=plan.changes,
             node_ids=result.node_ids,
             unknown=() if self._options.remove_unknown else plan.unknown,
+            digest=plan.digest,
         )
 
     def create(self) -> str:

@@ -193,6 +193,20 @@ def test_changes_hide_signatures_and_shorten_values() -> None:
     assert len(line) < 250
 
 
+def test_change_at_the_end_of_a_long_value_is_shown() -> None:
+    link = f"https://s.example/{'a' * 200}.png?sig=hush"
+    long = f"{'Cut it. ' * 40}{link}"
+    graph = agent({"1": ("Cut", {"prompt": f"{long} at the end {'z' * 500}"})}, description=f"{long} end")
+    wanted = {"tile": "Cut", "params": {"prompt": f"{long} at the start {'z' * 500}"}}
+    about, prompt = plan(defined({"cut": wanted}, description=f"{long} start"), graph).changes
+    assert "end" in about.partition("->")[0]
+    assert "start" in about.partition("->")[2]
+    assert " at the end " in prompt.partition("->")[0]
+    assert " at the start " in prompt.partition("->")[2]
+    assert "hush" not in about + prompt
+    assert len(prompt) < 400
+
+
 def test_an_export_has_nodes_in_topological_order() -> None:
     graph = agent(
         {"9": "Captions", "1": "Video Input", "2": ("Cut", {"length": 60}), "3": "Captions", "4": "Nameless"},

@@ -64,9 +64,20 @@ def test_diff_and_apply(run: Run, hook: MosaicHook, mosaic_emulator: Emulator, d
     assert hook.get_agent(other).agent.name == "Made by hand"
 
 
-def test_apply_sends_only_what_the_user_confirmed(run: Run, mosaic_emulator: Emulator, definition: Path) -> None:
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("Made by hand", "Made by another hand"), ("at the end", "at the start")],
+    ids=["name", "end of a long param"],
+)
+def test_apply_sends_only_what_the_user_confirmed(
+    run: Run, mosaic_emulator: Emulator, definition: Path, old: str, new: str
+) -> None:
+    added = {"tile": "Rough Cut", "params": {"prompt": f"{'Cut it. ' * 40}Smile at the end."}}
+    content = yaml.safe_load(definition.read_text())
+    definition.write_text(yaml.safe_dump({**content, "nodes": {**content["nodes"], "added": added}}, width=1_000))
+
     def edit_and_agree() -> str:
-        definition.write_text(definition.read_text().replace("Made by hand", "Made by another hand"))
+        definition.write_text(definition.read_text().replace(old, new))
         return "y"
 
     refused = run("agents", "apply", str(definition), answer=edit_and_agree)
