@@ -47,6 +47,7 @@ class AppliedAgent:
     :param node_ids: Node ids by key. In a dry run, nodes that would be created are missing.
     :param unknown: Kept nodes that are not in the definition, as text.
     :param digest: Digest of the changes, whose text may be cut.
+    :param duplicates: Ids of other agents with the name, if the agent was created.
     """
 
     agent_id: str | None
@@ -56,6 +57,7 @@ class AppliedAgent:
     node_ids: Mapping[str, str]
     unknown: tuple[str, ...] = ()
     digest: str = field(default="", repr=False)
+    duplicates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,13 +116,14 @@ class AgentApply:
         dry_run = self._options.dry_run
         agent_id = self._options.agent_id or self.agents_by_name.find(choose)
         created = agent_id is None
+        duplicates: list[str] = []
         # Planned before the agent is created: a definition that does not fit must not leave an empty agent.
         plan = self._plan(agent_id)
         if agent_id is None and not dry_run:
             agent_id = (create or self.create)()
             if agent_id == self._created_id:
                 self._done.append(f"This apply created agent {agent_id!r}.")
-                self.agents_by_name.resolve_duplicate(agent_id)
+                duplicates = self.agents_by_name.resolve_duplicate(agent_id)
             plan = self._plan_new(agent_id)
         self._log_plan(agent_id, plan)
         result = plan
@@ -135,6 +138,7 @@ class AgentApply:
             node_ids=result.node_ids,
             unknown=() if self._options.remove_unknown else plan.unknown,
             digest=plan.digest,
+            duplicates=tuple(duplicates),
         )
 
     def create(self) -> str:

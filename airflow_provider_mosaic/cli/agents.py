@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_mosaic.agents_as_code.apply import AppliedAgent
 from airflow_provider_mosaic.agents_as_code.definition_yaml import definition_yaml
-from airflow_provider_mosaic.api.redaction import masked
+from airflow_provider_mosaic.api.redaction import listed, masked
 from airflow_provider_mosaic.cli.command import CommandHook, changing_command, command, confirm, print_line, print_rows
 from airflow_provider_mosaic.hooks.paths import read_definition
 
@@ -61,6 +61,9 @@ def agents_apply(args: Namespace) -> None:
             raise SystemExit("The agent or its definition has changed since. Nothing was sent. Run the command again.")
         applied = _apply(hook, args, definition, dry_run=False)
     print_line(f"Agent {applied.agent_id!r} matches its definition.")
+    if applied.duplicates:
+        # The log has a warning, which commands do not print.
+        print_line(f"Other agents have its name: {listed(applied.duplicates)}. Delete those that are not needed.")
 
 
 def _apply(hook: CommandHook, args: Namespace, definition: Any, *, dry_run: bool) -> AppliedAgent:

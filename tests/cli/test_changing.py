@@ -10,6 +10,7 @@ import yaml  # type: ignore[import-untyped]
 from mosaic_emulator import Emulator
 
 from airflow_provider_mosaic.agents_as_code import agents_by_name
+from airflow_provider_mosaic.agents_as_code.apply import AgentApply
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 from .conftest import Result
@@ -84,6 +85,24 @@ def test_apply_sends_only_what_the_user_confirmed(
     assert refused.status == 1
     assert "has changed since. Nothing was sent." in refused.err
     assert posts(mosaic_emulator) == []
+
+
+def test_apply_names_an_agent_that_was_created_at_the_same_moment(
+    run: Run, hook: MosaicHook, mosaic_emulator: Emulator, definition: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mosaic_emulator.configure(timestamps="microseconds")
+    other: list[str] = []
+    create = AgentApply.create
+
+    def create_both(apply: AgentApply) -> str:
+        created = create(apply)
+        other.append(hook.create_agent(name="Made by hand").agent_id)
+        return created
+
+    monkeypatch.setattr(AgentApply, "create", create_both)
+    applied = run("agents", "apply", "--yes", str(definition))
+    assert applied.status == 0
+    assert f"Other agents have its name: {other[0]}." in applied.out
 
 
 def test_cancel_and_resume(run: Run, hook: MosaicHook, mosaic_emulator: Emulator) -> None:
