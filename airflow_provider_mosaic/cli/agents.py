@@ -10,8 +10,9 @@ from typing import Any
 from airflow_provider_mosaic.agents_as_code.apply import AppliedAgent
 from airflow_provider_mosaic.agents_as_code.definition_yaml import definition_yaml
 from airflow_provider_mosaic.api.redaction import listed, masked
-from airflow_provider_mosaic.cli.command import CommandHook, changing_command, command, confirm, print_line, print_rows
+from airflow_provider_mosaic.cli.command import changing_command, command, confirm, print_line, print_rows
 from airflow_provider_mosaic.hooks.paths import read_definition
+from airflow_provider_mosaic.hooks.server_hook import ServerHook
 
 #: Exit status of ``agents diff`` if an apply would change something.
 DIFFERS = 3
@@ -20,7 +21,7 @@ DIFFERS = 3
 @command
 def agents_list(args: Namespace) -> None:
     """List the agents."""
-    with closing(CommandHook(args.conn_id)) as hook:
+    with closing(ServerHook(args.conn_id)) as hook:
         rows = [
             {"agent_id": agent.agent_id, "name": agent.name, "updated_at": agent.updated_at}
             for agent in hook.list_agents()
@@ -31,7 +32,7 @@ def agents_list(args: Namespace) -> None:
 @command
 def agents_export(args: Namespace) -> None:
     """Print the definition of an agent as YAML."""
-    with closing(CommandHook(args.conn_id)) as hook:
+    with closing(ServerHook(args.conn_id)) as hook:
         # A definition is committed and shared. Mosaic knows the API key and could repeat it.
         sys.stdout.write(masked(definition_yaml(hook.export_agent(args.agent_id, node_ids=args.node_ids))))
 
@@ -39,7 +40,7 @@ def agents_export(args: Namespace) -> None:
 @command
 def agents_diff(args: Namespace) -> None:
     """Print what an apply would change, and exit with status 3 if there is anything."""
-    with closing(CommandHook(args.conn_id)) as hook:
+    with closing(ServerHook(args.conn_id)) as hook:
         plan = _apply(hook, args, read_definition(args.file), dry_run=True)
     _print_plan(plan)
     if _differs(plan):
@@ -49,7 +50,7 @@ def agents_diff(args: Namespace) -> None:
 @changing_command
 def agents_apply(args: Namespace) -> None:
     """Create an agent from its definition, or change what differs, after the user confirmed the changes."""
-    with closing(CommandHook(args.conn_id)) as hook:
+    with closing(ServerHook(args.conn_id)) as hook:
         plan = _apply(hook, args, read_definition(args.file), dry_run=True)
         _print_plan(plan)
         if args.dry_run or not _differs(plan):
@@ -66,7 +67,7 @@ def agents_apply(args: Namespace) -> None:
         print_line(f"Other agents have its name: {listed(applied.duplicates)}. Delete those that are not needed.")
 
 
-def _apply(hook: CommandHook, args: Namespace, definition: Any, *, dry_run: bool) -> AppliedAgent:
+def _apply(hook: ServerHook, args: Namespace, definition: Any, *, dry_run: bool) -> AppliedAgent:
     return hook.apply_agent(definition, agent_id=args.agent_id, unknown_nodes=args.unknown_nodes, dry_run=dry_run)
 
 

@@ -31,7 +31,7 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.responses import count_values
 from airflow_provider_mosaic.api.retries import bounded_cooldown
-from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.hooks.server_hook import ServerHook
 from airflow_provider_mosaic.triggers.shared_client import SharedClient
 
 T = TypeVar("T")
@@ -137,7 +137,7 @@ class _Connection:
 
     async def _look_up(self) -> Access:
         # On a thread: in the API server, Airflow's asynchronous lookup blocks the event loop.
-        self.access = await run_sync(lambda: MosaicHook(self._conn_id).access)
+        self.access = await run_sync(lambda: ServerHook(self._conn_id).access)
         return self.access
 
     async def current_access(self) -> Access:
