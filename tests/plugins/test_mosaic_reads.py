@@ -6,9 +6,11 @@ import asyncio
 import json
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from threading import Event
 from typing import Any, TypeVar
 
 import pytest
+from anyio.to_thread import current_default_thread_limiter
 from clients.servers import HostileServer, answer
 from mosaic_emulator import Emulator
 from mosaic_emulator.dag_testing import own_database
@@ -23,6 +25,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicTransportError,
 )
 from airflow_provider_mosaic.clients.sync_client import SyncClient
+from airflow_provider_mosaic.hooks.server_hook import ServerHook
 from airflow_provider_mosaic.plugins import mosaic_reads, webhooks
 from airflow_provider_mosaic.plugins.mosaic_reads import MosaicReads, Reading
 from plugins.runs import held, start
@@ -220,6 +223,36 @@ def test_a_missing_run_and_a_missing_connection() -> None:
         with pytest.raises(MosaicConnectionError):
             await reads.access("no_such_connection")
         assert list(reads._connections) == [CONN]
+
+    run(steps)
+
+
+def test_viewers_share_a_lookup_and_do_not_wait_for_one_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mosaic_reads, "READ_TIMEOUT", 0.1)
+    look_up, starts, ends, lookups = ServerHook.get_connection, Event(), Event(), []
+
+    def hang(conn_id: str) -> Any:
+        lookups.append(conn_id)
+        starts.set()
+        ends.wait(5)
+        return look_up(conn_id)
+
+    monkeypatch.setattr(ServerHook, "get_connection", staticmethod(hang))
+
+    async def steps(reads: MosaicReads) -> None:
+        try:
+            viewers = [reads.access(CONN) for _ in range(20)]
+            results = await asyncio.gather(*viewers, return_exceptions=True)
+            await asyncio.to_thread(starts.wait, 30)
+            assert {type(result) for result in results} == {MosaicTransportError}
+            assert lookups == [CONN]
+            # The threads of Airflow's own endpoints are free.
+            assert current_default_thread_limiter().borrowed_tokens == 0
+        finally:
+            ends.set()
+        monkeypatch.setattr(mosaic_reads, "READ_TIMEOUT", 30.0)
+        await reads.access(CONN)
+        assert lookups == [CONN]
 
     run(steps)
 
