@@ -67,7 +67,8 @@ async def act(reads: MosaicReads, task: TaskRecord, name: ActionName, viewer: Vi
     if item is None or item.kind != "run":
         raise HTTPException(404, "The task has no run.")
     lock = lock_variable(item.conn_id, item.id)
-    if not await run_sync(acquire, lock):
+    expiry = await run_sync(acquire, lock)
+    if not expiry:
         # Waiting would send this action after the other one, whose result its user has not seen.
         return _not_done("Another action on the run is being sent, so nothing was done. Check the run's status first.")
     try:
@@ -75,7 +76,7 @@ async def act(reads: MosaicReads, task: TaskRecord, name: ActionName, viewer: Vi
     finally:
         # Also if the viewer has left.
         with anyio.CancelScope(shield=True):
-            await run_sync(release, lock)
+            await run_sync(release, lock, expiry)
 
 
 async def _check_and_send(
@@ -153,8 +154,8 @@ def lock_variable(conn_id: str, run_id: str) -> str:
     return f"mosaic_action.{hashlib.sha256(f'{conn_id} {run_id}'.encode()).hexdigest()[:32]}"
 
 
-def acquire(key: str) -> bool:
-    """Insert the Variable, and return whether it did not exist."""
+def acquire(key: str) -> str:
+    """Insert the Variable, and return its value; an empty text if it existed."""
     now = datetime.now(timezone.utc)
     expiry = (now + _LIFETIME).isoformat()
     with create_session(scoped=False) as session:
@@ -166,15 +167,19 @@ def acquire(key: str) -> bool:
         with create_session(scoped=False) as session:
             session.execute(insert(_TABLE).values(key=key, val=expiry, description=_DESCRIPTION, is_encrypted=False))
     except IntegrityError:
-        return False
-    return True
+        return ""
+    return expiry
 
 
-def release(key: str) -> None:
-    """Delete the Variable. If that fails, log it: the action was sent, and its result matters more."""
+def release(key: str, expiry: str) -> None:
+    """
+    Delete the Variable, unless another action has replaced it.
+
+    If that fails, log it: the action was sent, and its result matters more.
+    """
     try:
         with create_session(scoped=False) as session:
-            session.execute(delete(_TABLE).where(_TABLE.c.key == key))
+            session.execute(delete(_TABLE).where(_TABLE.c.key == key, _TABLE.c.val == expiry))
     except SQLAlchemyError as error:
         why = one_line(str(error), longest=300)
         log.warning("Variable %s was not deleted: %s. Actions on its run are rejected for %s.", key, why, _LIFETIME)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 from mosaic_emulator import Emulator
+from mosaic_emulator.dag_testing import own_database
 
 from airflow_provider_mosaic.api.endpoints.runs import RunStatus, get_run, resume_run
 from airflow_provider_mosaic.clients.sync_client import SyncClient
 from airflow_provider_mosaic.plugins import actions
 from airflow_provider_mosaic.plugins.access import Viewer
-from airflow_provider_mosaic.plugins.actions import act, available_actions
+from airflow_provider_mosaic.plugins.actions import acquire, act, available_actions, release
 from airflow_provider_mosaic.plugins.items import TaskKey, TaskRecord
 from airflow_provider_mosaic.plugins.mosaic_reads import MosaicReads
 from airflow_provider_mosaic.tasks.reporting import read_item
@@ -36,8 +39,8 @@ def task(mosaic: Emulator, client: SyncClient, monkeypatch: pytest.MonkeyPatch) 
     task = TaskRecord(key=key, state="failed", operator="MosaicRunAgentOperator", item=read_item(item("run", run_id)))
     monkeypatch.setattr(actions, "find_task", lambda key: task)
     monkeypatch.setattr(actions, "log_action", lambda key, **facts: None)
-    monkeypatch.setattr(actions, "acquire", lambda key: True)
-    monkeypatch.setattr(actions, "release", lambda key: None)
+    monkeypatch.setattr(actions, "acquire", lambda key: "expiry")
+    monkeypatch.setattr(actions, "release", lambda key, expiry: None)
     return task
 
 
@@ -120,3 +123,19 @@ def test_an_action_is_sent_in_a_pause_of_the_connection(mosaic: Emulator, task: 
 
     assert run(press)
     assert mosaic.counts().runs_resumed == 1
+
+
+def test_a_slow_action_does_not_delete_the_lock_of_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with own_database(tmp_path):
+        monkeypatch.setattr(actions, "_LIFETIME", timedelta(minutes=-3))
+        slow = acquire("mosaic_action.x")
+        monkeypatch.setattr(actions, "_LIFETIME", timedelta(minutes=3))
+        following = acquire("mosaic_action.x")
+        assert slow
+        assert following
+        release("mosaic_action.x", slow)
+        assert not acquire("mosaic_action.x")
+        release("mosaic_action.x", following)
+        assert acquire("mosaic_action.x")
