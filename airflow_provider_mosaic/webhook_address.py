@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -46,11 +47,12 @@ def path_token(secret: str, conn_id: str) -> str:
     return hmac.new(secret.encode("utf-8", "surrogatepass"), message.encode(), hashlib.sha256).hexdigest()
 
 
-def webhook_url(conn_id: str) -> str:
+def webhook_url(conn_id: str, look_up: Callable[[str], Connection] | None = None) -> str:
     """
     Return the address to which Mosaic can send the webhooks of a connection. It is a secret: keep it out of logs.
 
     :param conn_id: A connection with a ``webhook_secret`` in its extra.
+    :param look_up: Returns the connection. Default: the lookup of tasks.
     :raises MosaicValidationError: Airflow does not receive webhooks, or Mosaic cannot reach it.
     :raises MosaicConnectionError: The connection does not exist, or has no webhook secret.
     :raises MosaicTransportError: The lookup of the connection failed. A later one may succeed.
@@ -77,7 +79,7 @@ def webhook_url(conn_id: str) -> str:
             "hyphens. Give the connection another id.",
         )
     try:
-        connection = BaseHook.get_connection(conn_id)
+        connection = (look_up or BaseHook.get_connection)(conn_id)
     except Exception as error:
         raise lookup_error(conn_id, error) from None
     token = path_token(_required_secret(connection), conn_id)

@@ -60,22 +60,24 @@ class AgentsByName:
         why = "several agents have this name. Give the agent_id of one:"
         raise_invalid("definition.name", self._name, why, rows=ids, to_do=more)
 
-    def resolve_duplicate(self, agent_id: str) -> None:
+    def resolve_duplicate(self, agent_id: str) -> list[str]:
         """
         Delete an agent that was just created, if it is empty and an older agent has the same name.
 
         If both were created in the same second, the ids decide. Both creators must see both agents, so this waits for
         two seconds. If the list lags longer, both agents stay, and the next apply by this name fails and lists them.
+
+        :returns: The ids of other agents with the name.
         """
         time.sleep(_DUPLICATE_DELAY)
         try:
             others = [agent for agent in self.all() if agent.agent_id != agent_id]
             if not others:
-                return
+                return []
             created = self._client.send(get_agent(agent_id))
         except MosaicError as error:
             log.info("Agent %r was created. Whether another agent has its name is unknown: %s", agent_id, error)
-            return
+            return []
         ids = listed([agent.agent_id for agent in others])
         # None: a creation time is missing. Nothing is deleted then.
         if oldest([created.agent, *others]) in (None, created.agent):
@@ -86,8 +88,13 @@ class AgentsByName:
                 ids,
                 agent_id,
             )
-            return
-        why_kept = "It has nodes already, so it was not deleted" if created.agent_nodes else self._delete(agent_id)
+            return [agent.agent_id for agent in others]
+        if created.agent_nodes:
+            why_kept = "It has nodes already, so it was not deleted"
+        elif "agent_nodes" not in created.model_fields_set:
+            why_kept = "It was not deleted, since Mosaic does not show whether it has nodes already"
+        else:
+            why_kept = self._delete(agent_id)
         raise MosaicConflictError(
             f"An older agent with the name {self._name!r} was created at the same moment: {ids}. This apply created "
             f"{agent_id!r}. {why_kept or 'It was empty and was deleted'}.",

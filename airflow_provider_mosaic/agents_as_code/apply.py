@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 
 #: Characters of a list of changes in the log. An error has two lists, each half as long.
 _MAX_LIST_LENGTH = 18_000
-#: Seconds between reads of the agent after a change that Mosaic accepted.
+#: Seconds between reads of the agent after a change that Mosaic accepted: the first pauses of a lost response. While
+#: created nodes do not show, the others follow.
 _EFFECT_PAUSES = (1.0, 2.0, 4.0, 8.0)
 
 
@@ -45,6 +46,8 @@ class AppliedAgent:
     :param changes: All changes as text, one line each, including those of the name and the description.
     :param node_ids: Node ids by key. In a dry run, nodes that would be created are missing.
     :param unknown: Kept nodes that are not in the definition, as text.
+    :param digest: Digest of the changes, whose text may be cut.
+    :param duplicates: Ids of other agents with the name, if the agent was created.
     """
 
     agent_id: str | None
@@ -53,6 +56,8 @@ class AppliedAgent:
     changes: tuple[str, ...]
     node_ids: Mapping[str, str]
     unknown: tuple[str, ...] = ()
+    digest: str = field(default="", repr=False)
+    duplicates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,13 +116,14 @@ class AgentApply:
         dry_run = self._options.dry_run
         agent_id = self._options.agent_id or self.agents_by_name.find(choose)
         created = agent_id is None
+        duplicates: list[str] = []
         # Planned before the agent is created: a definition that does not fit must not leave an empty agent.
         plan = self._plan(agent_id)
         if agent_id is None and not dry_run:
             agent_id = (create or self.create)()
             if agent_id == self._created_id:
                 self._done.append(f"This apply created agent {agent_id!r}.")
-                self.agents_by_name.resolve_duplicate(agent_id)
+                duplicates = self.agents_by_name.resolve_duplicate(agent_id)
             plan = self._plan_new(agent_id)
         self._log_plan(agent_id, plan)
         result = plan
@@ -131,6 +137,8 @@ class AgentApply:
             changes=plan.changes,
             node_ids=result.node_ids,
             unknown=() if self._options.remove_unknown else plan.unknown,
+            digest=plan.digest,
+            duplicates=tuple(duplicates),
         )
 
     def create(self) -> str:
@@ -147,15 +155,13 @@ class AgentApply:
         log.info("Created agent %r with the name %r.", agent_id, definition.name)
         return agent_id
 
-    def _plan(self, agent_id: str | None, known: Mapping[str, str] | None = None) -> AgentPlan:
+    def _plan(self, agent_id: str | None, known: Mapping[str, str] | None = None, *, is_new: bool = False) -> AgentPlan:
         graph = None if agent_id is None else self._client.send(get_agent(agent_id))
-        if graph is not None and not graph.shows_connections:
-            raise MosaicResponseError(
-                f"Agent {agent_id!r} cannot be compared with its definition: the response does not show how its "
-                f"{len(graph.agent_nodes)} nodes are connected.",
+        if graph is not None:
+            graph.raise_if_incomplete(
+                f"Agent {agent_id!r} cannot be compared with its definition",
                 means=" ".join(self._done) or "This apply has changed nothing.",
-                to_do="Check the agent in the editor. An apply does not change an agent that it cannot read.",
-                effect_unknown=False,
+                is_new=is_new,
             )
         if self._type_ids is None:
             self._type_ids = self._resolve_types()
@@ -171,7 +177,7 @@ class AgentApply:
         """Plan the nodes of an agent that was just created. Mosaic may not find it at once."""
         for pause in (*_EFFECT_PAUSES, None):
             try:
-                return self._plan(agent_id)
+                return self._plan(agent_id, is_new=agent_id == self._created_id)
             except MosaicNotFoundError as error:
                 if pause is None:
                     raise MosaicError(
@@ -209,7 +215,7 @@ class AgentApply:
                 for line in (*lost.lines, f"Reading agent {agent_id!r} for up to two minutes to see the effect."):
                     log.warning("%s", line)
                 self._done = [*done, f"This apply sent {update}, and its response was lost."]
-                left = self._wait_for_effect(agent_id, plan.node_ids, PAUSES)
+                left = self._wait_for_effect(agent_id, plan.node_ids)
                 if left.is_empty:
                     log.info("The update of agent %r took effect, although its response was lost.", agent_id)
                     return left
@@ -226,24 +232,44 @@ class AgentApply:
             else:
                 self._done = [*done, f"Mosaic accepted {update}."]
                 created = {node.temp_ref_id: node.agent_node_id for node in change.created_nodes if node.temp_ref_id}
-                left = self._wait_for_effect(agent_id, {**plan.node_ids, **created}, _EFFECT_PAUSES)
+                left = self._wait_for_effect(agent_id, {**plan.node_ids, **created}, accepted=True)
+                # If the response does not contain the created nodes, any node may exist.
+                hidden = [created.get(key, key) for key in left.keys_to_create if key in created or not created]
+                if hidden:
+                    raise MosaicAmbiguousOutcomeError(
+                        f"Mosaic accepted {update} of agent {agent_id!r}, but the agent does not show these new nodes "
+                        f"after two minutes: {listed(hidden)}. {_effect(plan, left)}",
+                        means="Another apply may create them a second time.",
+                        to_do="Check in the editor whether the agent has these nodes.",
+                        candidates=hidden if created else (),
+                        accepted=True,
+                    )
                 if not left.is_empty:
                     raise _unfinished(agent_id, plan, left, "Mosaic accepted the update, but not all of it shows.")
                 return left
         raise AssertionError("unreachable: the second attempt returns or raises")
 
-    def _wait_for_effect(self, agent_id: str, known: Mapping[str, str], pauses: tuple[float, ...]) -> AgentPlan:
-        """Read the agent until it matches or the pauses are over. Return what is left to change."""
+    def _wait_for_effect(self, agent_id: str, known: Mapping[str, str], *, accepted: bool = False) -> AgentPlan:
+        """
+        Read the agent until it matches or the pauses are over. Return what is left to change.
+
+        :param accepted: Whether Mosaic accepted the update. Then only new nodes that do not show need the long pauses.
+        """
         progress = ProgressLog(f"Still reading agent {agent_id!r}. Nothing is sent.", time.time())
-        left = self._plan_after(agent_id, known)
-        for pause in pauses:
-            if left.is_empty:
-                break
+        for read, pause in enumerate((*PAUSES, None)):
+            try:
+                left = self._plan_after(agent_id, known)
+            except MosaicResponseError as error:
+                if pause is None or not error.transient:
+                    raise
+            else:
+                is_short = accepted and not left.keys_to_create
+                if pause is None or left.is_empty or (is_short and read >= len(_EFFECT_PAUSES)):
+                    return left
             for seconds in progress.split_pause(pause):
                 time.sleep(seconds)
                 progress.log_if_due(log.info, time.time())
-            left = self._plan_after(agent_id, known)
-        return left
+        raise AssertionError("unreachable: the last read returns or raises")
 
     def _plan_after(self, agent_id: str, known: Mapping[str, str]) -> AgentPlan:
         """Plan what is left after an update. An error says what was sent."""

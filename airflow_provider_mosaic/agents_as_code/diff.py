@@ -6,6 +6,7 @@ Nothing here sends a request. After an update, :func:`plan_changes` compares the
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -16,9 +17,11 @@ from airflow_provider_mosaic.agents_as_code.definition import MAX_CYCLES, AgentD
 from airflow_provider_mosaic.agents_as_code.matching import Graph, match
 from airflow_provider_mosaic.api.endpoints.agents import AgentGraph, AgentNode
 from airflow_provider_mosaic.api.error_collector import ErrorCollector
-from airflow_provider_mosaic.api.redaction import label, one_line
+from airflow_provider_mosaic.api.redaction import label, one_line, redact
 
 _MISSING = object()
+#: Characters of a value in a change, and before the first difference of two long values.
+_MAX_TEXT, _BEFORE_DIFFERENCE = 160, 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,16 @@ class AgentPlan:
     def is_empty(self) -> bool:
         """Whether the agent matches its definition."""
         return not self.metadata and not self.operations
+
+    @property
+    def digest(self) -> str:
+        """The same for the same changes. Their text is cut, and hides secrets."""
+        return hashlib.sha256(json.dumps([dict(self.metadata), self.operations], sort_keys=True).encode()).hexdigest()
+
+    @property
+    def keys_to_create(self) -> list[str]:
+        """The keys of the nodes that do not exist yet."""
+        return [step["temp_ref_id"] for step in self.operations if step["op"] == "create_node"]
 
 
 def plan_changes(
@@ -147,7 +160,7 @@ class _Operations:
             return
         before = {name: existing.params_used.get(name) for name in names}
         params = {name: _merged(node.params[name], before[name]) for name in names}
-        changes = ", ".join(f"{name}{_text(before[name])} ->{_text(node.params[name])}" for name in names)
+        changes = ", ".join(f"{name}{_change(before[name], node.params[name])}" for name in names)
         operation = {"op": "update_node", "agent_node_id": existing.agent_node_id, "params_used": params}
         self._add(operation, f"~ {node.key} ({_label(existing)}): {changes}")
 
@@ -225,8 +238,7 @@ def _compare_metadata(definition: AgentDefinition, graph: AgentGraph | None) -> 
         default = "private" if name == "visibility" else ""
         if defined is not None and defined.strip() != (existing or default).strip():
             metadata[name] = defined
-            before = f"~ {name}:{_text(existing)} ->" if graph else f"+ {name}:"
-            changes.append(f"{before}{_text(defined)}")
+            changes.append(f"~ {name}:{_change(existing, defined)}" if graph else f"+ {name}:{_text(defined)}")
     return metadata, changes
 
 
@@ -236,5 +248,21 @@ def _label(node: AgentNode) -> str:
 
 def _text(value: Any) -> str:
     """Return a space and the value as JSON, cut to 160 characters."""
-    text = json.dumps(value, ensure_ascii=False)
-    return f" {text if len(text) <= 160 else text[:160] + '…'}"
+    return f" {_cut(json.dumps(value, ensure_ascii=False), 0)}"
+
+
+def _change(before: Any, after: Any) -> str:
+    """Return both values as JSON. Of long ones, a part that differs."""
+    texts = [json.dumps(value, ensure_ascii=False) for value in (before, after)]
+    start = 0
+    if max(map(len, texts)) > _MAX_TEXT:
+        # Redacted first: half of a link is not recognized as a link.
+        texts = [redact(text) for text in texts]
+        same = next((at for at, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), min(map(len, texts)))
+        start = same - _BEFORE_DIFFERENCE if same > _MAX_TEXT - _BEFORE_DIFFERENCE else 0
+    return f" {_cut(texts[0], start)} -> {_cut(texts[1], start)}"
+
+
+def _cut(text: str, start: int) -> str:
+    end = start + _MAX_TEXT
+    return f"{'…' if start else ''}{text[start:end]}{'…' if len(text) > end else ''}"

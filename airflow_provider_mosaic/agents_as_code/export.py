@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_mosaic.agents_as_code.tile_types import NodeTypes
 from airflow_provider_mosaic.api.arguments import validate_flag
 from airflow_provider_mosaic.api.endpoints.agents import AgentGraph, AgentNode, get_agent, list_node_types
-from airflow_provider_mosaic.api.errors import MosaicResponseError
 
 if TYPE_CHECKING:
     from airflow_provider_mosaic.api.paging import ApiClient
@@ -21,15 +20,11 @@ def export_agent(client: ApiClient, agent_id: str, *, node_ids: bool) -> dict[st
     Return the definition of an agent.
 
     :param node_ids: Whether to include the ids of the nodes. The definition then fits only this agent.
-    :raises MosaicResponseError: The response does not show the connections.
+    :raises MosaicResponseError: The response does not show the whole graph.
     """
     validate_flag("node_ids", node_ids)
     graph = client.send(get_agent(agent_id))
-    if not graph.shows_connections:
-        raise MosaicResponseError(
-            f"Agent {agent_id!r} cannot be exported: the response does not show how its nodes are connected.",
-            effect_unknown=False,
-        )
+    graph.raise_if_incomplete(f"Agent {agent_id!r} cannot be exported")
     types = client.send(list_node_types())
     return define_agent(graph, NodeTypes(types), node_ids=node_ids)
 
@@ -56,11 +51,7 @@ def define_agent(graph: AgentGraph, types: NodeTypes, *, node_ids: bool = False)
         if node.params_used:
             defined["params"] = dict(node.params_used)
         definition["nodes"][keys[node.agent_node_id]] = defined
-    edges = [
-        (keys[each.source_agent_node_id], keys[each.target_agent_node_id])
-        for each in graph.connections
-        if each.source_agent_node_id in keys and each.target_agent_node_id in keys
-    ]
+    edges = [(keys[each.source_agent_node_id], keys[each.target_agent_node_id]) for each in graph.connections]
     chains = list(_join_chains(edges, keys.values()))
     return {**definition, "connections": chains} if chains else definition
 

@@ -15,21 +15,9 @@ from airflow.utils.cli import action_cli, suppress_logs_and_warning
 from airflow_provider_mosaic.airflow_compat import search_database
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.redaction import one_line
-from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 #: Characters of a value in the output.
 _MAX_VALUE_LENGTH = 2000
-
-
-class CommandHook(MosaicHook):
-    """The hook of a command. It looks connections up like ``airflow connections get``, also in Airflow's database."""
-
-    @classmethod
-    def get_connection(cls, conn_id: str) -> Any:
-        """Return a connection. The lookup of the SDK, which is for tasks, does not search the database on 3.1.0."""
-        from airflow.models import Connection
-
-        return Connection.get_connection_from_secrets(conn_id)
 
 
 def command(function: Callable[[Namespace], None]) -> Callable[[Namespace], None]:

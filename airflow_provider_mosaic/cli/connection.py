@@ -7,13 +7,14 @@ from argparse import Namespace
 from contextlib import closing
 
 from airflow_provider_mosaic import webhook_address
-from airflow_provider_mosaic.cli.command import CommandHook, command, print_fields
+from airflow_provider_mosaic.cli.command import command, print_fields
+from airflow_provider_mosaic.hooks.server_hook import ServerHook
 
 
 @command
 def whoami(args: Namespace) -> None:
     """Show the owner and the scopes of the API key."""
-    with closing(CommandHook(args.conn_id)) as hook:
+    with closing(ServerHook(args.conn_id)) as hook:
         owner = hook.whoami()
         print_fields(
             {
@@ -31,4 +32,4 @@ def whoami(args: Namespace) -> None:
 @command
 def webhook_url(args: Namespace) -> None:
     """Print the address of the receiver inside Airflow for a connection. It is a secret."""
-    sys.stdout.write(f"{webhook_address.webhook_url(args.conn_id)}\n")
+    sys.stdout.write(f"{webhook_address.webhook_url(args.conn_id, ServerHook.get_connection)}\n")

@@ -9,7 +9,6 @@ from itertools import islice
 from airflow_provider_mosaic.api.arguments import raise_invalid, validate_id
 from airflow_provider_mosaic.api.endpoints.runs import Run
 from airflow_provider_mosaic.cli.command import (
-    CommandHook,
     changing_command,
     command,
     confirm,
@@ -18,12 +17,13 @@ from airflow_provider_mosaic.cli.command import (
     print_rows,
 )
 from airflow_provider_mosaic.cli.task_instances import find_task_instance, save_adoption
+from airflow_provider_mosaic.hooks.server_hook import ServerHook
 
 
 @command
 def runs_list(args: Namespace) -> None:
     """List the runs of all agents or of one."""
-    with closing(CommandHook(args.conn_id)) as hook:
+    with closing(ServerHook(args.conn_id)) as hook:
         runs = hook.list_runs(args.agent, status=args.status.split(",") if args.status else None)
         rows = [
             {
@@ -41,7 +41,7 @@ def runs_list(args: Namespace) -> None:
 @command
 def runs_show(args: Namespace) -> None:
     """Show the status, the errors and the outputs of a run. Links are signed, so they are not shown."""
-    with closing(CommandHook(args.conn_id)) as hook:
+    with closing(ServerHook(args.conn_id)) as hook:
         run = hook.get_run(args.mosaic_run_id)
     print_fields(
         {
@@ -63,7 +63,7 @@ def runs_show(args: Namespace) -> None:
 @changing_command
 def runs_cancel(args: Namespace) -> None:
     """Cancel a run, after the user confirmed it."""
-    with closing(CommandHook(args.conn_id)) as hook:
+    with closing(ServerHook(args.conn_id)) as hook:
         run = hook.get_run(args.mosaic_run_id)
         confirm(
             args,
@@ -79,7 +79,7 @@ def runs_cancel(args: Namespace) -> None:
 @changing_command
 def runs_resume(args: Namespace) -> None:
     """Resume a failed or cancelled run, after the user confirmed it."""
-    with closing(CommandHook(args.conn_id)) as hook:
+    with closing(ServerHook(args.conn_id)) as hook:
         run = hook.get_run(args.mosaic_run_id)
         confirm(
             args,
@@ -96,7 +96,7 @@ def runs_adopt(args: Namespace) -> None:
     task = find_task_instance(args.dag_id, args.task_id, args.run_id, args.map_index)
     item = args.item or task.creates or "run"
     item_id = validate_id("mosaic_run_id", args.item_id)
-    with closing(CommandHook(args.conn_id or task.conn_id or CommandHook.default_conn_name)) as hook:
+    with closing(ServerHook(args.conn_id or task.conn_id or ServerHook.default_conn_name)) as hook:
         _validate_item(hook, item, item_id, agent_id=task.agent_id)
     save_adoption(task, item_id)
     noun = item.replace("_", " ")
@@ -104,7 +104,7 @@ def runs_adopt(args: Namespace) -> None:
     print_line(f"Clear the task, and it continues with that {noun}. Until then, nothing happens.")
 
 
-def _validate_item(hook: CommandHook, item: str, item_id: str, *, agent_id: str | None) -> None:
+def _validate_item(hook: ServerHook, item: str, item_id: str, *, agent_id: str | None) -> None:
     """Raise if Mosaic does not have the item, or if it is a run of another agent than the task's."""
     if item == "post":
         hook.get_post(item_id)

@@ -102,8 +102,10 @@ def _signature(viewer: Viewer, expiry: int, key: TaskKey) -> str:
 
 def _is_same_origin(request: Request) -> bool:
     """Return whether a browser sent the request from a page of this Airflow. Other programs send neither header."""
-    if request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
-        return False
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        # Scripts of a page cannot set it, and no proxy has to keep the Host header.
+        return site == "same-origin"
     origin = request.headers.get("Origin")
     if origin is None:
         return True

@@ -31,8 +31,8 @@ def lock_variable(conn_id: str, run_id: str) -> str:
     return f"mosaic_action.{hashlib.sha256(f'{conn_id} {run_id}'.encode()).hexdigest()[:32]}"
 
 
-def acquire(key: str) -> bool:
-    """Insert the Variable, and return whether it did not exist."""
+def acquire(key: str) -> str:
+    """Insert the Variable, and return its value; an empty text if it existed."""
     now = datetime.now(timezone.utc)
     expiry = (now + _LIFETIME).isoformat()
     with create_session(scoped=False) as session:
@@ -44,15 +44,19 @@ def acquire(key: str) -> bool:
         with create_session(scoped=False) as session:
             session.execute(insert(_TABLE).values(key=key, val=expiry, description=_DESCRIPTION, is_encrypted=False))
     except IntegrityError:
-        return False
-    return True
+        return ""
+    return expiry
 
 
-def release(key: str) -> None:
-    """Delete the Variable. If that fails, log it: the action was sent, and its result matters more."""
+def release(key: str, expiry: str) -> None:
+    """
+    Delete the Variable, unless another action has replaced it.
+
+    If that fails, log it: the action was sent, and its result matters more.
+    """
     try:
         with create_session(scoped=False) as session:
-            session.execute(delete(_TABLE).where(_TABLE.c.key == key))
+            session.execute(delete(_TABLE).where(_TABLE.c.key == key, _TABLE.c.val == expiry))
     except SQLAlchemyError as error:
         why = one_line(str(error), longest=300)
         log.warning("Variable %s was not deleted: %s. Actions on its run are rejected for %s.", key, why, _LIFETIME)

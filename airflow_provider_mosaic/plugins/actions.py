@@ -56,7 +56,8 @@ async def act(reads: MosaicReads, task: TaskRecord, name: ActionName, viewer: Vi
     if item is None or item.kind != "run":
         raise HTTPException(404, "The task has no run.")
     lock = lock_variable(item.conn_id, item.id)
-    if not await run_sync(acquire, lock):
+    expiry = await run_sync(acquire, lock)
+    if not expiry:
         # Waiting would send this action after the other one, whose result its user has not seen.
         return _not_done("Another action on the run is being sent, so nothing was done. Check the run's status first.")
     try:
@@ -64,17 +65,17 @@ async def act(reads: MosaicReads, task: TaskRecord, name: ActionName, viewer: Vi
     finally:
         # Also if the viewer has left.
         with anyio.CancelScope(shield=True):
-            await run_sync(release, lock)
+            await run_sync(release, lock, expiry)
 
 
 async def _check_and_send(
     reads: MosaicReads, task: TaskRecord, item: TaskItem, name: ActionName, viewer: Viewer
 ) -> ActionResult:
-    # The page may be old.
-    reading = await reads.read(item.conn_id, get_run(item.id), max_age=0.0)
-    run = reading.value
-    if reading.error is not None or run is None:
-        return _not_done(f"The run could not be read, so nothing was done. {reading.error}")
+    try:
+        # The page may be old, and so may a read of other viewers. It is sent also in a pause of the connection.
+        run = await reads.act(item.conn_id, get_run(item.id))
+    except MosaicError as error:
+        return _not_done(f"The run could not be read, so nothing was done. {error}")
     # After the run, which can take seconds to read: the task may have started an attempt, which decides itself.
     current = await run_sync(find_task, task.key)
     if current is None or current.item != item:

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, Generic, TypeVar, cast
 
 import anyio
-from anyio.to_thread import run_sync
 
 from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.call import Call
@@ -31,7 +32,7 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.responses import count_values
 from airflow_provider_mosaic.api.retries import bounded_cooldown
-from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.hooks.server_hook import ServerHook
 from airflow_provider_mosaic.triggers.shared_client import SharedClient
 
 T = TypeVar("T")
@@ -42,6 +43,8 @@ READ_TIMEOUT = 10.0
 ACTION_TIMEOUT = 45.0
 #: Requests at the same time with one connection.
 _MAX_REQUESTS = 6
+#: Lookups of connections at the same time.
+_LOOKUP_THREADS = 4
 #: Seconds without requests after the first error in a row, and after many.
 _FIRST_PAUSE = 5.0
 _MAX_PAUSE = 120.0
@@ -126,8 +129,10 @@ class ReadingCache:
 class _Connection:
     """The requests with one Airflow connection."""
 
-    def __init__(self, conn_id: str) -> None:
+    def __init__(self, conn_id: str, threads: Executor) -> None:
         self._conn_id = conn_id
+        self._threads = threads
+        self._lookup: asyncio.Future[Access] | None = None
         self.client = SharedClient(self._look_up)
         self.slots = asyncio.Semaphore(_MAX_REQUESTS)
         self.access: Access | None = None
@@ -136,9 +141,19 @@ class _Connection:
         self._errors = 0
 
     async def _look_up(self) -> Access:
-        # On a thread: in the API server, Airflow's asynchronous lookup blocks the event loop.
-        self.access = await run_sync(lambda: MosaicHook(self._conn_id).access)
-        return self.access
+        """Look up the connection, or wait for the lookup that runs already."""
+        if self._lookup is None:
+            # On a thread: in the API server, Airflow's asynchronous lookup blocks the event loop.
+            look_up = functools.partial(getattr, ServerHook(self._conn_id), "access")
+            self._lookup = asyncio.get_running_loop().run_in_executor(self._threads, look_up)
+            self._lookup.add_done_callback(self._on_lookup_done)
+        return await asyncio.shield(self._lookup)
+
+    def _on_lookup_done(self, lookup: asyncio.Future[Access]) -> None:
+        self._lookup = None
+        # asyncio warns about exceptions that are never read: all viewers may have left.
+        if not lookup.cancelled() and lookup.exception() is None:
+            self.access = lookup.result()
 
     async def current_access(self) -> Access:
         """Return the address and key of the connection, looked up at most a minute ago if requests are sent."""
@@ -176,6 +191,8 @@ class MosaicReads:
         self._connections: dict[str, _Connection] = {}
         self._cache = ReadingCache()
         self._running: dict[Key, asyncio.Task[Reading[Any]]] = {}
+        # Threads of their own: lookups that hang must not block Airflow's endpoints.
+        self._threads = ThreadPoolExecutor(_LOOKUP_THREADS, "mosaic_lookup")
 
     async def aclose(self) -> None:
         """Close the HTTP clients. Airflow does not tell a plugin that the API server stops."""
@@ -185,6 +202,7 @@ class MosaicReads:
         await asyncio.gather(*running, return_exceptions=True)
         for connection in self._connections.values():
             await connection.client.aclose()
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def access(self, conn_id: str) -> Access:
         """
@@ -233,7 +251,7 @@ class MosaicReads:
 
     async def act(self, conn_id: str, call: Call[T]) -> T:
         """
-        Send a request with effects, once.
+        Send a request of an action, once: also in a pause, and not shared.
 
         :raises MosaicError: It failed. If it is unknown whether it had an effect, the error says so.
         """
@@ -242,6 +260,8 @@ class MosaicReads:
             with _deadline(ACTION_TIMEOUT, "Mosaic did not respond in time."):
                 return await connection.client.send(call)
         except MosaicError as error:
+            if isinstance(error, MosaicConnectionError):
+                self._drop_missing(conn_id, connection)
             raise call.final_error(error) from None
 
     def forget(self, conn_id: str) -> None:
@@ -318,7 +338,7 @@ class MosaicReads:
             self._cache.put(key, reading, weight)
 
     def _connection(self, conn_id: str) -> _Connection:
-        return self._connections.setdefault(conn_id, _Connection(conn_id))
+        return self._connections.setdefault(conn_id, _Connection(conn_id, self._threads))
 
 
 def _concerns_connection(error: MosaicError) -> bool:

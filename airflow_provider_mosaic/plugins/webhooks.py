@@ -149,8 +149,7 @@ class _WebhookSecrets:
 
         known, read_at = self._known.get(conn_id, ("", 0.0))
         is_recent = bool(known) and time.monotonic() < read_at + _OUTAGE
-        # Airflow 3.1.0 raises ImportError for a connection that it does not find in a process other than a task.
-        if not is_recent and isinstance(error, (AirflowNotFoundException, ImportError)):
+        if not is_recent and isinstance(error, AirflowNotFoundException):
             return ""
         # The text of the error may contain the connection.
         self._warn(
@@ -166,13 +165,12 @@ def _read_secret(conn_id: str) -> str:
     """
     Return the webhook secret of a connection; an empty text if it has none.
 
-    :raises AirflowNotFoundException: Airflow found no such connection. Airflow 3.1.0 raises ImportError.
+    :raises AirflowNotFoundException: Airflow found no such connection.
     """
-    from airflow.sdk import BaseHook
-
     from airflow_provider_mosaic.hooks.connection import read_webhook_secret
+    from airflow_provider_mosaic.hooks.server_hook import ServerHook
 
-    return read_webhook_secret(BaseHook.get_connection(conn_id))
+    return read_webhook_secret(ServerHook.get_connection(conn_id))
 
 
 class _HintWriter:

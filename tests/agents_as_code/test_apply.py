@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,10 +13,13 @@ from mosaic_emulator import Emulator
 from mosaic_emulator.catalogue import CLIPS_AGENT_ID, DEFAULT_AGENT_ID, NODE_TYPES
 from tasks.fixtures import Clock
 
-from airflow_provider_mosaic.agents_as_code import apply
+from airflow_provider_mosaic.agents_as_code import agents_by_name, apply, export
 from airflow_provider_mosaic.agents_as_code.agents_by_name import AgentsByName
+from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.endpoints.agents import AgentGraph, get_agent
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
+    MosaicConflictError,
     MosaicError,
     MosaicNotFoundError,
     MosaicResponseError,
@@ -55,6 +60,17 @@ def operations(mosaic: Emulator) -> list[str]:
 
 def changed(**nodes: Any) -> dict[str, Any]:
     return {**DEFINITION, "nodes": {**DEFINITION["nodes"], **nodes}}
+
+
+def change_reads(monkeypatch: pytest.MonkeyPatch, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change the responses that an apply or an export reads."""
+
+    def read_changed(agent_id: str) -> Call[AgentGraph]:
+        call = get_agent(agent_id)
+        return replace(call, read=lambda data: call.read(change(data)))
+
+    for module in (apply, export, agents_by_name):
+        monkeypatch.setattr(module, "get_agent", read_changed)
 
 
 def test_a_second_apply_sends_no_operation(mosaic_emulator: Emulator, hook: MosaicHook) -> None:
@@ -189,6 +205,42 @@ def test_a_change_that_does_not_show_is_an_error(mosaic_emulator: Emulator, hook
     assert hook.apply_agent(definition).operations == 1
 
 
+@pytest.mark.parametrize("shape", ["operations", "metadata"])
+@pytest.mark.parametrize("lag", [7, 99])
+def test_an_accepted_node_that_does_not_show_is_not_created_again(
+    mosaic_emulator: Emulator,
+    hook: MosaicHook,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    lag: int,
+    shape: str,
+) -> None:
+    before = hook.apply_agent(DEFINITION)
+    mosaic_emulator.configure(agent_change_response=shape)
+    reads = iter(range(lag))
+    known = set(before.node_ids.values())
+    change_reads(
+        monkeypatch,
+        lambda agent: (
+            {**agent, "agent_nodes": [node for node in agent["agent_nodes"] if node["agent_node_id"] in known]}
+            if next(reads, None) is not None
+            else agent
+        ),
+    )
+    definition = changed(music={"tile": "AI Music"})
+    if lag == 7:
+        assert hook.apply_agent(definition).operations == 1
+    else:
+        with pytest.raises(MosaicAmbiguousOutcomeError, match="does not show these new nodes") as error:
+            hook.apply_agent(definition)
+        [created] = {node.agent_node_id for node in hook.get_agent(str(before.agent_id)).agent_nodes} - known
+        assert (created if shape == "operations" else "music") in str(error.value)
+        assert not error.value.transient
+        assert "Apply it again" not in str(error.value)
+        assert clock.elapsed >= 119
+    assert operations(mosaic_emulator)[5:] == ["create_node"]
+
+
 def test_a_new_agent_that_mosaic_does_not_find_yet(mosaic_emulator: Emulator, hook: MosaicHook, clock: Clock) -> None:
     mosaic_emulator.inject("not_found", method="GET", path="/agent/{agent_id}", times=2)
     assert hook.apply_agent(DEFINITION).operations == 5
@@ -304,9 +356,77 @@ def test_an_agent_without_visible_connections_is_not_changed(mosaic_emulator: Em
     mosaic_emulator.configure(agent_response="nodes")
     with pytest.raises(MosaicResponseError, match="how its 4 nodes are connected"):
         hook.apply_agent({"nodes": {}}, agent_id=CLIPS_AGENT_ID)
-    with pytest.raises(MosaicResponseError, match="how its nodes are connected"):
+    with pytest.raises(MosaicResponseError, match="how its 4 nodes are connected"):
         hook.export_agent(CLIPS_AGENT_ID)
     assert posts(mosaic_emulator) == 0
+
+
+def without(response: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in response.items() if name not in names}
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda agent: without(agent, "agent_nodes"), "does not show its nodes"),
+        (lambda agent: without(agent, "agent_nodes", "connections"), "does not show its nodes"),
+        (lambda agent: {**agent, "agent_nodes": None}, "does not show its nodes"),
+        (lambda agent: {**without(agent, "agent_nodes"), "tiles": agent["agent_nodes"]}, "does not show its nodes"),
+        (lambda agent: {**agent, "agent_nodes": []}, "has connections of nodes that it does not show"),
+        (lambda agent: {**agent, "agent_nodes": agent["agent_nodes"][:-1]}, "has connections of nodes that it does"),
+        (
+            lambda agent: {**agent, "agent_nodes": [without(node, "node_type") for node in agent["agent_nodes"]]},
+            "does not show the type of these nodes",
+        ),
+    ],
+)
+def test_an_agent_with_hidden_nodes_is_not_changed(
+    mosaic_emulator: Emulator,
+    hook: MosaicHook,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[dict[str, Any]], Any],
+    why: str,
+) -> None:
+    agent_id = str(hook.apply_agent(DEFINITION).agent_id)
+    sent = posts(mosaic_emulator)
+    change_reads(monkeypatch, change)
+    for _ in range(2):
+        with pytest.raises(MosaicResponseError, match=rf"{why}.*This apply has changed nothing"):
+            hook.apply_agent(DEFINITION)
+    with pytest.raises(MosaicResponseError, match=why):
+        hook.export_agent(agent_id)
+    assert posts(mosaic_emulator) == sent
+
+
+def test_a_new_agent_may_be_shown_without_nodes(
+    mosaic_emulator: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change_reads(monkeypatch, lambda agent: agent if agent["agent_nodes"] else without(agent, "agent_nodes"))
+    assert hook.apply_agent(DEFINITION).operations == 5
+
+
+def test_an_agent_that_may_have_nodes_is_not_deleted(hook: MosaicHook, monkeypatch: pytest.MonkeyPatch) -> None:
+    older, newer = (hook.create_agent(name="Nightly").agent_id for _ in range(2))
+    change_reads(monkeypatch, lambda agent: without(agent, "agent_nodes"))
+    monkeypatch.setattr(agents_by_name, "oldest", lambda agents: None if len(agents) < 2 else agents[-1])
+    with pytest.raises(MosaicConflictError, match="does not show whether it has nodes"):
+        AgentsByName(hook, "Nightly").resolve_duplicate(newer)
+    assert {older, newer} <= {agent.agent_id for agent in hook.list_agents()}
+
+
+def test_an_update_whose_nodes_show_later_than_their_connections(
+    mosaic_emulator: Emulator, hook: MosaicHook, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lag = iter([2, 1])
+    change_reads(
+        monkeypatch,
+        lambda agent: (
+            {**agent, "agent_nodes": agent["agent_nodes"][:-1]} if agent["connections"] and next(lag, 0) else agent
+        ),
+    )
+    assert hook.apply_agent(DEFINITION).operations == 5
+    assert [pause for pause in clock.pauses if pause] == [1, 2]
+    assert operations(mosaic_emulator).count("create_node") == 3
 
 
 @pytest.mark.parametrize("lost", [False, True], ids=["response", "response lost"])

@@ -11,7 +11,7 @@ from airflow_provider_mosaic.agents_as_code.diff import AgentPlan, differs, plan
 from airflow_provider_mosaic.agents_as_code.export import define_agent
 from airflow_provider_mosaic.agents_as_code.tile_types import NodeTypes
 from airflow_provider_mosaic.api.endpoints.agents import AgentGraph
-from airflow_provider_mosaic.api.errors import MosaicValidationError
+from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicValidationError
 from airflow_provider_mosaic.api.models import NodeType
 
 TILES = ["Video Input", "Cut", "Captions", "Music"]
@@ -193,6 +193,20 @@ def test_changes_hide_signatures_and_shorten_values() -> None:
     assert len(line) < 250
 
 
+def test_change_at_the_end_of_a_long_value_is_shown() -> None:
+    link = f"https://s.example/{'a' * 200}.png?sig=hush"
+    long = f"{'Cut it. ' * 40}{link}"
+    graph = agent({"1": ("Cut", {"prompt": f"{long} at the end {'z' * 500}"})}, description=f"{long} end")
+    wanted = {"tile": "Cut", "params": {"prompt": f"{long} at the start {'z' * 500}"}}
+    about, prompt = plan(defined({"cut": wanted}, description=f"{long} start"), graph).changes
+    assert "end" in about.partition("->")[0]
+    assert "start" in about.partition("->")[2]
+    assert " at the end " in prompt.partition("->")[0]
+    assert " at the start " in prompt.partition("->")[2]
+    assert "hush" not in about + prompt
+    assert len(prompt) < 400
+
+
 def test_an_export_has_nodes_in_topological_order() -> None:
     graph = agent(
         {"9": "Captions", "1": "Video Input", "2": ("Cut", {"length": 60}), "3": "Captions", "4": "Nameless"},
@@ -221,7 +235,10 @@ def test_the_response_of_early_2026_has_types_but_no_connections() -> None:
     older = AgentGraph.model_validate({"agent": {"id": "agent"}, "nodes": nodes})
     assert [node.node_type.node_type_name for node in older.agent_nodes] == ["Cut", None]
     assert older.agent_nodes[0].node_type.node_type_id == "cut"
-    assert not older.shows_connections
-    assert CHAIN.shows_connections
+    with pytest.raises(MosaicResponseError, match="type of these nodes: 2"):
+        older.raise_if_incomplete("Agent")
+    with pytest.raises(MosaicResponseError, match="how its 2 nodes are connected"):
+        AgentGraph.model_validate({"agent": {"id": "agent"}, "nodes": [nodes[0]] * 2}).raise_if_incomplete("Agent")
+    CHAIN.raise_if_incomplete("Agent")
     # A single node has no connections.
-    assert AgentGraph.model_validate({"agent": {"id": "agent"}, "nodes": nodes[:1]}).shows_connections
+    AgentGraph.model_validate({"agent": {"id": "agent"}, "nodes": nodes[:1]}).raise_if_incomplete("Agent")

@@ -74,7 +74,11 @@ def saved_connection(database: None, mosaic_emulator: Emulator) -> Iterator[str]
     with create_session() as session:
         session.add(
             Connection(
-                conn_id="from_the_ui", conn_type="mosaic", host=mosaic_emulator.url, password=mosaic_emulator.api_key
+                conn_id="from_the_ui",
+                conn_type="mosaic",
+                host=mosaic_emulator.url,
+                password=mosaic_emulator.api_key,
+                extra='{"webhook_secret": "whsk_0123456789abcdef"}',
             )
         )
     assert "AIRFLOW_CONN_FROM_THE_UI" not in os.environ

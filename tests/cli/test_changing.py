@@ -10,6 +10,7 @@ import yaml  # type: ignore[import-untyped]
 from mosaic_emulator import Emulator
 
 from airflow_provider_mosaic.agents_as_code import agents_by_name
+from airflow_provider_mosaic.agents_as_code.apply import AgentApply
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 from .conftest import Result
@@ -64,15 +65,44 @@ def test_diff_and_apply(run: Run, hook: MosaicHook, mosaic_emulator: Emulator, d
     assert hook.get_agent(other).agent.name == "Made by hand"
 
 
-def test_apply_sends_only_what_the_user_confirmed(run: Run, mosaic_emulator: Emulator, definition: Path) -> None:
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("Made by hand", "Made by another hand"), ("at the end", "at the start")],
+    ids=["name", "end of a long param"],
+)
+def test_apply_sends_only_what_the_user_confirmed(
+    run: Run, mosaic_emulator: Emulator, definition: Path, old: str, new: str
+) -> None:
+    added = {"tile": "Rough Cut", "params": {"prompt": f"{'Cut it. ' * 40}Smile at the end."}}
+    content = yaml.safe_load(definition.read_text())
+    definition.write_text(yaml.safe_dump({**content, "nodes": {**content["nodes"], "added": added}}, width=1_000))
+
     def edit_and_agree() -> str:
-        definition.write_text(definition.read_text().replace("Made by hand", "Made by another hand"))
+        definition.write_text(definition.read_text().replace(old, new))
         return "y"
 
     refused = run("agents", "apply", str(definition), answer=edit_and_agree)
     assert refused.status == 1
     assert "has changed since. Nothing was sent." in refused.err
     assert posts(mosaic_emulator) == []
+
+
+def test_apply_names_an_agent_that_was_created_at_the_same_moment(
+    run: Run, hook: MosaicHook, mosaic_emulator: Emulator, definition: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mosaic_emulator.configure(timestamps="microseconds")
+    other: list[str] = []
+    create = AgentApply.create
+
+    def create_both(apply: AgentApply) -> str:
+        created = create(apply)
+        other.append(hook.create_agent(name="Made by hand").agent_id)
+        return created
+
+    monkeypatch.setattr(AgentApply, "create", create_both)
+    applied = run("agents", "apply", "--yes", str(definition))
+    assert applied.status == 0
+    assert f"Other agents have its name: {other[0]}." in applied.out
 
 
 def test_cancel_and_resume(run: Run, hook: MosaicHook, mosaic_emulator: Emulator) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from airflow_provider_mosaic.webhook_address import webhook_url
+from airflow_provider_mosaic.webhook_address import path_token, webhook_url
 
 from .conftest import Result
 
@@ -28,6 +28,18 @@ def test_the_address_is_printed_as_it_is(run: Run, monkeypatch: pytest.MonkeyPat
     assert (done.status, done.err) == (0, "")
     assert done.out == webhook_url("mosaic_team") + "\n"
     assert SECRET not in done.out
+
+
+def test_the_address_of_a_connection_in_the_database(
+    run: Run, monkeypatch: pytest.MonkeyPatch, saved_connection: str
+) -> None:
+    def get_connection(conn_id: str) -> None:
+        """Search as the SDK of Airflow 3.1.0 does outside of a task."""
+        raise ImportError("SUPERVISOR_COMMS")
+
+    monkeypatch.setenv("AIRFLOW__MOSAIC__WEBHOOKS", "True")
+    monkeypatch.setattr("airflow.sdk.BaseHook.get_connection", get_connection)
+    assert run("webhook", "url", saved_connection).out.endswith(f"/{path_token(SECRET, saved_connection)}\n")
 
 
 def test_without_a_receiver_it_is_an_error(run: Run) -> None:

@@ -130,6 +130,17 @@ def test_token_of_a_page_expires(monkeypatch: pytest.MonkeyPatch) -> None:
         check_csrf(request, viewer, key)
 
 
+def test_a_button_works_behind_a_proxy_that_replaces_the_host(
+    server: ApiServer, mosaic: Emulator, client: SyncClient, name: str
+) -> None:
+    row = task_row(name, state="running", mosaic_item=item("run", held(mosaic, client)))
+    server.seed([row])
+    token = server.get(f"/mosaic/api/{path_of(row)}").json["csrf_token"]
+    sent = {"X-CSRF-Token": token, "Origin": "https://airflow.example", "Sec-Fetch-Site": "same-origin"}
+    assert server.post(f"/mosaic/api/{path_of(row)}/cancel", headers=sent).status == 200
+    assert mosaic.counts().runs_cancelled == 1
+
+
 def test_no_response_holds_the_api_key(
     server: ApiServer, mosaic: Emulator, paths: dict[str, str], evidence: Counter[str]
 ) -> None:

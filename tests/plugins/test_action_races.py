@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 from mosaic_emulator import Emulator
+from mosaic_emulator.dag_testing import own_database
 
-from airflow_provider_mosaic.api.endpoints.runs import RunStatus, get_run
+from airflow_provider_mosaic.api.endpoints.runs import RunStatus, get_run, resume_run
 from airflow_provider_mosaic.clients.sync_client import SyncClient
 from airflow_provider_mosaic.plugins import actions
 from airflow_provider_mosaic.plugins.access import Viewer
+from airflow_provider_mosaic.plugins.action_lock import acquire, release
 from airflow_provider_mosaic.plugins.actions import act, available_actions
 from airflow_provider_mosaic.plugins.items import TaskKey, TaskRecord
 from airflow_provider_mosaic.plugins.mosaic_reads import MosaicReads
@@ -36,8 +40,8 @@ def task(mosaic: Emulator, client: SyncClient, monkeypatch: pytest.MonkeyPatch) 
     task = TaskRecord(key=key, state="failed", operator="MosaicRunAgentOperator", item=read_item(item("run", run_id)))
     monkeypatch.setattr(actions, "find_task", lambda key: task)
     monkeypatch.setattr(actions, "log_action", lambda key, **facts: None)
-    monkeypatch.setattr(actions, "acquire", lambda key: True)
-    monkeypatch.setattr(actions, "release", lambda key: None)
+    monkeypatch.setattr(actions, "acquire", lambda key: "expiry")
+    monkeypatch.setattr(actions, "release", lambda key, expiry: None)
     return task
 
 
@@ -87,3 +91,52 @@ def test_a_task_that_starts_meanwhile_keeps_its_run(
     result = run(lambda reads: act(reads, task, "resume", USER))
     assert not result.done
     assert f"POST {RESUME}" not in mosaic.counts().requests
+
+
+def test_an_action_does_not_use_a_read_that_was_sent_before_it(mosaic: Emulator, task: TaskRecord) -> None:
+    assert task.item is not None
+    run_id = task.item.id
+    mosaic.inject("slow_body", path="/agent_run/{run_id}", seconds=0.5)
+
+    async def resume_elsewhere(reads: MosaicReads) -> bool:
+        before = asyncio.ensure_future(reads.read("mosaic_default", get_run(run_id), max_age=0))
+        while "GET /agent_run/{run_id}" not in mosaic.counts().requests:
+            await asyncio.sleep(0.01)
+        elsewhere = MosaicReads()
+        await elsewhere.act("mosaic_default", resume_run(run_id))
+        await elsewhere.aclose()
+        result = await act(reads, task, "resume", USER)
+        await before
+        return result.done
+
+    assert not run(resume_elsewhere)
+    assert mosaic.counts().requests[f"POST {RESUME}"] == 1
+
+
+def test_an_action_is_sent_in_a_pause_of_the_connection(mosaic: Emulator, task: TaskRecord) -> None:
+    assert task.item is not None
+    run_id = task.item.id
+    mosaic.inject("rate_limit", path="/agent_run/{run_id}", retry_after=900)
+
+    async def press(reads: MosaicReads) -> bool:
+        assert (await reads.read("mosaic_default", get_run(run_id), max_age=0)).pause > 800
+        return (await act(reads, task, "resume", USER)).done
+
+    assert run(press)
+    assert mosaic.counts().runs_resumed == 1
+
+
+def test_a_slow_action_does_not_delete_the_lock_of_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with own_database(tmp_path):
+        monkeypatch.setattr(actions, "_LIFETIME", timedelta(minutes=-3))
+        slow = acquire("mosaic_action.x")
+        monkeypatch.setattr(actions, "_LIFETIME", timedelta(minutes=3))
+        following = acquire("mosaic_action.x")
+        assert slow
+        assert following
+        release("mosaic_action.x", slow)
+        assert not acquire("mosaic_action.x")
+        release("mosaic_action.x", following)
+        assert acquire("mosaic_action.x")

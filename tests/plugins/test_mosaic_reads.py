@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Coroutine
+from pathlib import Path
+from threading import Event
 from typing import Any, TypeVar
 
 import pytest
+from anyio.to_thread import current_default_thread_limiter
 from clients.servers import HostileServer, answer
 from mosaic_emulator import Emulator
+from mosaic_emulator.dag_testing import own_database
 
 from airflow_provider_mosaic.api.endpoints.runs import Run, cancel_run, get_run, resume_run
 from airflow_provider_mosaic.api.errors import (
@@ -21,7 +25,8 @@ from airflow_provider_mosaic.api.errors import (
     MosaicTransportError,
 )
 from airflow_provider_mosaic.clients.sync_client import SyncClient
-from airflow_provider_mosaic.plugins import mosaic_reads
+from airflow_provider_mosaic.hooks.server_hook import ServerHook
+from airflow_provider_mosaic.plugins import mosaic_reads, webhooks
 from airflow_provider_mosaic.plugins.mosaic_reads import MosaicReads, Reading
 from plugins.runs import held, start
 
@@ -222,6 +227,36 @@ def test_a_missing_run_and_a_missing_connection() -> None:
     run(steps)
 
 
+def test_viewers_share_a_lookup_and_do_not_wait_for_one_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mosaic_reads, "READ_TIMEOUT", 0.1)
+    look_up, starts, ends, lookups = ServerHook.get_connection, Event(), Event(), []
+
+    def hang(conn_id: str) -> Any:
+        lookups.append(conn_id)
+        starts.set()
+        ends.wait(5)
+        return look_up(conn_id)
+
+    monkeypatch.setattr(ServerHook, "get_connection", staticmethod(hang))
+
+    async def steps(reads: MosaicReads) -> None:
+        try:
+            viewers = [reads.access(CONN) for _ in range(20)]
+            results = await asyncio.gather(*viewers, return_exceptions=True)
+            await asyncio.to_thread(starts.wait, 30)
+            assert {type(result) for result in results} == {MosaicTransportError}
+            assert lookups == [CONN]
+            # The threads of Airflow's own endpoints are free.
+            assert current_default_thread_limiter().borrowed_tokens == 0
+        finally:
+            ends.set()
+        monkeypatch.setattr(mosaic_reads, "READ_TIMEOUT", 30.0)
+        await reads.access(CONN)
+        assert lookups == [CONN]
+
+    run(steps)
+
+
 def test_memory_is_bounded(client: SyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mosaic_reads, "_MAX_KEPT", 10)
     monkeypatch.setattr(mosaic_reads, "_MAX_WEIGHT", 50)
@@ -294,3 +329,20 @@ def test_an_action_is_sent_once(mosaic: Emulator, client: SyncClient) -> None:
         run(steps)
     assert mosaic.counts().runs_resumed == 1
     assert mosaic.counts().requests["POST /agent_run/{run_id}/resume"] == 1
+
+
+def test_a_connection_that_was_saved_in_the_ui_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def get_connection(conn_id: str) -> None:
+        """Search as the SDK of Airflow 3.1.0 does in the API server."""
+        raise ImportError("SUPERVISOR_COMMS")
+
+    monkeypatch.setattr("airflow.sdk.BaseHook.get_connection", get_connection)
+    with own_database(tmp_path):
+        from airflow.models import Connection
+        from airflow.utils.session import create_session
+
+        extra = json.dumps({"webhook_secret": "whsk_of_the_ui"})
+        with create_session() as session:
+            session.add(Connection(conn_id="from_the_ui", conn_type="mosaic", password="mk_of_the_ui", extra=extra))
+        assert run(lambda reads: reads.access("from_the_ui")).api_key == "mk_of_the_ui"
+        assert webhooks._read_secret("from_the_ui") == "whsk_of_the_ui"

@@ -386,7 +386,7 @@ def outage(how: str) -> Iterator[None]:
             def get_connection(conn_id: str) -> None:
                 raise DatabaseError(SECRET)
 
-            patch.setattr("airflow.sdk.BaseHook.get_connection", get_connection)
+            patch.setattr("airflow.models.Connection.get_connection_from_secrets", get_connection)
         else:
             # Airflow logs the error of a secrets backend or its database, and raises AirflowNotFoundException.
             patch.delenv(f"AIRFLOW_CONN_{CONN_ID.upper()}")

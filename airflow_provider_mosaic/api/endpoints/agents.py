@@ -20,6 +20,7 @@ from airflow_provider_mosaic.api.arguments import (
 )
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, InvalidResponse, RetrySafety
 from airflow_provider_mosaic.api.error_collector import ErrorCollector, normalize_name, one_a_line
+from airflow_provider_mosaic.api.errors import MosaicResponseError
 from airflow_provider_mosaic.api.models import (
     Count,
     Id,
@@ -33,6 +34,7 @@ from airflow_provider_mosaic.api.models import (
     read_object,
 )
 from airflow_provider_mosaic.api.paging import Listing, paged, read_list, read_page
+from airflow_provider_mosaic.api.redaction import listed
 from airflow_provider_mosaic.api.run_inputs import is_id
 
 #: Most nodes of an agent, connections, and node types. Agents in Mosaic have some tens. The time to compare an agent
@@ -84,9 +86,44 @@ class AgentGraph(Model):
     connections: Many[Connection] = Field(default=(), max_length=MAX_CONNECTIONS)
 
     @property
-    def shows_connections(self) -> bool:
-        """Whether the response has the connections. Responses of March 2026 do not."""
-        return "connections" in self.model_fields_set or len(self.agent_nodes) < 2
+    def unlisted_ends(self) -> list[str]:
+        """The nodes that have connections and are not listed."""
+        ends = {end for each in self.connections for end in (each.source_agent_node_id, each.target_agent_node_id)}
+        return sorted(ends - {node.agent_node_id for node in self.agent_nodes})
+
+    def raise_if_incomplete(self, event: str, *, means: str = "", is_new: bool = False) -> None:
+        """
+        Raise if the response does not show the whole graph: a node that is not shown would be created again.
+
+        :param event: What fails then, as the start of a sentence.
+        :param is_new: Whether the agent was just created without nodes.
+        :raises MosaicResponseError: It is incomplete.
+        """
+        untyped = [node.agent_node_id for node in self.agent_nodes if not node.node_type.node_type_id]
+        if "agent_nodes" not in self.model_fields_set and not is_new:
+            missing = "does not show its nodes"
+        elif untyped:
+            missing = f"does not show the type of these nodes: {listed(untyped)}"
+        elif "connections" not in self.model_fields_set and len(self.agent_nodes) > 1:
+            # Responses of March 2026.
+            missing = f"does not show how its {len(self.agent_nodes)} nodes are connected"
+        elif self.unlisted_ends:
+            missing = f"has connections of nodes that it does not show: {listed(self.unlisted_ends)}"
+        else:
+            return
+        raise MosaicResponseError(
+            f"{event}: the response {missing}.",
+            means=means,
+            to_do=(
+                "Try again in some minutes. If the error remains, delete these connections with the operation "
+                "delete_connection of MosaicHook.update_agent."
+                if self.unlisted_ends
+                else "Check the agent in the editor."
+            ),
+            # A later read may show the nodes.
+            transient=bool(self.unlisted_ends),
+            effect_unknown=False,
+        )
 
 
 class CreatedNode(Model):
