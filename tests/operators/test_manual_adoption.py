@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from mosaic_emulator import Emulator
 from tasks.fakes import Deferred, StateStore, TaskRunner
-from tasks.fixtures import ACCOUNT, AGENT, START, Clock, InBackground, effects, sent, until
+from tasks.fixtures import ACCOUNT, AGENT, START, Clock, InBackground, effects, sent, started, until
 from tasks.task_runs import fails_with, post_task, run_task
 
 from airflow_provider_mosaic.airflow_compat import triggers_receive_kills
-from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, MosaicServerError, MosaicValidationError
+from airflow_provider_mosaic.api.errors import (
+    MosaicAmbiguousOutcomeError,
+    MosaicNeedsCreditsError,
+    MosaicServerError,
+    MosaicValidationError,
+)
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicCreateAvatarProfileOperator
 
@@ -107,11 +113,16 @@ def test_adopted_run_is_recorded_and_the_variable_not_read_again(
     assert effects(mosaic) == {"runs_started": 1}
 
 
+@pytest.mark.parametrize("named_at", [None, "2026-01-01T00:00:00+00:00"], ids=["by hand", "with a time"])
 def test_with_a_store_a_variable_is_used_once(
-    mosaic: Emulator, clock: Clock, set_variable: SetVariable, caplog: pytest.LogCaptureFixture
+    mosaic: Emulator,
+    clock: Clock,
+    set_variable: SetVariable,
+    caplog: pytest.LogCaptureFixture,
+    named_at: str | None,
 ) -> None:
     task, run_id = lose_start(mosaic, store=StateStore())
-    set_variable(run_id)
+    set_variable(run_id if named_at is None else {"id": run_id, "named_at": named_at})
     task.clear()
     mosaic.finish_run(run_id)
     mosaic.configure(hold_runs=False)
@@ -122,6 +133,25 @@ def test_with_a_store_a_variable_is_used_once(
         assert effects(mosaic) == {"runs_started": number}
     assert "which this task adopted before" in caplog.text
     assert "Delete the Variable" in caplog.text
+
+
+@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+def test_advice_of_the_log_continues_the_same_run_each_time(
+    mosaic: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch, deferrable: bool
+) -> None:
+    mosaic.configure(credits=0)
+    task = run_task(StateStore(), deferrable=deferrable)
+    task.retries = task.max_tries = 0
+    for _ in range(3):
+        with pytest.raises(MosaicNeedsCreditsError) as failure:
+            task.run_to_end()
+        value = re.search(r"to (\{.*\}) and clear this task", str(failure.value))
+        assert value is not None
+        monkeypatch.setenv("AIRFLOW_VAR_MOSAIC_ADOPT.DAG.RUN", value[1])
+        task.clear()
+    mosaic.configure(credits=1000)
+    assert task.run_to_end() == started(mosaic)
+    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 3}
 
 
 def test_changed_variable_is_used_too(
