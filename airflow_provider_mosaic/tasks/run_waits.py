@@ -57,18 +57,14 @@ class RunCancels:
         self._hook = hook
         self._context = context
         self._enabled = enabled
-        self._durable = durable
+        #: The task's permission to resume a cancelled run.
+        self.permission = ResumePermission(context, durable=durable)
         #: Whether the task was killed.
         self.is_killed = False
         # Whether Airflow ended the task because its API server is away. The run must keep running then.
         self._in_outage = False
         # What became of the run at the kill; None if its id was unknown then.
         self._result_of_kill: CancelResult | None = None
-
-    @property
-    def permission(self) -> ResumePermission:
-        """The task's permission to resume a cancelled run."""
-        return ResumePermission(self._context, durable=self._durable)
 
     def kill(self, run_id: str | None, *, is_in_signal: bool) -> CancelResult | None:
         """
