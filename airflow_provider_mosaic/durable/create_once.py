@@ -38,7 +38,7 @@ from airflow_provider_mosaic.api.search import (
     SearchResult,
     Siblings,
 )
-from airflow_provider_mosaic.durable.failures import fail_exception, log_lines, nothing_sent_error
+from airflow_provider_mosaic.durable.failures import fail_exception, log_lines, nothing_sent_error, save_best_effort
 from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
 from airflow_provider_mosaic.durable.siblings import SiblingTasks
 from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState
@@ -47,6 +47,8 @@ log = logging.getLogger(__name__)
 
 #: The fact in the saved intent that the request may have been sent twice.
 _RESENT = "resent"
+#: The fact in a saved record that a user named the item, and no attempt has continued with it yet.
+NAMED = "named"
 
 
 class CreateOnce(ABC):
@@ -166,10 +168,17 @@ class CreateOnce(ABC):
             return self.resume_search(record)
         # Airflow deletes the XComs of the earlier attempt.
         self.on_started(record.id)
-        if self.can_continue(record):
-            return record
-        self.on_replaced(record.id)
-        return self._create(None if self.restart_deadline else record.deadline)
+        if not self.can_continue(record):
+            self.on_replaced(record.id)
+            return self._create(None if self.restart_deadline else record.deadline)
+        if record.facts.get(NAMED):
+            record = replace(record, facts={})
+            save_best_effort(
+                lambda: self.state.save(record),
+                what=f"that the task continues with {record.id!r}",
+                consequence="A retry still treats it as named by a user.",
+            )
+        return record
 
     def load(self) -> StartRecord | None:
         """Return the record of an earlier attempt. If it has no id, adopt the item that a user named."""
@@ -214,7 +223,7 @@ class CreateOnce(ABC):
         log.warning(
             "Airflow Variable %r names %r as %s. The task continues with it.", adoption.variable, id, self._description
         )
-        record = replace(record, id=id)
+        record = replace(record, id=id, facts={NAMED: True})
         try:
             self.state.save(record)
             adoption.save_used(id)

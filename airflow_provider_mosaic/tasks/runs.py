@@ -27,7 +27,7 @@ from airflow_provider_mosaic.api.options import AIRFLOW_CALLBACK
 from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
 from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.durable.completion_waiter import WaitOptions
-from airflow_provider_mosaic.durable.create_once import CreateOnce
+from airflow_provider_mosaic.durable.create_once import NAMED, CreateOnce
 from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, Consequences
 from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
 from airflow_provider_mosaic.durable.reads import read_known, read_started
@@ -333,11 +333,13 @@ class StartRun(CreateOnce):
             log.info("Continuing with run %r of an earlier attempt, which is %s.", run_id, run.status)
             return True
         self._wait.fail_if_cancelled_elsewhere(run)
-        if self._options.on_retry == "new":
+        # A user who names a run wants no other one.
+        on_retry = "resume" if record.facts.get(NAMED) else self._options.on_retry
+        if on_retry == "new":
             log.info("Run %r of an earlier attempt is %s. Starting a new one.", run_id, run.status)
             self._wait.item_id = None
             return False
-        if self._options.on_retry == "fail":
+        if on_retry == "fail":
             raise self._wait.failure(run, "It is not resumed, because on_retry='fail'.")
         resume(run, self._wait, deadline=record.deadline)
         return True

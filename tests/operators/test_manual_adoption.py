@@ -18,6 +18,8 @@ from airflow_provider_mosaic.airflow_compat import triggers_receive_kills
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicNeedsCreditsError,
+    MosaicRateLimitError,
+    MosaicRunFailedError,
     MosaicServerError,
     MosaicValidationError,
 )
@@ -191,6 +193,41 @@ def test_named_run_that_failed_is_resumed(
     task.clear()
     assert task.run_to_end() == run_id
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
+
+
+@pytest.mark.parametrize("on_retry", ["new", "fail"])
+@STORES
+def test_named_run_is_resumed_by_the_retry_of_a_failed_resume(
+    mosaic: Emulator, clock: Clock, set_variable: SetVariable, make_store: Any, on_retry: str
+) -> None:
+    task, run_id = lose_start(mosaic, store=make_store(), on_retry=on_retry)
+    mosaic.finish_run(run_id, "failed")
+    mosaic.configure(hold_runs=False)
+    set_variable(run_id)
+    task.clear()
+    mosaic.inject("rate_limit", method="POST", path="/agent_run/{run_id}/resume", times=6)
+    with pytest.raises(MosaicRateLimitError):
+        task.execute()
+    assert task.run_to_end() == run_id
+    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
+
+
+@pytest.mark.parametrize("status", ["failed", "running"])
+def test_named_run_that_fails_after_it_was_continued_is_retried_by_on_retry(
+    mosaic: Emulator, clock: Clock, set_variable: SetVariable, status: str
+) -> None:
+    task, run_id = lose_start(mosaic, store=StateStore(), on_retry="new", deferrable=True)
+    if status == "failed":
+        mosaic.finish_run(run_id, status)
+    set_variable(run_id)
+    task.clear()
+    deferred = task.execute()
+    assert deferred.kwargs["run_id"] == run_id
+    mosaic.finish_run(run_id, "failed")
+    with pytest.raises(MosaicRunFailedError):
+        task.resume(deferred, deferred.wait())
+    mosaic.configure(hold_runs=False)
+    assert task.run_to_end() != run_id
 
 
 def test_named_run_of_another_agent_is_rejected(
