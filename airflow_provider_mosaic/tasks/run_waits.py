@@ -57,6 +57,7 @@ class RunCancels:
         self._hook = hook
         self._context = context
         self._enabled = enabled
+        self._durable = durable
         #: The task's permission to resume a cancelled run.
         self.permission = ResumePermission(context, durable=durable)
         #: Whether the task was killed.
@@ -96,7 +97,11 @@ class RunCancels:
         result = self._result_of_kill or self.cancel(run_id)
         self._save(run_id, result)
         return MosaicRunCancelledError(
-            f"The task was killed while it waited for run {run_id!r}.", means=result.text, run_id=run_id
+            f"The task was killed while it waited for run {run_id!r}.",
+            means=result.text,
+            run_id=run_id,
+            # A retry waits for a run that was left running, with every on_retry. With durable=False it pays again.
+            transient=self._durable and not result.is_accepted,
         )
 
     def cancel(self, run_id: str) -> CancelResult:

@@ -14,7 +14,7 @@ from tasks.airflow_exceptions import AirflowFailException, TaskDeferralTimeout
 from tasks.fakes import Deferred, Killed, StateStore, TaskRunner
 from tasks.fixtures import AGENT, START, effects, sent, started
 from tasks.kills import killed_once, received
-from tasks.task_runs import fail_first_attempt, post_task, rendered, run_task
+from tasks.task_runs import fail_first_attempt, fails_with, post_task, rendered, run_task
 
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicRunCancelledError
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -24,6 +24,7 @@ from airflow_provider_mosaic.operators import (
     MosaicResumeRunOperator,
     MosaicRunAgentOperator,
 )
+from airflow_provider_mosaic.tasks import run_waits
 from airflow_provider_mosaic.tasks.posts import PostTask
 from airflow_provider_mosaic.tasks.runs import RunTask
 
@@ -108,6 +109,39 @@ def test_kill_without_cancel_on_kill_keeps_the_run(mosaic: Emulator, moment: str
     with killed_once(is_time, task), pytest.raises(MosaicRunCancelledError, match="killed"):
         task.execute()
     assert effects(mosaic) == {"runs_started": 1}
+
+
+@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+@pytest.mark.parametrize("reason", ["cancel_on_kill", "outage", "failed cancel"])
+def test_run_that_a_kill_leaves_running_is_continued_with_on_retry_fail(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, reason: str, deferrable: bool
+) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), on_retry="fail", cancel_on_kill=reason != "cancel_on_kill", deferrable=deferrable)
+    if reason == "outage":
+        monkeypatch.setattr(run_waits, "api_server_is_unreachable", lambda timeout: True)
+    elif reason == "failed cancel":
+        mosaic.inject("forbidden", method="POST", path=CANCEL, times=None)
+    deferred = task.execute() if deferrable else None
+    mosaic.inject("hang", method="GET", path=GET_RUN, seconds=0.4)
+    with (
+        killed_once(received(mosaic, "GET", GET_RUN), task),
+        pytest.raises(MosaicRunCancelledError, match=r"try 2 of 3\)"),
+    ):
+        task.resume(deferred, {"outcome": "ended", "id": started(mosaic)}) if deferred else task.execute()
+    mosaic.finish_run(started(mosaic))
+    assert task.run_to_end() == started(mosaic)
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+@pytest.mark.parametrize(("durable", "cancel_on_kill"), [(True, True), (False, False)])
+def test_kill_with_on_retry_fail_is_final_if_no_retry_can_continue(
+    mosaic: Emulator, durable: bool, cancel_on_kill: bool
+) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), on_retry="fail", durable=durable, cancel_on_kill=cancel_on_kill)
+    with killed_once(received(mosaic, "GET", GET_RUN), task):
+        fails_with(task.execute, MosaicRunCancelledError)
 
 
 @pytest.mark.alone
