@@ -62,6 +62,8 @@ class RunCancels:
         self.permission = ResumePermission(context, durable=durable)
         #: Whether the task was killed.
         self.is_killed = False
+        #: Whether Mosaic accepted a cancel of this attempt.
+        self.is_cancelled = False
         # Whether Airflow ended the task because its API server is away. The run must keep running then.
         self._in_outage = False
         # What became of the run at the kill; None if its id was unknown then.
@@ -112,9 +114,8 @@ class RunCancels:
             return cancel_and_read(self._hook, run_id)
         if self._in_outage:
             return CancelResult(
-                f"Run {run_id!r} keeps running: Airflow's API server does not respond, so no user ended the task. A "
-                "retry continues with it. Without a retry, wait for it with a MosaicRunSensor or cancel it in the "
-                "editor."
+                f"Run {run_id!r} keeps running: Airflow's API server does not respond, so no user ended the task. "
+                "Unless a retry continues with it, wait for it with a MosaicRunSensor or cancel it in the editor."
             )
         if not self._hook.has_access:
             self._warn_of_lookup(run_id)
@@ -138,6 +139,7 @@ class RunCancels:
     def _save(self, run_id: str, result: CancelResult) -> None:
         """Let a retry resume the run that this task cancelled."""
         if result.is_accepted:
+            self.is_cancelled = True
             self.permission.grant(run_id)
 
 
@@ -184,6 +186,11 @@ class RunWait(CompletionWaiter[Run]):
     def permission(self) -> ResumePermission:
         """The task's permission to resume a cancelled run."""
         return self._cancels.permission
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether this attempt cancelled the run."""
+        return self._cancels.is_cancelled
 
     def failure(self, run: Run, advice: str) -> MosaicRunFailedError:
         """

@@ -113,11 +113,12 @@ def test_kill_without_cancel_on_kill_keeps_the_run(mosaic: Emulator, moment: str
 
 @pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 @pytest.mark.parametrize("reason", ["cancel_on_kill", "outage", "failed cancel"])
-def test_run_that_a_kill_leaves_running_is_continued_with_on_retry_fail(
-    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, reason: str, deferrable: bool
+@pytest.mark.parametrize("on_retry", ["new", "fail"])
+def test_run_that_a_kill_leaves_running_is_continued_with_every_on_retry(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, reason: str, deferrable: bool, on_retry: str
 ) -> None:
     mosaic.configure(hold_runs=True)
-    task = run_task(StateStore(), on_retry="fail", cancel_on_kill=reason != "cancel_on_kill", deferrable=deferrable)
+    task = run_task(StateStore(), on_retry=on_retry, cancel_on_kill=reason != "cancel_on_kill", deferrable=deferrable)
     if reason == "outage":
         monkeypatch.setattr(run_waits, "api_server_is_unreachable", lambda timeout: True)
     elif reason == "failed cancel":
@@ -126,7 +127,7 @@ def test_run_that_a_kill_leaves_running_is_continued_with_on_retry_fail(
     mosaic.inject("hang", method="GET", path=GET_RUN, seconds=0.4)
     with (
         killed_once(received(mosaic, "GET", GET_RUN), task),
-        pytest.raises(MosaicRunCancelledError, match=r"try 2 of 3\)"),
+        pytest.raises(MosaicRunCancelledError, match=r"try 2 of 3\), which continues with run"),
     ):
         task.resume(deferred, {"outcome": "ended", "id": started(mosaic)}) if deferred else task.execute()
     mosaic.finish_run(started(mosaic))
