@@ -101,6 +101,9 @@ def test_second_cancel_outside_airflow_is_not_taken_for_the_tasks_own(
 
     def cancel() -> None:
         until(lambda: mosaic.counts().runs_resumed)
+        # The read after the resume still shows the running run.
+        seen = sent(mosaic, GET_RUN)
+        until(lambda: sent(mosaic, GET_RUN) > seen + 1)
         hook.cancel_run(started(mosaic))
 
     with InBackground(cancel):
