@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_mosaic.api.errors import MosaicValidationError
-from airflow_provider_mosaic.durable.manual_adoption import entry_key, read_entries, variable_name
+from airflow_provider_mosaic.durable.manual_adoption import entry_key, named_now, read_entries, variable_name
 
 #: What the task of an operator creates.
 _CREATES = {
@@ -94,7 +94,7 @@ def save_adoption(task: TaskInstanceFacts, item_id: str) -> None:
     """
     from airflow.models import Variable
 
-    name, key = task.variable, entry_key(task.run_id, task.map_index)
+    name, key, named = task.variable, entry_key(task.run_id, task.map_index), named_now(item_id)
     while True:
         saved = _saved_value(name)
         try:
@@ -103,11 +103,11 @@ def save_adoption(task: TaskInstanceFacts, item_id: str) -> None:
             raise MosaicValidationError(
                 f"Airflow Variable {name!r} cannot be extended: {error}.", to_do="Delete it, then adopt again."
             ) from error
-        value = json.dumps({**entries, key: item_id}, ensure_ascii=False)
+        value = json.dumps({**entries, key: named}, ensure_ascii=False)
         if _replace_value(name, saved, value):
             break
     # Another command may have added an entry since.
-    if _entry_in(Variable.get(name, default_var=None), key) != item_id:
+    if _entry_in(Variable.get(name, default_var=None), key) != named:
         raise MosaicValidationError(
             f"Airflow Variable {name!r} is defined by the environment or by a secrets backend, which Airflow reads "
             "before its database.",

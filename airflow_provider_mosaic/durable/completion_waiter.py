@@ -209,7 +209,7 @@ class CompletionWaiter(ABC, Generic[S]):
             f"Airflow ended the wait of task {ti.task_id!r}, and the id of its {self.noun.lower()} could not be read "
             f"from XCom or the task state store ({type(failure).__name__}: {one_line(str(failure))}).",
             means=f"The {self.noun.lower()} was not cancelled or withdrawn. It may still cost credits or be published.",
-            to_do="A retry continues with it. Without a retry, check it in Mosaic.",
+            to_do="Without a retry, check it in Mosaic.",
             effect_unknown=False,
         ) from failure
 

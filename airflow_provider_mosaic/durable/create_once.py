@@ -38,7 +38,7 @@ from airflow_provider_mosaic.api.search import (
     SearchResult,
     Siblings,
 )
-from airflow_provider_mosaic.durable.failures import fail_exception, log_lines, nothing_sent_error
+from airflow_provider_mosaic.durable.failures import fail_exception, log_lines, nothing_sent_error, save_best_effort
 from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
 from airflow_provider_mosaic.durable.siblings import SiblingTasks
 from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState
@@ -47,6 +47,8 @@ log = logging.getLogger(__name__)
 
 #: The fact in the saved intent that the request may have been sent twice.
 _RESENT = "resent"
+#: The fact in a saved record that a user named the item, and no attempt has continued with it yet.
+_NAMED = "named"
 
 
 class CreateOnce(ABC):
@@ -97,6 +99,8 @@ class CreateOnce(ABC):
         #: Whether an earlier request may have created the item, although no list showed it. If True, a request whose
         #: response is lost is not sent again.
         self.was_sent_before = False
+        #: Whether a user named the item, and the task has not continued with it yet.
+        self.is_named = False
 
     @abstractmethod
     def send(self) -> str:
@@ -174,10 +178,19 @@ class CreateOnce(ABC):
             return self.resume_search(record)
         # Airflow deletes the XComs of the earlier attempt.
         self.on_started(record.id)
-        if self.can_continue(record):
-            return record
-        self.on_replaced(record.id)
-        return self._create(None if self.restart_deadline else record.deadline)
+        self.is_named = bool(record.facts.get(_NAMED))
+        if not self.can_continue(record):
+            self.on_replaced(record.id)
+            return self._create(None if self.restart_deadline else record.deadline)
+        if self.is_named:
+            self.is_named = False
+            record = replace(record, facts={})
+            save_best_effort(
+                lambda: self.state.save(record),
+                what=f"that the task continues with {record.id!r}",
+                consequence="A retry still treats it as named by a user.",
+            )
+        return record
 
     def load(self) -> StartRecord | None:
         """Return the record of an earlier attempt. If it has no id, adopt the item that a user named."""
@@ -225,7 +238,7 @@ class CreateOnce(ABC):
         log.warning(
             "Airflow Variable %r names %r as %s. The task continues with it.", adoption.variable, id, self._description
         )
-        record = replace(record, id=id)
+        record = replace(record, id=id, facts={_NAMED: True})
         try:
             self.state.save(record)
             adoption.save_used(id)
@@ -285,16 +298,16 @@ class CreateOnce(ABC):
                 if not is_resent:
                     self.state.restore()
                 if self.was_sent_before:
-                    means = "This request had no effect. An earlier one may have had one: a retry searches for it."
+                    means = f"This request had no effect. An earlier one may have had one: a {self._retry_effect}."
                     to_do = (*error.to_do, self.advice, *self.adoption.adopt_hint(()))
                     error.set_consequences(means=means, to_do=to_do)
                 raise
             except BaseException:
                 # For example Airflow's end of an attempt whose execution_timeout has passed.
                 log.warning(
-                    "The attempt was ended during the request. It is unknown whether %s was created. A retry searches "
-                    "for it before it sends anything. %s",
+                    "The attempt was ended during the request. It is unknown whether %s was created. A %s. %s",
                     self._description,
+                    self._retry_effect,
                     self.advice,
                 )
                 raise
@@ -304,6 +317,13 @@ class CreateOnce(ABC):
             self.was_sent_before = is_resent = True
             record = replace(record, facts={_RESENT: True})
             self.state.save_intent(record)
+
+    @property
+    def _retry_effect(self) -> str:
+        """What a retry does about an item whose creation is unknown, as the end of a sentence."""
+        if self._durable:
+            return "retry searches for it before it sends anything"
+        return "retry does not search for it, because durable=False"
 
     def _find_lost(self, record: StartRecord, lost: MosaicAmbiguousOutcomeError) -> str | None:
         """Search for the item after a lost response. Return its id; None if the request may be sent once more."""

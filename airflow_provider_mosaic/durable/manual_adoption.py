@@ -12,6 +12,7 @@ import json
 import logging
 import shlex
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
 from typing import Any
 
 from airflow_provider_mosaic.airflow_compat import has_provider_commands, read_variable, task_state_store
@@ -32,7 +33,8 @@ class ManualAdoption:
     """
     The Variable of a task, and the entry of one task instance in it.
 
-    With a task state store, each id in it is adopted once. A user may forget to delete the Variable.
+    With a task state store, each value of the entry is used once: a user may forget to delete the Variable. A command
+    writes the time with the id, so the same id can be named again.
 
     :param kind: The kind of item: see :class:`~airflow_provider_mosaic.durable.task_state.TaskState`.
     :param durable: Whether to save what was adopted.
@@ -44,6 +46,8 @@ class ManualAdoption:
         self._noun = kind.replace("_", " ")
         self._store = task_state_store(context) if durable else None
         self._used_key = f"mosaic_{kind}_adopted"
+        # The value of the entry that was read: an id, or see :func:`named_now`.
+        self._named: Any = None
         #: The name of the Variable.
         self.variable = variable_name(ti.dag_id, ti.task_id)
         #: The key of the entry.
@@ -51,7 +55,7 @@ class ManualAdoption:
 
     def read(self) -> str | None:
         """
-        Return the id that a user named for this task instance, unless the task adopted it before.
+        Return the id that a user named for this task instance, unless the task used this entry before.
 
         :raises MosaicValidationError: The Variable is invalid.
         :raises MosaicTransportError: The Variable could not be read.
@@ -67,10 +71,11 @@ class ManualAdoption:
             entries = read_entries(text)
             if self.entry not in entries:
                 return None
-            id = validate_id(self.entry, entries[self.entry])
+            self._named = named = entries[self.entry]
+            id = validate_id(self.entry, named.get("id") if isinstance(named, dict) else named)
         except (ValueError, MosaicValidationError) as error:
             raise self.invalid(str(error)) from error
-        if id not in self._used_ids():
+        if named not in self._used():
             return id
         log.warning(
             "Airflow Variable %r names %s %r, which this task adopted before. It is not adopted again. Delete the "
@@ -88,7 +93,7 @@ class ManualAdoption:
         :raises Exception: It could not be saved.
         """
         if self._store is not None:
-            save_entry(self._store, self._used_key, {"ids": [*self._used_ids(), id]})
+            save_entry(self._store, self._used_key, {"ids": [*self._used(), self._named]})
             return
         log.warning(
             "Nothing is saved for the next attempt, on this Airflow or with durable=False. Delete the Variable %r when "
@@ -98,7 +103,7 @@ class ManualAdoption:
             id,
         )
 
-    def _used_ids(self) -> list[str]:
+    def _used(self) -> list[Any]:
         return list(read_entry(self._store, self._used_key).get("ids", ()))
 
     def invalid(self, why: str) -> MosaicValidationError:
@@ -163,7 +168,9 @@ class ManualAdoption:
         return f"Or set the Airflow Variable {self.variable!r} to {self._value(id)} and clear this task."
 
     def _value(self, id: str) -> str:
-        return json.dumps({self.entry: id}, ensure_ascii=False)
+        # An earlier attempt may have used the id alone.
+        named = id if self._ti.try_number <= 1 else named_now(id)
+        return json.dumps({self.entry: named}, ensure_ascii=False)
 
 
 def variable_name(dag_id: str, task_id: str) -> str:
@@ -177,6 +184,11 @@ def variable_name(dag_id: str, task_id: str) -> str:
 def entry_key(run_id: str, map_index: int) -> str:
     """Return the key of a task instance in its task's Variable: the DAG run, with the map index of a mapped task."""
     return run_id if map_index < 0 else f"{run_id}[{map_index}]"
+
+
+def named_now(id: str) -> dict[str, str]:
+    """Return the value of an entry that names an item, although an earlier one may have named it."""
+    return {"id": id, "named_at": datetime.now(timezone.utc).isoformat()}
 
 
 def read_entries(text: str) -> dict[str, Any]:

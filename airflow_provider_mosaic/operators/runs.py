@@ -101,7 +101,7 @@ class MosaicRunAgentOperator(WaitingOperator):
     _may_be_empty = dict.fromkeys(("update_params", "ignore_nodes", "callback_url", "min_credits"))
     _options = options.RUN_AGENT
     _row_label_arguments = ("video_urls", "video_ids", "node_render_ids", "agent_id")
-    _failure_effect = "This attempt started no run, and nothing was paid."
+    _failure_effect = "This attempt started no run and paid nothing."
     _retry_effect = "checks its arguments again"
 
     def __init__(

@@ -38,7 +38,7 @@ def require_credits(hook: MosaicHook, min_credits: float, *, on_short: str) -> N
         log.info("The balance is %s, which is enough.", balance)
         return
     what = f"The balance is {balance}, but min_credits={min_credits:g}."
-    means = "No run was started, and nothing was paid."
+    means = "This attempt started no run and paid nothing."
     if on_short == "skip":
         raise AirflowSkipException(f"{what} {means}")
     to_do = "Buy credits, or wait for them with a MosaicCreditsSensor."

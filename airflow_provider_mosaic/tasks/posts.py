@@ -123,12 +123,14 @@ class PostTask:
         if isinstance(error, MosaicAmbiguousOutcomeError):
             # The error itself contains what it means and what to do.
             return Consequences(means="", retry="searches for the post before it publishes anything", choices=())
-        if post_id is None:
+        # Without a creation, the task continues after a deferral, and has a post.
+        if post_id is None and self._creation is not None:
             return Consequences(
                 means="This attempt published nothing.",
                 retry="publishes the post, unless it finds one of an earlier attempt",
                 choices=() if was_sent_before else ("Clear this task to publish the post.",),
             )
+        post = f"post {post_id!r}" if post_id else "its post"
         if self.options.durable and not self._is_saved:
             retry = "searches for the post of this attempt, and fails if it finds one"
         elif isinstance(error, MosaicPostFailedError):
@@ -136,11 +138,11 @@ class PostTask:
         elif not self.options.durable:
             retry = "publishes a second post, because durable=False"
         else:
-            retry = f"continues with post {post_id!r} and publishes nothing twice"
+            retry = f"continues with {post} and publishes nothing twice"
         return Consequences(
-            means=f"Post {post_id!r} is not withdrawn: it may be published, now or later.",
+            means=f"{post[0].upper()}{post[1:]} is not withdrawn: it may be published, now or later.",
             retry=retry,
-            choices=(f"Check post {post_id!r} in Mosaic. Clearing this task publishes a second post.",),
+            choices=(f"Check {post} in Mosaic. Clearing this task publishes a second post.",),
         )
 
 

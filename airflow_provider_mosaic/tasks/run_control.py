@@ -46,16 +46,19 @@ class ResumePermission:
     """
     The permission of one task instance to resume a cancelled run, saved for its next attempts.
 
-    Without a task state store it is never granted.
+    Without a task state store it holds for this attempt alone.
 
     :param durable: Whether to save anything.
     """
 
     def __init__(self, context: Mapping[str, Any], *, durable: bool = True) -> None:
         self._store = task_state_store(context) if durable else None
+        # The run that this attempt may resume.
+        self._run_id: str | None = None
 
     def grant(self, run_id: str) -> None:
-        """Let a retry resume the run. If that can't be saved, log it: the retry fails for manual review then."""
+        """Allow to resume the run. If that can't be saved, log it: a retry fails for manual review then."""
+        self._run_id = run_id
         if self._store is not None:
             store = self._store
             save_best_effort(
@@ -71,13 +74,14 @@ class ResumePermission:
         :raises MosaicTransportError: The store could not be read.
         """
         try:
-            return read_entry(self._store, _KEY).get("run_id") == run_id
+            return self._run_id == run_id or read_entry(self._store, _KEY).get("run_id") == run_id
         except Exception as error:
             event = f"Airflow's task state store does not return whether this task cancelled run {run_id!r}"
             raise nothing_sent_error(event, error) from error
 
     def revoke(self) -> None:
         """Revoke the permission, because the run was resumed: the next cancel is a user's."""
+        self._run_id = None
         if self._store is not None:
             store = self._store
             save_best_effort(

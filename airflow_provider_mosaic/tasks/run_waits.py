@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
-from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -76,22 +75,17 @@ class RunCancels:
         self._context = context
         self._enabled = enabled
         self._durable = durable
-        self._was_running = was_running
+        self._own = OwnCancels(was_running)
+        #: The task's permission to resume a cancelled run.
+        self.permission = ResumePermission(context, durable=durable)
         #: Whether the task was killed.
         self.is_killed = False
+        #: Whether Mosaic accepted a cancel of this attempt.
+        self.is_cancelled = False
         # Whether Airflow ended the task because its API server is away. The run must keep running then.
         self._in_outage = False
         # What became of the run at the kill; None if its id was unknown then.
         self._result_of_kill: CancelResult | None = None
-
-    @cached_property
-    def _own(self) -> OwnCancels:
-        return OwnCancels(self._was_running)
-
-    @property
-    def permission(self) -> ResumePermission:
-        """The task's permission to resume a cancelled run."""
-        return ResumePermission(self._context, durable=self._durable)
 
     def kill(self, run_id: str | None, *, is_in_signal: bool) -> CancelResult | None:
         """
@@ -122,7 +116,11 @@ class RunCancels:
         """Save the cancel of a kill, and return the error of the task."""
         result = self._save(run_id, self._result_of_kill or self.cancel(run_id))
         return MosaicRunCancelledError(
-            f"The task was killed while it waited for run {run_id!r}.", means=result.text, run_id=run_id
+            f"The task was killed while it waited for run {run_id!r}.",
+            means=result.text,
+            run_id=run_id,
+            # A retry waits for a run that was left running, with every on_retry. With durable=False it pays again.
+            transient=self._durable and not result.is_accepted,
         )
 
     def cancel(self, run_id: str) -> CancelResult:
@@ -138,9 +136,8 @@ class RunCancels:
             return cancel_and_read(self._hook, run_id, own=self._own)
         if self._in_outage:
             return CancelResult(
-                f"Run {run_id!r} keeps running: Airflow's API server does not respond, so no user ended the task. A "
-                "retry continues with it. Without a retry, wait for it with a MosaicRunSensor or cancel it in the "
-                "editor."
+                f"Run {run_id!r} keeps running: Airflow's API server does not respond, so no user ended the task. "
+                "Unless a retry continues with it, wait for it with a MosaicRunSensor or cancel it in the editor."
             )
         if not self._hook.has_access:
             self._warn_of_lookup(run_id)
@@ -168,6 +165,7 @@ class RunCancels:
                 result = cancelled_result(run_id)
                 log.info("%s", result.text)
         if result.is_accepted:
+            self.is_cancelled = True
             self.permission.grant(run_id)
         return result
 
@@ -228,6 +226,11 @@ class RunWait(CompletionWaiter[Run]):
     def permission(self) -> ResumePermission:
         """The task's permission to resume a cancelled run."""
         return self._cancels.permission
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether this attempt cancelled the run."""
+        return self._cancels.is_cancelled
 
     def failure(self, run: Run, advice: str) -> MosaicRunFailedError:
         """

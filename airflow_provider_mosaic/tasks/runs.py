@@ -132,16 +132,17 @@ class RunTask:
     def consequences(self, error: MosaicError) -> Consequences:
         """Return what an error of the task means."""
         run_id = self.wait.item_id
-        if run_id is None:
+        # Without a creation, the task continues after a deferral, and has a run.
+        if run_id is None and self._creation is not None:
             return Consequences(
-                means="No run was started, and nothing was paid.",
-                retry="starts a run, unless it finds one of an earlier attempt",
+                means="This attempt started no run and paid nothing.",
+                retry="starts a run" + (", unless it finds one of an earlier attempt" if self.options.durable else ""),
                 choices=() if self._may_have_a_run(error) else ("Clear this task to start a run.",),
             )
         return Consequences(
-            means=f"Run {run_id!r} may keep running, and cost credits.",
-            retry=self._retry_effect(run_id, error),
-            choices=self._choices(run_id, error),
+            means=f"{f'Run {run_id!r}' if run_id else 'The run'} may keep running, and cost credits.",
+            retry=self._retry_effect(f"run {run_id!r}" if run_id else "its run", error),
+            choices=self._choices(run_id or "<its id>", error),
             # A retry does not buy credits.
             retry_settles=isinstance(error, MosaicRunFailedError) and not isinstance(error, MosaicNeedsCreditsError),
         )
@@ -151,17 +152,24 @@ class RunTask:
         was_sent_before = self._creation is not None and self._creation.was_sent_before
         return was_sent_before or isinstance(error, MosaicAmbiguousOutcomeError)
 
-    def _retry_effect(self, run_id: str, error: MosaicError) -> str:
-        """Return what a retry does with the run: see :class:`Consequences`."""
+    def _retry_effect(self, run: str, error: MosaicError) -> str:
+        """Return what a retry does with the run, whose name is given: see :class:`Consequences`."""
         if not self.options.durable:
             return "starts a second run and pays for it, because durable=False"
         if not self._is_saved:
             return "searches for what this attempt started, and fails if it finds anything"
-        if not isinstance(error, MosaicRunFailedError):
-            return f"continues with run {run_id!r}: nothing is paid twice"
-        if self.options.on_retry == "new":
-            return "starts a new run, which is paid from the beginning"
-        return f"resumes run {run_id!r}: only what is missing is done again"
+        is_named = self._creation is not None and self._creation.is_named
+        on_retry = "resume" if is_named else self.options.on_retry
+        # A kill that leaves the run running is a transient failure.
+        if self.wait.is_cancelled or (isinstance(error, MosaicRunFailedError) and not error.transient):
+            return {
+                "new": "starts a new run, which is paid from the beginning",
+                "fail": "fails, because on_retry='fail'",
+                "resume": f"resumes {run}: only what is missing is done again",
+            }[on_retry]
+        if on_retry == "new":
+            return f"continues with {run}, or starts a new run and pays for it if that one failed"
+        return f"continues with {run}: nothing is paid twice"
 
     def _choices(self, run_id: str, error: MosaicError) -> tuple[str, ...]:
         """Return what a user can do with the run when no retry follows."""
@@ -333,11 +341,13 @@ class StartRun(CreateOnce):
             log.info("Continuing with run %r of an earlier attempt, which is %s.", run_id, run.status)
             return True
         self._wait.fail_if_cancelled_elsewhere(run)
-        if self._options.on_retry == "new":
+        # A user who names a run wants no other one.
+        on_retry = "resume" if self.is_named else self._options.on_retry
+        if on_retry == "new":
             log.info("Run %r of an earlier attempt is %s. Starting a new one.", run_id, run.status)
             self._wait.item_id = None
             return False
-        if self._options.on_retry == "fail":
+        if on_retry == "fail":
             raise self._wait.failure(run, "It is not resumed, because on_retry='fail'.")
         resume(run, self._wait, deadline=record.deadline)
         return True

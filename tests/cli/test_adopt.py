@@ -61,16 +61,21 @@ def test_the_variable_names_the_run(run: Run, dag_run_id: str, entries: Callable
     assert (done.status, done.err) == (0, "")
     assert VARIABLE in done.out
     assert "Clear the task" in done.out
-    assert entries() == {dag_run_id: mosaic_run_id}
+    first = entries()[dag_run_id]
+    assert first["id"] == mosaic_run_id
 
     # Entries of other DAG runs stay, and a later decision replaces an earlier one.
     entries(json.dumps({"manual__before": "an-id", dag_run_id: "another-id"}))
     assert run("runs", "adopt", "nightly", "edit", dag_run_id, mosaic_run_id).status == 0
-    assert entries() == {"manual__before": "an-id", dag_run_id: mosaic_run_id}
+    second = entries()[dag_run_id]
+    assert entries() == {"manual__before": "an-id", dag_run_id: second}
+    # The same id at another time is another decision: a task that adopted the run before adopts it again.
+    assert second["id"] == mosaic_run_id
+    assert second["named_at"] > first["named_at"]
 
     done = run("runs", "adopt", "nightly", "mapped", dag_run_id, mosaic_run_id, "--map-index", "1")
     assert done.status == 0, done.err
-    assert entries(name="mosaic_adopt.nightly.mapped") == {f"{dag_run_id}[1]": mosaic_run_id}
+    assert entries(name="mosaic_adopt.nightly.mapped")[f"{dag_run_id}[1]"]["id"] == mosaic_run_id
 
 
 def test_nothing_is_written_if_it_cannot_be_right(
@@ -113,7 +118,7 @@ def test_a_variable_of_another_form_is_left_alone(
     monkeypatch.setenv(f"AIRFLOW_VAR_{VARIABLE.upper()}", "{}")
     done = run("runs", "adopt", "nightly", "edit", dag_run_id, mosaic_run_id)
     assert done.status == 1
-    assert "Set it there to " + json.dumps({dag_run_id: mosaic_run_id}) in done.err
+    assert "Set it there to " + json.dumps({dag_run_id: {"id": mosaic_run_id}})[:-2] in done.err
 
 
 def test_a_database_without_tables_is_an_error_of_two_lines(run: Run, tmp_path: Path) -> None:
@@ -159,5 +164,6 @@ def test_two_commands_at_once_keep_both_entries(
     monkeypatch.setattr(task_instances, "_replace_value", replace_value)
     done = run("runs", "adopt", "nightly", "mapped", dag_run_id, mosaic_run_id, "--map-index", "0")
     assert done.status == 0, done.err
-    before = {"manual__before": "an-id"} if exists else {}
-    assert entries(name=name) == {**before, f"{dag_run_id}[0]": mosaic_run_id, f"{dag_run_id}[1]": mosaic_run_id}
+    saved = entries(name=name)
+    assert [saved.pop(f"{dag_run_id}[{index}]")["id"] for index in (0, 1)] == [mosaic_run_id] * 2
+    assert saved == ({"manual__before": "an-id"} if exists else {})

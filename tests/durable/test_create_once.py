@@ -54,11 +54,12 @@ class CreateItem(CreateOnce):
         store: StateStore | None = None,
         timeout: float | None = None,
         existing: tuple[str, ...] = (),
+        durable: bool = True,
         **counters: int,
     ) -> None:
         self.store = store or StateStore()
         context = bare_context(self.store, **counters)
-        super().__init__(context, kind="run", request="a", description=description, timeout=timeout)
+        super().__init__(context, kind="run", request="a", durable=durable, description=description, timeout=timeout)
         self._listed = listed
         self._respond = send
         self._existing = existing
@@ -211,6 +212,23 @@ def test_an_attempt_that_is_ended_during_its_request_keeps_the_intent(caplog: py
     assert saved is not None
     assert saved.id is None
     assert "It is unknown whether a run of agent 'x' was created" in caplog.text
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_search_of_the_retry_is_promised_only_if_it_comes(
+    clock: Clock, caplog: pytest.LogCaptureFixture, durable: bool
+) -> None:
+    promise = "retry searches for it" if durable else "retry does not search for it, because durable=False"
+    with pytest.raises(ExecutionTimeout):
+        CreateItem(lambda read: [], send=end_attempt, durable=durable).ensure()
+    assert promise in caplog.text
+    errors = iter([MosaicAmbiguousOutcomeError("the response was lost"), MosaicPermissionError("403")])
+
+    def lose_and_refuse() -> str:
+        raise next(errors)
+
+    with pytest.raises(MosaicPermissionError, match=promise):
+        CreateItem(lambda read: [], send=lose_and_refuse, durable=durable).ensure()
 
 
 def attempt_that_died() -> StateStore:

@@ -33,6 +33,7 @@ def set_variable(monkeypatch: pytest.MonkeyPatch, value: object) -> None:
         ({"manual__2": "another"}, -1, None),
         ({}, -1, None),
         ({"manual__1[3]": "an-id"}, 3, "an-id"),
+        ({"manual__1": {"id": "an-id", "named_at": "2026-01-01T00:00:00+00:00"}}, -1, "an-id"),
         # An entry for one map index, or without one, is for no other.
         ({"manual__1": "an-id"}, 3, None),
         ({"manual__1[0]": "an-id"}, 3, None),
@@ -66,6 +67,8 @@ def test_without_the_variable_there_is_no_id() -> None:
         ({"manual__1": ""}, "must be an id"),
         ({"manual__1": ["a", "b"]}, "must be an id"),
         ({"manual__1": "a b"}, "no spaces"),
+        ({"manual__1": {"named_at": "2026-01-01T00:00:00+00:00"}}, "must be an id"),
+        ({"manual__1": {"id": "a b"}}, "no spaces"),
     ],
     ids=str,
 )
@@ -79,7 +82,7 @@ def test_an_invalid_variable_is_an_error_with_its_name_and_an_example(
     assert repr(VARIABLE) in message
     assert why in message
     assert "Nothing was sent" in message
-    assert '{"manual__1": "<its id>"}' in message
+    assert '{"manual__1": {"id": "<its id>", "named_at": "' in message
 
 
 def copied(hint: tuple[str, ...]) -> list[list[str]]:
@@ -103,7 +106,7 @@ def test_the_hint_contains_a_command_for_each_candidate_and_the_variable(monkeyp
 
 
 def test_the_hint_for_one_candidate_has_its_id_in_both_ways() -> None:
-    hint = adoption(kind="post").adopt_hint(["a-post"])
+    hint = adoption(kind="post", try_number=1).adopt_hint(["a-post"])
     assert copied(hint) == [["dag", "task", "manual__1", "a-post", "--item", "post"]]
     assert f'set the Airflow Variable {VARIABLE!r} to {{"manual__1": "a-post"}} and clear this task' in " ".join(hint)
     assert copied(adoption().continue_hint("a-run")) == [["dag", "task", "manual__1", "a-run"]]
@@ -112,7 +115,7 @@ def test_the_hint_for_one_candidate_has_its_id_in_both_ways() -> None:
 def test_the_hint_without_candidates_has_a_placeholder() -> None:
     hint = adoption().adopt_hint([])
     assert copied(hint) == [["dag", "task", "manual__1", "<its id>"]]
-    assert '{"manual__1": "<its id>"}' in "".join(hint)
+    assert '{"manual__1": {"id": "<its id>", "named_at": "' in "".join(hint)
 
 
 def test_a_name_that_is_too_long_is_hashed() -> None:

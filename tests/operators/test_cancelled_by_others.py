@@ -63,16 +63,31 @@ def test_run_cancelled_between_two_attempts_stays_cancelled(mosaic: Emulator, on
     assert effects(mosaic) == {"runs_started": 1}
 
 
+@pytest.mark.parametrize(
+    ("store", "durable"),
+    [(StateStore, True), (StateStore, False), (lambda: None, True)],
+    ids=["durable", "not durable", "no store"],
+)
+@WAITS
 def test_named_run_is_resumed_though_it_was_cancelled(
-    mosaic: Emulator, clock: Clock, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
+    mosaic: Emulator,
+    clock: Clock,
+    hook: MosaicHook,
+    monkeypatch: pytest.MonkeyPatch,
+    store: Callable[[], Any],
+    durable: bool,
+    deferrable: bool,
 ) -> None:
-    task = run_task(StateStore())
-    run_id = fail_first_attempt(mosaic, task, "cancelled")
-    fails_with(task.execute, MosaicRunCancelledError)
+    mosaic.configure(hold_runs=True)
+    task = run_task(store(), durable=durable, deferrable=deferrable)
+    with InBackground(lambda: until(lambda: sent(mosaic, GET_RUN)) and hook.cancel_run(started(mosaic))):
+        fails_with(task.run_to_end, MosaicRunCancelledError)
+    run_id = started(mosaic)
+    mosaic.configure(hold_runs=False)
     monkeypatch.setattr("airflow.sdk.Variable.get", lambda key, default=None: f'{{"manual__2026-01-01": "{run_id}"}}')
     task.clear()
-    assert task.execute() == run_id
-    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
+    assert task.run_to_end() == run_id
+    assert effects(mosaic) == GONE_ON_WITH
 
 
 def test_second_cancel_outside_airflow_is_not_taken_for_the_tasks_own(
@@ -86,6 +101,9 @@ def test_second_cancel_outside_airflow_is_not_taken_for_the_tasks_own(
 
     def cancel() -> None:
         until(lambda: mosaic.counts().runs_resumed)
+        # The read after the resume still shows the running run.
+        seen = sent(mosaic, GET_RUN)
+        until(lambda: sent(mosaic, GET_RUN) > seen + 1)
         hook.cancel_run(started(mosaic))
 
     with InBackground(cancel):

@@ -100,7 +100,7 @@ def test_run_id_that_cannot_be_read_is_left_to_the_retries(
     with monkeypatch.context() as patched:
         patched.setattr(TaskInstance, "xcom_pull", unavailable)
         store.broken_gets = 1
-        with pytest.raises(MosaicTransportError, match="A retry continues with it"):
+        with pytest.raises(MosaicTransportError, match="which continues with its run: nothing is paid twice"):
             task.on_timeout()
         # One of the two ids is enough.
         with pytest.raises(TaskDeferralTimeout):

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 from mosaic_emulator import Emulator
 from tasks.fakes import Deferred, StateStore, TaskRunner
-from tasks.fixtures import ACCOUNT, AGENT, START, Clock, InBackground, effects, sent, until
+from tasks.fixtures import ACCOUNT, AGENT, START, Clock, InBackground, effects, sent, started, until
 from tasks.task_runs import fails_with, post_task, run_task
 
 from airflow_provider_mosaic.airflow_compat import triggers_receive_kills
-from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, MosaicServerError, MosaicValidationError
+from airflow_provider_mosaic.api.errors import (
+    MosaicAmbiguousOutcomeError,
+    MosaicNeedsCreditsError,
+    MosaicRateLimitError,
+    MosaicRunFailedError,
+    MosaicServerError,
+    MosaicValidationError,
+)
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicCreateAvatarProfileOperator
 
@@ -107,11 +115,16 @@ def test_adopted_run_is_recorded_and_the_variable_not_read_again(
     assert effects(mosaic) == {"runs_started": 1}
 
 
+@pytest.mark.parametrize("named_at", [None, "2026-01-01T00:00:00+00:00"], ids=["by hand", "with a time"])
 def test_with_a_store_a_variable_is_used_once(
-    mosaic: Emulator, clock: Clock, set_variable: SetVariable, caplog: pytest.LogCaptureFixture
+    mosaic: Emulator,
+    clock: Clock,
+    set_variable: SetVariable,
+    caplog: pytest.LogCaptureFixture,
+    named_at: str | None,
 ) -> None:
     task, run_id = lose_start(mosaic, store=StateStore())
-    set_variable(run_id)
+    set_variable(run_id if named_at is None else {"id": run_id, "named_at": named_at})
     task.clear()
     mosaic.finish_run(run_id)
     mosaic.configure(hold_runs=False)
@@ -122,6 +135,25 @@ def test_with_a_store_a_variable_is_used_once(
         assert effects(mosaic) == {"runs_started": number}
     assert "which this task adopted before" in caplog.text
     assert "Delete the Variable" in caplog.text
+
+
+@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+def test_advice_of_the_log_continues_the_same_run_each_time(
+    mosaic: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch, deferrable: bool
+) -> None:
+    mosaic.configure(credits=0)
+    task = run_task(StateStore(), deferrable=deferrable)
+    task.retries = task.max_tries = 0
+    for _ in range(3):
+        with pytest.raises(MosaicNeedsCreditsError) as failure:
+            task.run_to_end()
+        value = re.search(r"to (\{.*\}) and clear this task", str(failure.value))
+        assert value is not None
+        monkeypatch.setenv("AIRFLOW_VAR_MOSAIC_ADOPT.DAG.RUN", value[1])
+        task.clear()
+    mosaic.configure(credits=1000)
+    assert task.run_to_end() == started(mosaic)
+    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 3}
 
 
 def test_changed_variable_is_used_too(
@@ -161,6 +193,41 @@ def test_named_run_that_failed_is_resumed(
     task.clear()
     assert task.run_to_end() == run_id
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
+
+
+@pytest.mark.parametrize("on_retry", ["new", "fail"])
+@STORES
+def test_named_run_is_resumed_by_the_retry_of_a_failed_resume(
+    mosaic: Emulator, clock: Clock, set_variable: SetVariable, make_store: Any, on_retry: str
+) -> None:
+    task, run_id = lose_start(mosaic, store=make_store(), on_retry=on_retry)
+    mosaic.finish_run(run_id, "failed")
+    mosaic.configure(hold_runs=False)
+    set_variable(run_id)
+    task.clear()
+    mosaic.inject("rate_limit", method="POST", path="/agent_run/{run_id}/resume", times=6)
+    with pytest.raises(MosaicRateLimitError):
+        task.execute()
+    assert task.run_to_end() == run_id
+    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
+
+
+@pytest.mark.parametrize("status", ["failed", "running"])
+def test_named_run_that_fails_after_it_was_continued_is_retried_by_on_retry(
+    mosaic: Emulator, clock: Clock, set_variable: SetVariable, status: str
+) -> None:
+    task, run_id = lose_start(mosaic, store=StateStore(), on_retry="new", deferrable=True)
+    if status == "failed":
+        mosaic.finish_run(run_id, status)
+    set_variable(run_id)
+    task.clear()
+    deferred = task.execute()
+    assert deferred.kwargs["run_id"] == run_id
+    mosaic.finish_run(run_id, "failed")
+    with pytest.raises(MosaicRunFailedError):
+        task.resume(deferred, deferred.wait())
+    mosaic.configure(hold_runs=False)
+    assert task.run_to_end() != run_id
 
 
 def test_named_run_of_another_agent_is_rejected(

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, AirflowSensorTimeout
-from tasks.fakes import Deferred, NativeTaskRunner, StateStore, TaskRunner
+from tasks.fakes import Deferred, NativeTaskRunner, StateStore, TaskInstance, TaskRunner
 from tasks.fixtures import ACCOUNT, AGENT, OTHER_ACCOUNT, START, Clock, InBackground, effects, sent, started, until
+from tasks.kills import killed_once, received
 from tasks.task_runs import post_task, run_task
 
 from airflow_provider_mosaic.api.endpoints.social import Post
@@ -33,6 +34,7 @@ from airflow_provider_mosaic.operators import (
     MosaicYouTubeTriggerOperator,
 )
 from airflow_provider_mosaic.sensors import MosaicRunSensor, MosaicSocialPostSensor
+from airflow_provider_mosaic.tasks import run_waits
 
 WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 
@@ -127,10 +129,89 @@ def test_error_of_an_attempt_names_the_retry_and_the_last_one_the_choices(
         assert all(line in str(error) for line in lines(caplog))
 
 
+@pytest.mark.parametrize(
+    ("on_retry", "effect"),
+    [
+        ("resume", "resumes run {id!r}: only what is missing is done again"),
+        ("new", "starts a new run, which is paid from the beginning"),
+        ("fail", "fails, because on_retry='fail'"),
+    ],
+)
+@WAITS
+def test_error_of_execution_timeout_names_what_the_retry_pays(
+    mosaic: Emulator, clock: Clock, on_retry: str, effect: str, deferrable: bool
+) -> None:
+    mosaic.configure(hold_runs=True)
+    limit = timedelta(seconds=0.3)
+    error = fails(run_task(StateStore(), on_retry=on_retry, execution_timeout=limit, deferrable=deferrable).run_to_end)
+    assert f"(try 2 of 3), which {effect.format(id=started(mosaic))}." in str(error)
+
+
+#: Whether there is a store, whether the task is durable, and what its retry does.
+RETRIES = pytest.mark.parametrize(
+    ("has_store", "durable", "effect"),
+    [
+        (True, True, "continues with"),
+        (False, True, "searches for what this attempt started, and fails if it finds anything"),
+        (True, False, "starts a second run and pays for it, because durable=False"),
+    ],
+)
+
+
+@RETRIES
+def test_kill_in_an_outage_promises_only_what_the_retry_does(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, has_store: bool, durable: bool, effect: str
+) -> None:
+    monkeypatch.setattr(run_waits, "api_server_is_unreachable", lambda timeout: True)
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore() if has_store else None, durable=durable)
+    with killed_once(received(mosaic, "GET", "/agent_run/{run_id}"), task):
+        message = str(fails(task.execute))
+    assert "A retry continues with it" not in message
+    assert f"which {effect}" in message
+
+
+@RETRIES
+def test_run_id_that_cannot_be_read_promises_only_what_the_retry_does(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, has_store: bool, durable: bool, effect: str
+) -> None:
+    def unavailable(*args: Any, **kwargs: Any) -> None:
+        raise OSError("the bucket is unavailable")
+
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore() if has_store else None, durable=durable, deferrable=True)
+    task.execute()
+    monkeypatch.setattr(TaskInstance, "xcom_pull", unavailable)
+    if task.store is not None:
+        task.store.broken_gets = 1
+    message = str(fails(task.on_timeout))
+    assert "A retry continues with it" not in message
+    assert f"which {effect}" in message
+    task.try_number = 3
+    if task.store is not None:
+        task.store.broken_gets = 1
+    message = str(fails(task.on_timeout))
+    assert "runs adopt dag run manual__2026-01-01 '<its id>'" in message
+    assert "Clear this task to start a run." not in message
+
+
+def test_post_id_that_cannot_be_read_suggests_no_second_post(mosaic: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unavailable(*args: Any, **kwargs: Any) -> None:
+        raise OSError("the bucket is unavailable")
+
+    mosaic.configure(hold_posts=True)
+    task = post_task(None, durable=False, deferrable=True, wait_for_completion=True)
+    task.execute()
+    monkeypatch.setattr(TaskInstance, "xcom_pull", unavailable)
+    assert "which publishes a second post, because durable=False" in str(fails(task.on_timeout))
+    task.try_number = 3
+    assert "Clear this task to publish the post." not in str(fails(task.on_timeout))
+
+
 def test_rejected_start_costs_nothing(mosaic: Emulator, caplog: pytest.LogCaptureFixture) -> None:
     mosaic.inject("not_found", method="POST", path=START)
     fails(run_task(StateStore()).execute)
-    assert "No run was started, and nothing was paid." in lines(caplog)
+    assert "This attempt started no run and paid nothing." in lines(caplog)
 
 
 def test_candidates_and_choices_are_one_per_line(

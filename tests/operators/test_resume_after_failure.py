@@ -13,12 +13,13 @@ from tasks.task_runs import run_task
 
 
 @pytest.mark.parametrize("make_store", [StateStore, lambda: None], ids=["with a store", "without a store"])
+@pytest.mark.parametrize("on_retry", ["resume", "new", "fail"])
 @pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 def test_cleared_task_resumes_a_run_that_ran_out_of_credits(
-    mosaic: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch, make_store: Any, deferrable: bool
+    mosaic: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch, make_store: Any, deferrable: bool, on_retry: str
 ) -> None:
     mosaic.configure(credits=0)
-    task = run_task(make_store(), deferrable=deferrable)
+    task = run_task(make_store(), deferrable=deferrable, on_retry=on_retry)
     with pytest.raises(Exception, match="credits"):
         task.run_to_end()
     (run,) = mosaic.runs()

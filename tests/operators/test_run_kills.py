@@ -28,6 +28,7 @@ from airflow_provider_mosaic.operators import (
     MosaicResumeRunOperator,
     MosaicRunAgentOperator,
 )
+from airflow_provider_mosaic.tasks import run_waits
 from airflow_provider_mosaic.tasks.posts import PostTask
 from airflow_provider_mosaic.tasks.run_waits import RunWait
 from airflow_provider_mosaic.tasks.runs import RunTask
@@ -143,6 +144,40 @@ def test_kill_without_cancel_on_kill_keeps_the_run(mosaic: Emulator, moment: str
     with killed_once(is_time, task), pytest.raises(MosaicRunCancelledError, match="killed"):
         task.execute()
     assert effects(mosaic) == {"runs_started": 1}
+
+
+@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+@pytest.mark.parametrize("reason", ["cancel_on_kill", "outage", "failed cancel"])
+@pytest.mark.parametrize("on_retry", ["new", "fail"])
+def test_run_that_a_kill_leaves_running_is_continued_with_every_on_retry(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, reason: str, deferrable: bool, on_retry: str
+) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), on_retry=on_retry, cancel_on_kill=reason != "cancel_on_kill", deferrable=deferrable)
+    if reason == "outage":
+        monkeypatch.setattr(run_waits, "api_server_is_unreachable", lambda timeout: True)
+    elif reason == "failed cancel":
+        mosaic.inject("forbidden", method="POST", path=CANCEL, times=None)
+    deferred = task.execute() if deferrable else None
+    mosaic.inject("hang", method="GET", path=GET_RUN, seconds=0.4)
+    with (
+        killed_once(received(mosaic, "GET", GET_RUN), task),
+        pytest.raises(MosaicRunCancelledError, match=r"try 2 of 3\), which continues with run"),
+    ):
+        task.resume(deferred, {"outcome": "ended", "id": started(mosaic)}) if deferred else task.execute()
+    mosaic.finish_run(started(mosaic))
+    assert task.run_to_end() == started(mosaic)
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+@pytest.mark.parametrize(("durable", "cancel_on_kill"), [(True, True), (False, False)])
+def test_kill_with_on_retry_fail_is_final_if_no_retry_can_continue(
+    mosaic: Emulator, durable: bool, cancel_on_kill: bool
+) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), on_retry="fail", durable=durable, cancel_on_kill=cancel_on_kill)
+    with killed_once(received(mosaic, "GET", GET_RUN), task):
+        fails_with(task.execute, MosaicRunCancelledError)
 
 
 @pytest.mark.alone

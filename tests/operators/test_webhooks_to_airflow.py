@@ -121,7 +121,7 @@ def test_nothing_is_sent_if_mosaic_cannot_reach_airflow(
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", value)
     text = fails_with(run_task(callback_url="airflow").execute, MosaicValidationError)
     assert "[api] base_url" in text
-    assert "No run was started, and nothing was paid." in text
+    assert "This attempt started no run and paid nothing." in text
     assert mosaic.counts().requests == {}
 
 

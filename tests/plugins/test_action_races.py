@@ -15,7 +15,7 @@ from mosaic_emulator.dag_testing import own_database
 
 from airflow_provider_mosaic.api.endpoints.runs import RunStatus, get_run, resume_run
 from airflow_provider_mosaic.clients.sync_client import SyncClient
-from airflow_provider_mosaic.plugins import actions
+from airflow_provider_mosaic.plugins import action_lock, actions
 from airflow_provider_mosaic.plugins.access import Viewer
 from airflow_provider_mosaic.plugins.action_lock import acquire, release
 from airflow_provider_mosaic.plugins.actions import act, available_actions
@@ -130,9 +130,9 @@ def test_a_slow_action_does_not_delete_the_lock_of_the_next_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with own_database(tmp_path):
-        monkeypatch.setattr(actions, "_LIFETIME", timedelta(minutes=-3))
+        monkeypatch.setattr(action_lock, "_LIFETIME", timedelta(minutes=-3))
         slow = acquire("mosaic_action.x")
-        monkeypatch.setattr(actions, "_LIFETIME", timedelta(minutes=3))
+        monkeypatch.setattr(action_lock, "_LIFETIME", timedelta(minutes=3))
         following = acquire("mosaic_action.x")
         assert slow
         assert following
