@@ -221,7 +221,9 @@ def test_few_requests_return_the_same_as_single_reads(include_waiting: bool) -> 
     assert not include_waiting or same >= 0.9 * 60 * 12
 
 
-@pytest.mark.parametrize(("agent_id", "may_own"), [("<< params.agent >>", True), ("a1\n", True), ("a2", False)])
+@pytest.mark.parametrize(
+    ("agent_id", "may_own"), [("<< params.agent >>", True), ("a1\n", True), ("A1", True), ("a2", False)]
+)
 def test_only_a_constant_tells_a_task_of_another_agent(agent_id: str, may_own: bool) -> None:
     with DAG("dag", schedule=None, jinja_environment_kwargs={"variable_start_string": "<<"}) as dag:
         run, other = StartOperator(task_id="run"), StartOperator(task_id="other")

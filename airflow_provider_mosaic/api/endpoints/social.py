@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import AliasChoices, Field, ValidationError
 
 from airflow_provider_mosaic.api.arguments import (
+    id_key,
     optional_text,
     raise_invalid,
     stamp,
@@ -272,7 +273,10 @@ def create_post(
     body: dict[str, Any] = {"post": text, **validate_provider_options("provider_options", provider_options)}
     if social_connection_ids is not None:
         ids = POST["social_connection_ids"]("social_connection_ids", social_connection_ids)
-        body["destinations"] = [{"social_connection_id": connection} for connection in dict.fromkeys(ids)]
+        accounts: dict[str, str] = {}
+        for each in ids:
+            accounts.setdefault(id_key(each), each)
+        body["destinations"] = [{"social_connection_id": connection} for connection in accounts.values()]
     if platforms is not None:
         body["platforms"] = list(dict.fromkeys(validate_platforms("platforms", platforms)))
     body |= validated_values(POST, media_urls=media_urls, workspace_id=workspace_id)
