@@ -16,7 +16,7 @@ from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_mosaic.api.arguments import validate_mapping
+from airflow_provider_mosaic.api.arguments import id_key, validate_mapping
 from airflow_provider_mosaic.api.endpoints.agents import MAX_CONNECTIONS, MAX_NODES
 from airflow_provider_mosaic.api.error_collector import ErrorCollector
 from airflow_provider_mosaic.api.responses import is_fit
@@ -144,7 +144,7 @@ def _check_nodes(errors: ErrorCollector, nodes: Iterable[DefinedNode]) -> None:
         if not node.tile:
             errors.add(f"nodes.{node.key}.tile", node.tile, "it is empty. Give the tile's name or its node type id.")
         if node.node_id is not None:
-            key = keys.setdefault(node.node_id, node.key)
+            key = keys.setdefault(id_key(node.node_id), node.key)
             if key != node.key:
                 errors.add(f"nodes.{node.key}.node_id", node.node_id, f"nodes.{key} has the same node_id.")
 

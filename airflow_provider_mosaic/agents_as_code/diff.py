@@ -15,6 +15,7 @@ from typing import Any
 
 from airflow_provider_mosaic.agents_as_code.definition import MAX_CYCLES, AgentDefinition, DefinedNode, find_cycles
 from airflow_provider_mosaic.agents_as_code.matching import Graph, match
+from airflow_provider_mosaic.api.arguments import id_key
 from airflow_provider_mosaic.api.endpoints.agents import AgentGraph, AgentNode
 from airflow_provider_mosaic.api.error_collector import ErrorCollector
 from airflow_provider_mosaic.api.redaction import label, one_line, redact
@@ -189,12 +190,15 @@ def _match_nodes(
     known: Mapping[str, str],
 ) -> dict[str, str]:
     """Return the existing nodes by key."""
-    types = {key: type_id.lower() for key, type_id in type_ids.items()}
-    existing_types = {node_id: (node.node_type.node_type_id or "").lower() for node_id, node in nodes.items()}
+    types = {key: id_key(type_id) for key, type_id in type_ids.items()}
+    existing_types = {node_id: id_key(node.node_type.node_type_id or "") for node_id, node in nodes.items()}
     fixed: dict[str, str] = {}
+    listed_ids = {id_key(node_id): node_id for node_id in nodes}
     errors = ErrorCollector()
     for node in definition.nodes:
         node_id = node.node_id or known.get(node.key, "")
+        if node_id not in nodes:
+            node_id = listed_ids.get(id_key(node_id), node_id)
         path = f"nodes.{node.key}.node_id"
         if existing_types.get(node_id) == types[node.key]:
             fixed[node.key] = node_id

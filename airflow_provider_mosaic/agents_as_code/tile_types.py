@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from airflow_provider_mosaic.agents_as_code.definition import AgentDefinition, DefinedNode
+from airflow_provider_mosaic.api.arguments import id_key
 from airflow_provider_mosaic.api.error_collector import ErrorCollector, normalize_name, one_a_line
 from airflow_provider_mosaic.api.models import NodeType
 from airflow_provider_mosaic.api.run_inputs import is_id
@@ -14,7 +15,7 @@ class NodeTypes:
     """The node types of Mosaic."""
 
     def __init__(self, types: Iterable[NodeType]) -> None:
-        self._by_id = {each.node_type_id.lower(): each for each in types if each.node_type_id}
+        self._by_id = {id_key(each.node_type_id): each for each in types if each.node_type_id}
         # Ids by exact name, and by a name without differences of spelling.
         self._ids: dict[str, list[str]] = {}
         self._similar_ids: dict[str, list[str]] = {}
@@ -25,7 +26,7 @@ class NodeTypes:
 
     def name_of(self, type_id: str | None) -> str | None:
         """Return the name of a node type, or None if the name does not identify it."""
-        node_type = self._by_id.get((type_id or "").lower())
+        node_type = self._by_id.get(id_key(type_id or ""))
         name = node_type.node_type_name if node_type else None
         return name if name and not is_id(name) and len(self._find(name)) == 1 else None
 
@@ -41,7 +42,7 @@ class NodeTypes:
             if type_id is None:
                 continue
             type_ids[node.key] = type_id
-            node_type = self._by_id.get(type_id.lower())
+            node_type = self._by_id.get(id_key(type_id))
             known = None if node_type is None else node_type.param_names
             for param in () if known is None else sorted(set(node.params) - known):
                 path = f"nodes.{node.key}.params.{param}"
@@ -50,7 +51,7 @@ class NodeTypes:
         return type_ids
 
     def _resolve_tile(self, node: DefinedNode, errors: ErrorCollector) -> str | None:
-        listed = self._by_id.get(node.tile.lower())
+        listed = self._by_id.get(id_key(node.tile))
         if is_id(node.tile):
             # The list may be incomplete, so Mosaic validates unknown ids.
             return (listed and listed.node_type_id) or node.tile.lower()

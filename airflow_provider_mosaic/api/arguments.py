@@ -29,6 +29,7 @@ Validator = Callable[[str, Any], Any]
 _MAX_ID_LENGTH = 500
 #: Characters that would end an id in a path, for Mosaic or for a proxy that decodes the path once more.
 _NOT_IN_IDS = frozenset("/\\?#%")
+_UUID_DIGITS = re.compile("[0-9a-f]{32}")
 #: Seconds. Python can't add much more to a date, and would fail after a run was started.
 _MAX_DURATION = 100 * 365 * 86400.0
 
@@ -104,6 +105,18 @@ def validate_name(name: str, value: object, *, or_link: bool = False) -> str:
     if len(value) > _MAX_ID_LENGTH:
         raise_invalid(name, value, f"it has {len(value):,} characters; an id has at most {_MAX_ID_LENGTH}.")
     return value
+
+
+def id_key(id: str) -> str:
+    """
+    Return a key by which to compare an id that a user wrote with an id that Mosaic returned.
+
+    Case does not count, nor do the hyphens of a UUID: a server may accept another spelling than it returns. Equal keys
+    show that an item belongs to a task. They do not rule an item out, since other ids may differ only in case.
+    """
+    key = id.lower()
+    digits = key.replace("-", "")
+    return digits if _UUID_DIGITS.fullmatch(digits) else key
 
 
 def validate_text(name: str, value: object) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from airflow_provider_mosaic.api.arguments import id_key
 from airflow_provider_mosaic.api.endpoints.runs import Run
 from airflow_provider_mosaic.api.endpoints.social import Post
 from airflow_provider_mosaic.api.models import parse_time
@@ -140,7 +141,7 @@ def post_candidates(
     :param since: Earliest time of the request, in seconds since the epoch, by our clock.
     """
     earliest = datetime.fromtimestamp(since, timezone.utc) - SKEW
-    connections = {destination["social_connection_id"] for destination in body.get("destinations", ())}
+    connections = {id_key(destination["social_connection_id"]) for destination in body.get("destinations", ())}
     platforms = set(map(_platform, body.get("platforms", ())))
     scheduled = parse_time(body.get("schedule_date"))
 
@@ -155,7 +156,9 @@ def post_candidates(
         return min(
             match_age(post),
             _match_text(post.description, body["post"]),
-            _match_sets({d.social_connection_id for d in post.destinations if d.social_connection_id}, connections),
+            _match_sets(
+                {id_key(d.social_connection_id) for d in post.destinations if d.social_connection_id}, connections
+            ),
             _match_sets(set(map(_platform, shown)), platforms),
             _match_times(post.scheduled_at, scheduled),
         )

@@ -98,10 +98,13 @@ class FailureTolerance:
     """
     Decide whether failed polls end a wait. Create a new instance after a successful poll.
 
-    - "Not found" ends it when it has lasted a minute, but not within :data:`NOT_FOUND_GRACE` of the start.
+    - "Not found" ends it when it has lasted a minute, but not within :data:`NOT_FOUND_GRACE` of the start. Any other
+      error in between starts the minute again: the item may exist.
     - Refusals end it when there are several and they have lasted some minutes. The last one is raised as
-      :attr:`~MosaicError.transient`, so that a task that has started something is retried.
-    - Transient errors, also bodies that are not JSON, end it when there are many and they have lasted longer.
+      :attr:`~MosaicError.transient`, so that a task that has started something is retried. "Not found" in between does
+      not interrupt them, so that a wait ends also if the two alternate.
+    - Transient errors, also bodies that are not JSON, end it when there are many and they have lasted longer, with any
+      errors in between.
     - Any other error ends it at once.
 
     :param not_found_until: Until when "not found" does not count, in seconds since the epoch.
@@ -120,17 +123,19 @@ class FailureTolerance:
         """Record a failed poll."""
         now = self.now()
         self._errors.record(now)
-        if is_refusal(error):
-            self._record_refusal(error, now)
-            return
-        self._refusals = _Streak()
         if isinstance(error, MosaicNotFoundError):
             self._not_found.record(now)
             if self._not_found.has_lasted(MAX_NOT_FOUND, NOT_FOUND_TIMEOUT, now) and now >= self.not_found_until:
                 raise error
-        elif not error.transient or self._errors.has_lasted(MAX_ERRORS, ERRORS_TIMEOUT, now):
+            return
+        self._not_found = _Streak()
+        if is_refusal(error):
+            self._record_refusal(error, now)
+            return
+        self._refusals = _Streak()
+        if not error.transient or self._errors.has_lasted(MAX_ERRORS, ERRORS_TIMEOUT, now):
             raise error
-        elif self._errors.count == 1:
+        if self._errors.count == 1:
             self.log(f"{self.name} could not be read. The wait continues. {error}")
 
     def _record_refusal(self, error: MosaicError, now: float) -> None:

@@ -29,7 +29,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicPermissionError,
     MosaicValidationError,
 )
-from airflow_provider_mosaic.api.models import list_in, object_in, status_key
+from airflow_provider_mosaic.api.models import as_count, list_in, object_in, status_key
 from airflow_provider_mosaic.api.paging import PAGE_LIMIT, Page, read_page
 from airflow_provider_mosaic.api.responses import decode_json
 
@@ -126,7 +126,8 @@ def _counts(item: Mapping[str, Any]) -> Counts:
 
 
 def _count(number: Any) -> int:
-    return number if isinstance(number, int) else 0
+    # A triggerer reads thousands of counts. Nearly all are small integers.
+    return number if type(number) is int and 0 <= number <= _MAX_SMALL else as_count(number)
 
 
 def counts_of(run: Run) -> Counts:
@@ -166,6 +167,8 @@ _FIRST_REST, _MAX_REST = 15.0, 120.0
 _MAX_REFUSALS, _REST_AFTER_REFUSALS = 2, 3600.0
 #: Running runs that a scan keeps in mind. A server may ignore the page limit.
 _MAX_SEEN = 200_000
+#: The largest count that needs no check.
+_MAX_SMALL = 1_000_000
 #: Characters of the longest run id.
 _MAX_ID_LENGTH = 500
 #: Audits in a row that find an ended run after which the list counts as stale, and the least seconds without it then.

@@ -23,6 +23,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mosaic.api.arguments import id_key
 from airflow_provider_mosaic.api.redaction import label
 from airflow_provider_mosaic.api.responses import explanation
 
@@ -257,10 +258,11 @@ def named_code(data: Any) -> str | None:
 
 def _repeats_own_status(call: Call[Any], body: Mapping[str, Any], status: str) -> bool:
     """Return whether the status is that of the run or the post which the call named."""
+    own = set(map(id_key, call.ids.values()))
     return (
         status in _OWN_STATUSES
         and call.path.startswith(("/agent_run/", "/social/post/"))
-        and any(name.endswith("id") and value in call.ids.values() for name, value in body.items())
+        and any(name.endswith("id") and isinstance(value, str) and id_key(value) in own for name, value in body.items())
     )
 
 

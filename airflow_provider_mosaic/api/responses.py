@@ -150,11 +150,11 @@ class Response:
         ``Retry-After`` wins, as a number or a date. With a 429, ``X-RateLimit-Reset`` counts too: seconds from now, or
         since the epoch. With other statuses it does not mean a pause.
         """
+        # The server's own clock, if it is known: this machine's may be wrong.
+        now = _parse_date(self.headers.get("date", "")) or now
         seconds = _seconds_until(self.headers.get("retry-after", ""), now)
         if seconds is None and self.status == 429:
-            # The server's own clock, if it is known: this machine's may be wrong.
-            server_now = _parse_date(self.headers.get("date", "")) or now
-            resets = (_seconds_until(self.headers.get(name, ""), server_now, epoch=True) for name in _RESET_HEADERS)
+            resets = (_seconds_until(self.headers.get(name, ""), now, epoch=True) for name in _RESET_HEADERS)
             seconds = next((reset for reset in resets if reset is not None), None)
         return seconds
 

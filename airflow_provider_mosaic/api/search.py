@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from airflow_provider_mosaic.api.arguments import id_key
+
 #: Seconds between the readings of the list: two minutes in all.
 PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0, 30.0)
 #: Seconds between the readings after the two minutes, while other tasks save the ids of what they have created.
@@ -125,7 +127,9 @@ class Search:
             if self._listed_in_time is None:
                 self._listed_in_time = frozenset(each.id for each in left)
             left = tuple(each for each in left if each.id in self._listed_in_time)
-        full_matches = tuple(each for each in left if not each.is_partial_match)
+        # A sibling whose id a user wrote may own one in another spelling.
+        owned_keys = set(map(id_key, self._owned))
+        full_matches = tuple(each for each in left if not each.is_partial_match and id_key(each.id) not in owned_keys)
         free = tuple(each for each in full_matches if self._is_free(each, siblings))
         only_free = free[0].id if len(free) == 1 else None
         self._readings_in_row = self._readings_in_row + 1 if only_free == self._only_free else 1

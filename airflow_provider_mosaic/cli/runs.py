@@ -6,7 +6,7 @@ from argparse import Namespace
 from contextlib import closing
 from itertools import islice
 
-from airflow_provider_mosaic.api.arguments import raise_invalid, validate_id
+from airflow_provider_mosaic.api.arguments import id_key, raise_invalid, validate_id
 from airflow_provider_mosaic.api.endpoints.runs import Run
 from airflow_provider_mosaic.cli.command import (
     changing_command,
@@ -114,7 +114,7 @@ def _validate_item(hook: ServerHook, item: str, item_id: str, *, agent_id: str |
         hook.get_agent(item_id)
     else:
         run = hook.get_run(item_id)
-        if run.agent_id and agent_id and run.agent_id != agent_id:
+        if run.agent_id and agent_id and id_key(run.agent_id) != id_key(agent_id):
             raise_invalid(
                 "mosaic_run_id",
                 item_id,

@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
+from airflow_provider_mosaic.api.arguments import id_key
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicConnectionError,
@@ -167,7 +168,7 @@ class CreateOnce(ABC):
         record = self.load()
         cleared_id = self.state.cleared_id
         # A user may have named the item from before the clear: the task continues with it then.
-        if cleared_id is not None and (record is None or record.id != cleared_id):
+        if cleared_id is not None and not self.state.is_cleared(None if record is None else record.id):
             self.on_cleared(cleared_id)
         changed = self.state.changed
         if changed is not None and changed.id is not None and record is None:
@@ -396,7 +397,8 @@ class CreateOnce(ABC):
         candidates = self.find_candidates(record)
         if lost is not None and lost.candidates:
             # The response names ids: an item with another id belongs to another client.
-            candidates = [candidate for candidate in candidates if candidate.id in lost.candidates]
+            named = set(map(id_key, lost.candidates))
+            candidates = [candidate for candidate in candidates if id_key(candidate.id) in named]
         if not candidates or siblings is None:
             return candidates, Siblings()
         # Waiting siblings matter only if an earlier attempt sent the request: see Search.

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
+from airflow_provider_mosaic.api.arguments import id_key
 from airflow_provider_mosaic.api.search import Siblings
 from airflow_provider_mosaic.base import is_constant, template_markers
 from airflow_provider_mosaic.durable.task_state import NOT_STARTED_KEY
@@ -201,8 +202,8 @@ class _SiblingTask:
 
 
 def _differs(task: Any, argument: str, value: str, markers: Collection[str]) -> bool:
-    """Return whether an argument of a task is a constant other than a value."""
+    """Return whether an argument of a task is a constant, and another id than a value."""
     # A mapped task has its constant arguments in partial_kwargs. Mapped arguments are unknown here.
     partial = getattr(task, "partial_kwargs", None)
     given = partial.get(argument) if partial is not None else getattr(task, argument, None)
-    return isinstance(given, str) and is_constant(given, markers) and given != value
+    return isinstance(given, str) and is_constant(given, markers) and id_key(given) != id_key(value)

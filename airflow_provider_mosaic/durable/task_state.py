@@ -16,6 +16,7 @@ from functools import cached_property
 from typing import Any
 
 from airflow_provider_mosaic.airflow_compat import TaskStateStore, entries_can_vanish, task_state_store
+from airflow_provider_mosaic.api.arguments import id_key
 from airflow_provider_mosaic.api.file_links import fingerprint
 from airflow_provider_mosaic.api.redaction import one_line
 from airflow_provider_mosaic.durable.failures import nothing_sent_error, save_best_effort
@@ -160,6 +161,10 @@ class TaskState:
         if "not_started_until_try" in stored:
             return None
         return self._load_entry(stored)
+
+    def is_cleared(self, id: str | None) -> bool:
+        """Return whether an item is the one from before the last clear."""
+        return id is not None and self.cleared_id is not None and id_key(id) == id_key(self.cleared_id)
 
     def _load_entry(self, stored: Mapping[str, Any]) -> StartRecord | None:
         """Return the record of an entry, unless the task was cleared or changed since. Log what is discarded."""

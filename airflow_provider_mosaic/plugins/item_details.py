@@ -14,6 +14,7 @@ from itertools import islice
 
 from anyio.to_thread import run_sync
 
+from airflow_provider_mosaic.api.arguments import id_key
 from airflow_provider_mosaic.api.endpoints.agents import list_agents
 from airflow_provider_mosaic.api.endpoints.engagement import PostAnalytics, get_post_analytics
 from airflow_provider_mosaic.api.endpoints.runs import Run, RunNode, get_run_nodes
@@ -162,20 +163,22 @@ async def agent_names(reads: MosaicReads, agents: Mapping[str, Collection[str]])
 
 
 async def _names(reads: MosaicReads, conn_id: str, agent_ids: Collection[str]) -> dict[str, str]:
+    # By the key of the id: an agent may be spelled in several ways.
     names: dict[str, str] = {}
+    keys = set(map(id_key, agent_ids))
     cursor = None
     for _ in range(_MAX_PAGES):
-        if len(names) == len(agent_ids):
+        if len(names) == len(keys):
             break
         call = list_agents().page(cursor)
         page = (await reads.read(conn_id, call, max_age=_NAMES_MAX_AGE)).value
         if page is None:
             break
-        names |= {each.agent_id: label(each.name) for each in page.items if each.agent_id in agent_ids and each.name}
+        names |= {key: label(each.name) for each in page.items if each.name and (key := id_key(each.agent_id)) in keys}
         cursor = page.next_cursor
         if cursor is None:
             break
-    return names
+    return {agent_id: names[key] for agent_id in agent_ids if (key := id_key(agent_id)) in names}
 
 
 async def post_details(reads: MosaicReads, item: TaskItem, post: Post) -> PostDetails:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from airflow_provider_mosaic.agents_as_code.apply import AgentApply, ApplyOptions
-from airflow_provider_mosaic.api.arguments import validate_flag
+from airflow_provider_mosaic.api.arguments import id_key, validate_flag
 from airflow_provider_mosaic.api.endpoints.agents import get_agent
 from airflow_provider_mosaic.api.errors import MosaicNotFoundError
 from airflow_provider_mosaic.api.redaction import listed
@@ -116,13 +116,15 @@ class CreateAgent(CreateOnce):
         :raises MosaicValidationError: It is none of them.
         """
         record = self.load()
-        if record is None or record.id is None or record.id not in ids:
+        saved = None if record is None or record.id is None else id_key(record.id)
+        own = next((id for id in ids if id_key(id) == saved), None)
+        if own is None:
             self._agent_apply.agents_by_name.raise_ambiguous(ids, self.adoption.adopt_hint(ids))
         log.warning(
             "Several agents have the name %r: %s. The task continues with %r, which is its own. Delete the others, or "
             "set agent_id.",
             self._name,
             listed(ids),
-            record.id,
+            own,
         )
-        return record.id
+        return own

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mosaic.api.arguments import raise_invalid, stamp, validate_datetime
+from airflow_provider_mosaic.api.arguments import id_key, raise_invalid, stamp, validate_datetime
 from airflow_provider_mosaic.api.candidates import SKEW
 from airflow_provider_mosaic.api.endpoints.runs import Run
 from airflow_provider_mosaic.api.errors import MosaicRunFailedError, MosaicRunPartialError
@@ -65,7 +65,8 @@ def _outputs_to_post(run: Run, output_ids: Iterable[str] | None) -> Iterator[tup
         media = [(output.output_id or f"output {i}", output.media_url) for i, output in enumerate(run.outputs)]
     else:
         links = {output.output_id: output.media_url for output in run.outputs}
-        media = [(output_id, links.get(output_id)) for output_id in output_ids]
+        by_key = {id_key(output_id): link for output_id, link in links.items()}
+        media = [(output_id, links.get(output_id, by_key.get(id_key(output_id)))) for output_id in output_ids]
     if not media:
         raise_invalid("run_id", run.run_id, "the run has no outputs to post.")
     for output_id, link in media:

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mosaic.api.arguments import Validator, raise_invalid, validate_datetime
+from airflow_provider_mosaic.api.arguments import Validator, id_key, raise_invalid, validate_datetime
 from airflow_provider_mosaic.api.candidates import post_candidates
 from airflow_provider_mosaic.api.endpoints.social import Post, get_post, list_posts, post_body
 from airflow_provider_mosaic.api.errors import (
@@ -202,7 +202,7 @@ class CreatePost(CreateOnce):
     def check_before_start(self) -> None:
         """Raise for a workspace that the connection can't list: a search would miss the post, and publish it twice."""
         requested, connected = self._options.content["workspace_id"], self._hook.access.workspace_id
-        if requested is not None and connected is not None and requested.lower() != connected.lower():
+        if requested is not None and connected is not None and id_key(requested) != id_key(connected):
             raise_invalid(
                 "workspace_id",
                 requested,

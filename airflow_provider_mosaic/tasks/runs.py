@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from functools import cached_property, partial
 from typing import Any
 
-from airflow_provider_mosaic.api.arguments import raise_invalid, validate_id
+from airflow_provider_mosaic.api.arguments import id_key, raise_invalid, validate_id
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.candidates import SKEW, run_candidates, runs_before
 from airflow_provider_mosaic.api.endpoints.runs import Run, RunStatus, get_run, list_runs, start_run
@@ -104,7 +104,7 @@ class RunTask:
         assert creation is not None  # noqa: S101 - prepare() was called
         record = creation.ensure()
         run_id = str(record.id)
-        if creation.state.cleared_id == run_id:
+        if creation.state.is_cleared(run_id):
             resume_after_late_kill(run_id, self.wait, deadline=record.deadline)
         return self.wait.wait(run_id, deadline=record.deadline, started_at=record.started_at)
 
@@ -256,7 +256,7 @@ class ResumeTask:
             resume(run, wait, deadline=record.deadline)
         elif outcome is Outcome.PENDING:
             log.info("Run %r is already %s. There is nothing to resume.", run_id, run.status)
-            if state.cleared_id == run_id:
+            if state.is_cleared(run_id):
                 resume_after_late_kill(run_id, wait, deadline=record.deadline)
         else:
             log.info("Run %r is %s and can't be resumed. The task continues with it.", run_id, run.status)
@@ -370,7 +370,7 @@ class StartRun(CreateOnce):
     def validate_adopted(self, id: str) -> None:
         """Raise if there is no such run of the agent."""
         run = self._hook.get_run(id)
-        if run.agent_id is not None and run.agent_id != self._options.agent_id:
+        if run.agent_id is not None and id_key(run.agent_id) != id_key(self._options.agent_id):
             raise_invalid("run_id", id, f"it is a run of agent {run.agent_id!r}, not of {self._options.agent_id!r}.")
         if run.status == RunStatus.CANCELLED:
             # The user who named it decided to resume it.

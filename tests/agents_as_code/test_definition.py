@@ -114,6 +114,10 @@ NODE = {"tile": "Captions"}
             {"nodes": {"a": {**NODE, "node_id": "n"}, "b": {**NODE, "node_id": "n"}}},
             ["nodes.b.node_id='n': nodes.a has the same node_id."],
         ),
+        (
+            {"nodes": {"a": {**NODE, "node_id": "n"}, "b": {**NODE, "node_id": "N"}}},
+            ["nodes.b.node_id='N': nodes.a has the same node_id."],
+        ),
         ({"nodes": {"a": {**NODE, "params": {"p": math.nan}}}}, ["can't be written as JSON"]),
         ({"nodes": {5: NODE}}, ["nodes=5: a key must be text"]),
         ({"nodes": {"a": {**NODE, "params": {"x": [{True: 1}]}}}}, ["nodes.a.params.x[0]=True: a key must be text"]),
@@ -335,10 +339,11 @@ def resolve(*tiles: str, **params: Any) -> dict[str, str]:
 
 def test_tiles_are_found_by_id_and_by_name_in_any_spelling() -> None:
     found = resolve(
-        "Captions", "captions", "ai b roll", "AI_B-ROLL", CLIPS.upper(), "0f0f0f0f-1111-4222-8333-444444444444"
+        *("Captions", "captions", "ai b roll", "AI_B-ROLL", CLIPS.upper(), CLIPS.replace("-", "")),
+        "0f0f0f0f-1111-4222-8333-444444444444",
     )
     # As Mosaic lists them.
-    ids = [CAPTIONS.upper(), CAPTIONS.upper(), "1", "1", CLIPS, "0f0f0f0f-1111-4222-8333-444444444444"]
+    ids = [CAPTIONS.upper(), CAPTIONS.upper(), "1", "1", CLIPS, CLIPS, "0f0f0f0f-1111-4222-8333-444444444444"]
     assert list(found.values()) == ids
 
 

@@ -171,6 +171,13 @@ def test_node_id_fixes_the_match() -> None:
     assert made.operations == ({"op": "update_node", "agent_node_id": "2", "params_used": {"length": 60}},)
 
 
+def test_node_id_may_be_spelled_in_another_way() -> None:
+    uuid = "b0000004-0000-4000-8000-00000000000a"
+    graph = agent({"1": "Cut", uuid: "Cut"})
+    for node_id in (uuid.upper(), uuid.replace("-", "")):
+        assert plan(defined({"cut": {"tile": "Cut", "node_id": node_id}}), graph).node_ids == {"cut": uuid}
+
+
 def test_one_error_lists_all_wrong_node_ids() -> None:
     nodes = {"a": {"tile": "Cut", "node_id": "3"}, "b": {"tile": "Cut", "node_id": "gone"}}
     with pytest.raises(MosaicValidationError) as error:

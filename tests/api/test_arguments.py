@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from airflow_provider_mosaic.api import arguments
 from airflow_provider_mosaic.api.arguments import (
     ListOf,
+    id_key,
     validate_choice,
     validate_datetime,
     validate_id,
@@ -93,6 +94,22 @@ def test_list_runs_without_agent_lists_all_but_empty_agent_id_is_invalid() -> No
 @pytest.mark.parametrize("value", ["a", "img-1", "UCabc", "ü", "a:b", "0", "x" * 500])
 def test_valid_id(value: str) -> None:
     assert validate_id("x", value) == value
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "are_equal"),
+    [
+        ("C0000000-0000-4000-8000-00000000000A", "c0000000-0000-4000-8000-00000000000a", True),
+        ("C000000000004000800000000000000A", "c0000000-0000-4000-8000-00000000000a", True),
+        ("c0000000-0000-4000-8000-00000000000b", "c0000000-0000-4000-8000-00000000000a", False),
+        ("img-A", "IMG-a", True),
+        ("a-b", "ab", False),
+        ("img-c00000000000400080000000000000", "imgc00000000000400080000000000000", False),
+        ("c0000000-0000-4000-8000-0000000000", "c000000000004000800000000000000000", False),
+    ],
+)
+def test_ids_are_compared_without_case_and_uuids_without_hyphens(one: str, other: str, are_equal: bool) -> None:
+    assert (id_key(one) == id_key(other)) is are_equal
 
 
 def test_editor_link_as_id_is_rejected_with_hint() -> None:

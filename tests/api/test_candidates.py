@@ -155,6 +155,11 @@ BY_PLATFORM = create_post("Premiere tonight", platforms=["x", "youtube"]).body
 ACCENTED = create_post("Cafe\u0301 & co", social_connection_ids=["c1", "c2"]).body
 FILMED = create_post("Premiere \U0001f3ac tonight", social_connection_ids=["c1", "c2"]).body
 SCHEDULED = {**BODY, "schedule_date": stamp(NOW)}
+UUID = "c0000000-0000-4000-8000-00000000000a"
+UPPER, BARE = (
+    create_post("Premiere tonight", social_connection_ids=[each]).body for each in (UUID.upper(), UUID.replace("-", ""))
+)
+HYPHENATED = create_post("Premiere tonight", social_connection_ids=["c-1"]).body
 
 
 @pytest.mark.parametrize(
@@ -197,6 +202,12 @@ SCHEDULED = {**BODY, "schedule_date": stamp(NOW)}
         (BODY, {"destinations": [{"platform": "x"}]}, FULL),
         (BODY, {"destinations": [{"social_connection_id": "c1"}]}, PARTIAL),
         (BODY, {"destinations": [{"social_connection_id": "c1"}, {"social_connection_id": "c3"}]}, PARTIAL),
+        # Mosaic may return another spelling of an id than a user wrote.
+        (UPPER, {"destinations": [{"social_connection_id": UUID}]}, FULL),
+        (BARE, {"destinations": [{"social_connection_id": UUID}]}, FULL),
+        (UPPER, {"destinations": [{"social_connection_id": UUID}, {"social_connection_id": "c1"}]}, PARTIAL),
+        (HYPHENATED, {"destinations": [{"social_connection_id": "C-1"}]}, FULL),
+        (HYPHENATED, {"destinations": [{"social_connection_id": "c1"}]}, NONE),
         (BODY, {"scheduled_at": NOW}, FULL),
         (BODY, {"created_at": None}, FULL),
         (BODY, {"created_at": NOW - SKEW}, FULL),

@@ -84,9 +84,14 @@ def test_past_rate_limit_reset_gives_no_pause() -> None:
     assert Response(429, {"x-ratelimit-reset": str(EPOCH - 40)}).retry_after(now=NOW) == 0.0
 
 
-def test_rate_limit_reset_uses_the_servers_clock() -> None:
-    headers = {"x-ratelimit-reset": str(EPOCH + 3640), "date": "Tue, 01 Sep 2026 13:00:00 GMT"}
+@pytest.mark.parametrize(
+    "header", [{"x-ratelimit-reset": str(EPOCH + 3640)}, {"retry-after": "Tue, 01 Sep 2026 13:00:40 GMT"}]
+)
+def test_a_time_is_measured_by_the_servers_clock(header: dict[str, str]) -> None:
+    headers = {**header, "date": "Tue, 01 Sep 2026 13:00:00 GMT"}
     assert Response(429, headers).retry_after(now=NOW) == 40.0
+    # Without its time, by this machine's.
+    assert Response(429, {**headers, "date": "soon"}).retry_after(now=NOW) == 3640.0
 
 
 def test_retry_after_wins_over_rate_limit_reset() -> None:

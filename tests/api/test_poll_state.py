@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import cycle, pairwise
 
 import pytest
 
@@ -273,6 +273,52 @@ def test_not_found_ends_the_wait_after_a_minute() -> None:
     wait.now += 0.1
     with pytest.raises(MosaicNotFoundError):
         wait.state.record_error(MosaicNotFoundError("x"))
+
+
+MISSING = MosaicNotFoundError("x", status=404)
+REFUSED = MosaicPermissionError("x", status=403)
+UNAVAILABLE = MosaicServerError("x")
+
+
+@pytest.mark.parametrize("between", [UNAVAILABLE, REFUSED], ids=["server error", "refusal"])
+def test_only_not_found_in_a_row_counts(between: MosaicError) -> None:
+    wait = FakeWait()
+    for _ in range(3):
+        for _ in range(MAX_NOT_FOUND - 1):
+            wait.state.record_error(copy_of(MISSING))
+        wait.state.record_error(copy_of(between))
+        wait.now += NOT_FOUND_TIMEOUT
+    for _ in range(MAX_NOT_FOUND - 1):
+        wait.state.record_error(copy_of(MISSING))
+
+
+@pytest.mark.parametrize(
+    ("errors", "timeout"),
+    [
+        ((MISSING, UNAVAILABLE), ERRORS_TIMEOUT),
+        ((MISSING, MISSING, UNAVAILABLE), ERRORS_TIMEOUT),
+        ((REFUSED, UNAVAILABLE), ERRORS_TIMEOUT),
+        ((MISSING, REFUSED, UNAVAILABLE), ERRORS_TIMEOUT),
+        ((MISSING, REFUSED), REFUSALS_TIMEOUT),
+        ((MISSING, MISSING, REFUSED), REFUSALS_TIMEOUT),
+    ],
+    ids=lambda value: "-".join(type(each).__name__ for each in value) if isinstance(value, tuple) else "",
+)
+def test_errors_that_alternate_end_the_wait_but_never_as_not_found(
+    errors: tuple[MosaicError, ...], timeout: float
+) -> None:
+    wait = FakeWait()
+
+    def fail_forever() -> None:
+        for error in cycle(errors):
+            wait.state.record_error(copy_of(error))
+            wait.now += 30.0
+
+    with pytest.raises(MosaicError) as caught:
+        fail_forever()
+    assert not isinstance(caught.value, MosaicNotFoundError)
+    assert caught.value.transient
+    assert timeout <= wait.now - START <= 1.5 * timeout
 
 
 def test_not_found_does_not_end_a_new_wait() -> None:

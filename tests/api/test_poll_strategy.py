@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_mosaic.api import poll_strategy
+from airflow_provider_mosaic.api.endpoints.runs import get_run
 from airflow_provider_mosaic.api.errors import (
     MosaicPermissionError,
     MosaicResponseError,
@@ -197,6 +198,15 @@ def test_rows_are_decoded_in_every_shape(item: dict[str, Any], row: RunningRow) 
     for rows in ([item], [item, None]):
         page = call.read(call.decode(json.dumps({"runs": rows, "next_cursor": "c", "more": {}}).encode()))
         assert page == Page((row,), "c")
+
+
+@pytest.mark.parametrize("count", [3, "3", 3.0, 3.7, "three", True, None, -1, 2**53, 2**60, 10**30, [], {}], ids=repr)
+def test_a_row_has_the_counts_that_a_read_of_the_run_has(count: Any) -> None:
+    item = ROW | {"node_status_counts": dict.fromkeys(("completed", "in_progress", "failed"), count)}
+    run = get_run("r").result(Response(200, {}, json.dumps(item).encode()))
+    for rows in ([item], [item, None]):
+        page = running_runs().result(Response(200, {}, json.dumps({"runs": rows}).encode()))
+        assert page.items[0].counts == counts_of(run)
 
 
 @pytest.mark.parametrize(

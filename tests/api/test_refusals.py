@@ -11,6 +11,7 @@ from airflow_provider_mosaic.api.endpoints.agents import update_agent
 from airflow_provider_mosaic.api.endpoints.runs import cancel_run, get_run, start_run
 from airflow_provider_mosaic.api.refusals import Refusal, find_refusal
 
+RUN = "7d1f0c3e-3a52-4f0e-9d6c-5b2a9be8a001"
 OUR_FILE = "https://s.example/a.mp4"
 START = start_run("a", video_urls=[OUR_FILE])
 
@@ -29,6 +30,7 @@ def refusal(call: Call[Any], body: Any) -> Refusal:
         (get_run("r"), {"error": "ffmpeg failed", "outputs": ["o"]}),
         # The status of the run itself.
         (cancel_run("r"), {"run_id": "r", "status": "failed"}),
+        (cancel_run(RUN.upper()), {"run_id": RUN, "status": "failed"}),
         (START, {"error": "none", "run_id": "r-1"}),
         # A number in a detail may be any number.
         (START, {"detail": {"code": 404, "status": 500}, "run_id": "r-1"}),

@@ -153,6 +153,10 @@ def test_create_post_body() -> None:
         "schedule_date": "2099-07-01T17:00:00Z",
         "workspace_id": "w",
     }
+    # The first spelling of an account: a post is not published on it twice.
+    uuid = "C0000000-0000-4000-8000-00000000000A"
+    twice = create_post("Premiere", social_connection_ids=[uuid, "c1", uuid.lower(), uuid.replace("-", "")])
+    assert twice.body["destinations"] == [{"social_connection_id": uuid}, {"social_connection_id": "c1"}]
     assert create_post("", platforms="X", media_urls=SIGNED).body == {
         "post": "",
         "platforms": ["x"],

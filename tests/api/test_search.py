@@ -83,6 +83,14 @@ def test_a_partial_match_is_neither_adopted_nor_ruled_out() -> None:
     assert at_the_end(partial, full, Candidate(id="q", status="posted"))[0] is SearchResult.UNCLEAR
 
 
+def test_an_id_of_a_sibling_in_another_spelling_is_neither_adopted_nor_ruled_out() -> None:
+    def at_the_end(listed: str) -> SearchResult:
+        return Search(own_request=True).add_listing(candidates(listed), siblings("A"), over=True)[0]
+
+    assert at_the_end("a") is SearchResult.UNCLEAR
+    assert at_the_end("ab") is SearchResult.FOUND
+
+
 def test_a_sibling_that_started_after_the_first_reading_is_no_owner() -> None:
     search = Search(own_request=True)
     search.add_listing(candidates("a"), siblings())

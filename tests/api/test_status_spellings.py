@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.avatars import AvatarProfile, get_avatar_profile
 from airflow_provider_mosaic.api.endpoints.runs import Run, RunNode, RunStatus
-from airflow_provider_mosaic.api.endpoints.social import Destination, Post, PostStatus
+from airflow_provider_mosaic.api.endpoints.social import Destination, Post, PostStatus, create_post, update_post
 from airflow_provider_mosaic.api.models import parse_time, status_key
 from airflow_provider_mosaic.api.outcomes import Outcome, avatar_profile_outcome, post_outcome, run_outcome
 from airflow_provider_mosaic.api.poll_state import (
@@ -59,6 +60,48 @@ def test_run_status_spellings(status: str, standing: Outcome) -> None:
 def test_post_status_spellings(status: str, standing: Outcome) -> None:
     verdict = post_outcome(Post(post_id="p", status=status))
     assert (verdict.outcome, verdict.known) == (standing, True)
+
+
+SCHEDULE = {"schedule_date": "2099-01-01T00:00:00Z"}
+NOW, LATER = create_post("Premiere", platforms=["x"]), create_post("Premiere", platforms=["x"], **SCHEDULE)
+APPROVED, MOVED = update_post("p", approve=True), update_post("p", **SCHEDULE)
+
+
+def post_in(call: Call[Post], **body: Any) -> Post:
+    return call.result(Response(200, {}, json.dumps({"post_id": "p", **body}).encode()))
+
+
+@pytest.mark.parametrize("word", ["success", "SUCCESS", "Succeeded", "completed"])
+@pytest.mark.parametrize(
+    ("call", "tracked", "status"),
+    [
+        (NOW, {}, "processing"),
+        (LATER, {}, "scheduled"),
+        (MOVED, {}, "scheduled"),
+        (APPROVED, {}, "unknown"),
+        (LATER, {"tracked_status": None}, "scheduled"),
+        (LATER, {"tracked_status": {"a": 1}}, "scheduled"),
+        (LATER, {"tracked_status": "success"}, "scheduled"),
+        (NOW, {"tracked_status": "posted"}, "posted"),
+        (NOW, {"tracked_status": "scheduled"}, "scheduled"),
+        (APPROVED, {"tracked_status": "scheduled"}, "scheduled"),
+        (MOVED, {"tracked_status": "pending_approval"}, "pending_approval"),
+        (MOVED, {"tracked_status": "something new"}, "something new"),
+    ],
+)
+def test_an_accepted_request_does_not_mean_a_published_post(
+    call: Call[Post], tracked: dict[str, Any], status: str, word: str
+) -> None:
+    post = post_in(call, status=word, **tracked)
+    assert (post.status, post.reported_status) == (status, word)
+
+
+@pytest.mark.parametrize("call", [NOW, LATER, APPROVED, MOVED])
+@pytest.mark.parametrize(
+    ("reported", "status"), [("posted", "posted"), ("Posted", "posted"), ("published", "posted"), ("failed", "failed")]
+)
+def test_a_status_of_the_post_counts_in_the_response_to_a_change(call: Call[Post], reported: str, status: str) -> None:
+    assert post_in(call, status=reported, tracked_status="scheduled").status == status
 
 
 @pytest.mark.parametrize(("status", "standing"), AVATARS.items())

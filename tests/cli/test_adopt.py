@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from airflow.sdk import DAG
 from mosaic_emulator import Emulator
 from mosaic_emulator.dag_testing import run_dag
 
-from airflow_provider_mosaic.cli import task_instances
+from airflow_provider_mosaic.cli import runs, task_instances
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicCancelRunOperator, MosaicRunAgentOperator
 
@@ -76,6 +77,16 @@ def test_the_variable_names_the_run(run: Run, dag_run_id: str, entries: Callable
     done = run("runs", "adopt", "nightly", "mapped", dag_run_id, mosaic_run_id, "--map-index", "1")
     assert done.status == 0, done.err
     assert entries(name="mosaic_adopt.nightly.mapped")[f"{dag_run_id}[1]"]["id"] == mosaic_run_id
+
+
+def test_the_agent_of_the_task_may_be_spelled_in_another_way(
+    run: Run, dag_run_id: str, entries: Callable[..., Any], hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mosaic_run_id = hook.run_agent(AGENT)
+    find = runs.find_task_instance
+    monkeypatch.setattr(runs, "find_task_instance", lambda *key: replace(find(*key), agent_id=AGENT.upper()))
+    assert run("runs", "adopt", "nightly", "edit", dag_run_id, mosaic_run_id).status == 0
+    assert entries() == {dag_run_id: mosaic_run_id}
 
 
 def test_nothing_is_written_if_it_cannot_be_right(

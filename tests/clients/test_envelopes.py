@@ -79,8 +79,9 @@ def test_response_about_another_run_is_not_used(transport: Transport, envelope: 
 
 
 def test_the_same_id_in_another_spelling_is_used(transport: Transport) -> None:
-    for id in ("RUN-1", 7, None):
+    uuid = "7d1f0c3e-3a52-4f0e-9d6c-5b2a9be8a001"
+    for requested, id in (("run-1", "RUN-1"), ("run-1", 7), ("run-1", None), (uuid.replace("-", ""), uuid)):
         with HostileServer(answer(200, {"run_id": id, "status": "running"})) as server:
-            [run] = transport.send(access_to(server.url), get_run("run-1"))
+            [run] = transport.send(access_to(server.url), get_run(requested))
         assert isinstance(run, Run)
-        assert run.run_id == "run-1"
+        assert run.run_id == requested

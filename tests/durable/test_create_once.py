@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -270,6 +271,28 @@ def test_log_lines_keep_the_case_of_an_id(clock: Clock, caplog: pytest.LogCaptur
         assert item.ensure().id == "run_01HZY7"
     assert "'agent_01HZX9'" in caplog.text
     assert "agent_01hzx9" not in caplog.text
+
+
+@pytest.mark.parametrize("named", ["AN-ID", "another"])
+def test_a_cleared_item_that_a_user_names_in_another_spelling_is_continued(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    store = StateStore()
+    CreateItem(lambda read: [], send=lambda: "an-id", store=store).ensure()
+    again = CreateItem(lambda read: [], store=store, try_number=2, max_tries=3)
+    monkeypatch.setenv("AIRFLOW_VAR_MOSAIC_ADOPT.DAG.TASK", json.dumps({again.adoption.entry: named}))
+    cancelled: list[str] = []
+    monkeypatch.setattr(again, "on_cleared", cancelled.append)
+    assert again.ensure().id == named
+    assert cancelled == ([] if named == "AN-ID" else ["an-id"])
+    assert again.state.is_cleared(named) == (named == "AN-ID")
+
+
+def test_an_id_in_a_lost_response_is_found_in_another_spelling(clock: Clock) -> None:
+    def send() -> str:
+        raise MosaicAmbiguousOutcomeError("it contradicts itself", candidates=["OURS"])
+
+    assert CreateItem(lambda read: [OURS, THEIRS], send=send).ensure().id == "ours"
 
 
 def test_a_first_attempt_does_not_read_the_variable(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

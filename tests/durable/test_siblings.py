@@ -261,7 +261,9 @@ def test_too_many_other_dag_runs_leave_the_owner_unknown() -> None:
     assert siblings_beside(*others).read_other_dag_runs(True).possible_owners is None
 
 
-@pytest.mark.parametrize(("agent_id", "may_own"), [("<< params.agent >>", True), ("a1\n", True), ("a2", False)])
+@pytest.mark.parametrize(
+    ("agent_id", "may_own"), [("<< params.agent >>", True), ("a1\n", True), ("A1", True), ("a2", False)]
+)
 def test_only_a_constant_tells_a_task_of_another_agent(agent_id: str, may_own: bool) -> None:
     with DAG("dag", schedule=None, jinja_environment_kwargs={"variable_start_string": "<<"}) as dag:
         run, other = StartOperator(task_id="run"), StartOperator(task_id="other")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -324,8 +325,9 @@ def test_agent_that_the_list_does_not_show_yet_is_found_by_the_retry(mosaic: Emu
     assert changes(mosaic) == {"created": 1, "updated": 1}
 
 
+@pytest.mark.parametrize("spelled", [str, str.upper], ids=["as listed", "in upper case"])
 def test_variable_names_the_agent(
-    mosaic: Emulator, hook: MosaicHook, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    mosaic: Emulator, hook: MosaicHook, clock: Clock, monkeypatch: pytest.MonkeyPatch, spelled: Callable[[str], str]
 ) -> None:
     # Another agent appears while the response is lost: the task cannot tell which is its own.
     store = StateStore()
@@ -341,7 +343,9 @@ def test_variable_names_the_agent(
     message = failure_of(task, MosaicValidationError)
     assert "several agents have this name" in message
     assert "mosaic_adopt.dag.agent" in message
-    monkeypatch.setenv("AIRFLOW_VAR_MOSAIC_ADOPT.DAG.AGENT", json.dumps({task.dag_run.run_id: ours}))
+    monkeypatch.setenv("AIRFLOW_VAR_MOSAIC_ADOPT.DAG.AGENT", json.dumps({task.dag_run.run_id: spelled(ours)}))
+    # The emulator accepts one spelling only.
+    monkeypatch.setattr(MosaicHook, "get_agent", lambda hook, agent_id: None)
     assert task.execute() == ours
     assert changes(mosaic) == {"created": 2, "updated": 1}
 
@@ -410,8 +414,9 @@ def test_hook_accepts_tile_names(mosaic: Emulator, hook: MosaicHook) -> None:
             ["several tiles", "b0000003-", "Give the id"],
         ),
         ({"Captions": STYLE, CAPTIONS: STYLE}, AGENT, ["which another key names too"]),
+        ({"Captions": STYLE, CAPTIONS.replace("-", "").upper(): STYLE}, AGENT, ["which another key names too"]),
     ],
-    ids=["unknown", "ambiguous", "twice"],
+    ids=["unknown", "ambiguous", "twice", "twice in another spelling"],
 )
 def test_ambiguous_tile_name_starts_no_run(
     mosaic: Emulator, params: dict[str, Any], agent_id: str, parts: list[str]

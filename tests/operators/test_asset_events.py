@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,19 @@ def test_event_of_a_post(mosaic: Emulator) -> None:
     not_waiting = post_task(outlets=[EDITED], text="Later")
     post_id = not_waiting.execute()
     assert extra(not_waiting) == {"post_id": post_id}
+
+
+def test_event_of_a_scheduled_post_whose_creation_was_accepted(
+    mosaic: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    # The response has the status "success".
+    mosaic.configure(post_create_response="results")
+    task = post_task(outlets=[EDITED], schedule_date="2099-01-01T00:00:00Z")
+    with caplog.at_level(logging.INFO):
+        post_id = task.execute()
+    assert extra(task) == {"post_id": post_id}
+    assert f"Created post {post_id!r}, which is scheduled." in caplog.messages
+    assert "is published" not in caplog.text
 
 
 def test_event_of_an_upload(mosaic: Emulator, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tasks.fixtures import ACCOUNT, AGENT, START, Clock, InBackground, effects, 
 from tasks.task_runs import fails_with, post_task, run_task
 
 from airflow_provider_mosaic.airflow_compat import triggers_receive_kills
+from airflow_provider_mosaic.api.endpoints.runs import Run
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicNeedsCreditsError,
@@ -242,6 +243,20 @@ def test_named_run_of_another_agent_is_rejected(
     for part in (stranger, other, AGENT, "'mosaic_adopt.dag.run'"):
         assert part in message
     assert effects(mosaic) == {"runs_started": 2}
+
+
+@pytest.mark.parametrize("spelled", [AGENT.upper(), AGENT.replace("-", "")])
+def test_named_run_whose_agent_is_spelled_in_another_way_is_continued(
+    mosaic: Emulator, clock: Clock, set_variable: SetVariable, monkeypatch: pytest.MonkeyPatch, spelled: str
+) -> None:
+    task, run_id = lose_start(mosaic, store=StateStore())
+    set_variable(run_id)
+    task.clear()
+    mosaic.finish_run(run_id)
+    shown = Run(run_id=run_id, status="completed", agent_id=spelled)
+    monkeypatch.setattr(MosaicHook, "get_run", lambda hook, run_id: shown)
+    assert task.run_to_end() == run_id
+    assert effects(mosaic) == {"runs_started": 1}
 
 
 @pytest.mark.parametrize("value", ["no-such-run", None, "<no JSON>"])

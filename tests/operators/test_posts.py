@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -161,9 +162,10 @@ def test_outputs_of_a_run_are_posted_with_new_links(mosaic: Emulator, hook: Mosa
     assert output_ids
 
 
-def test_output_ids_select_the_outputs(mosaic: Emulator, hook: MosaicHook) -> None:
+@pytest.mark.parametrize("spelled", [str, str.upper], ids=["as listed", "in upper case"])
+def test_output_ids_select_the_outputs(mosaic: Emulator, hook: MosaicHook, spelled: Callable[[str], str]) -> None:
     run_id, output_ids = rendered(mosaic, hook)
-    post_task(StateStore(), run_id=run_id, output_ids=output_ids[:1]).execute()
+    post_task(StateStore(), run_id=run_id, output_ids=[spelled(output_ids[0])]).execute()
     assert len(one_post(mosaic)["media_urls"]) == 1
 
 

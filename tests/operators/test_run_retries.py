@@ -177,10 +177,16 @@ def test_missing_run_is_started_again_after_the_grace_period(mosaic: Emulator, c
     assert clock.elapsed > 60
 
 
-def test_run_that_is_not_found_for_a_moment_is_not_started_again(mosaic: Emulator, clock: Clock) -> None:
+@pytest.mark.parametrize(
+    "faults", [["not_found"] * 4, ["not_found", "forbidden"] * 5], ids=["404 only", "404 and 403 in turn"]
+)
+def test_run_that_is_not_found_for_a_moment_is_not_started_again(
+    mosaic: Emulator, clock: Clock, faults: list[str]
+) -> None:
     task = run_task(StateStore())
     run_id = fail_first_attempt(mosaic, task, "completed")
-    mosaic.inject("not_found", method="GET", path="/agent_run/{run_id}", times=4)
+    for fault in faults:
+        mosaic.inject(fault, method="GET", path="/agent_run/{run_id}")
     assert task.run_to_end() == run_id
     assert effects(mosaic) == {"runs_started": 1}
 

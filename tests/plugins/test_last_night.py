@@ -154,15 +154,17 @@ def test_numbers_by_state(server: ApiServer, thousand: list[dict[str, Any]]) -> 
 
 def test_agents_have_names(server: ApiServer, mosaic: Emulator, thousand: list[dict[str, Any]], name: str) -> None:
     # With this connection, no other test has read the names.
-    server.seed([task_row(name, mosaic_item=item("run", name, conn_id="mosaic_named", agent_id=TWO_VERSIONS))])
+    spellings = (TWO_VERSIONS, TWO_VERSIONS.upper())
+    items = [item("run", f"{name} {id}", conn_id="mosaic_named", agent_id=id) for id in spellings]
+    server.seed([task_row(f"{name} {number}", mosaic_item=each) for number, each in enumerate(items)])
 
     def names() -> dict[str, str]:
         return dict(server.get("/mosaic/api/agent-names", user="viewer").json["names"])
 
     # The agents of the other rows do not exist. Agents without a run are left out.
-    assert names() == {TWO_VERSIONS: "Two versions"}
+    assert names() == dict.fromkeys(spellings, "Two versions")
     requests = mosaic.counts().requests["GET /agents"]
-    assert names() == {TWO_VERSIONS: "Two versions"}
+    assert names() == dict.fromkeys(spellings, "Two versions")
     assert mosaic.counts().requests["GET /agents"] == requests
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import AliasChoices, Field, model_validator
 
 from airflow_provider_mosaic.api.arguments import (
+    id_key,
     raise_invalid,
     validate_choice,
     validate_id,
@@ -366,8 +367,11 @@ def by_node_id(update_params: Mapping[str, Any], graph: AgentGraph) -> dict[str,
 
 def _find_node(graph: AgentGraph, key: str, errors: ErrorCollector) -> str | None:
     names = {node.agent_node_id: node.node_type.node_type_name or "" for node in graph.agent_nodes}
-    if is_id(key) or key in names:
+    if key in names:
         return key
+    listed_ids = {id_key(node_id): node_id for node_id in names}
+    if is_id(key) or id_key(key) in listed_ids:
+        return listed_ids.get(id_key(key), key)
     plain = normalize_name(key)
     found = [node_id for node_id, name in names.items() if plain and normalize_name(name) == plain]
     if len(found) == 1:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import AliasChoices, Field, field_validator
 
-from airflow_provider_mosaic.api.arguments import validated_values
+from airflow_provider_mosaic.api.arguments import id_key, validated_values
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, InvalidResponse, RetrySafety
 from airflow_provider_mosaic.api.models import (
     Count,
@@ -319,7 +319,7 @@ def get_run(run_id: str) -> Call[Run]:
         body = object_in(data)
         # The documented response has no run id. An "id" in it would be that of something else.
         shown = body.get("run_id")
-        if isinstance(shown, str) and shown.lower() != run_id.lower():
+        if isinstance(shown, str) and id_key(shown) != id_key(run_id):
             # A cache or a proxy has mixed up responses.
             raise InvalidResponse(f"the 'run_id' is that of another run: {label(shown)!r}")
         return Run.model_validate({**body, "run_id": run_id})

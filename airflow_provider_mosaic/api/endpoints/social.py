@@ -5,11 +5,13 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from typing import Any
 
 from pydantic import AliasChoices, Field, ValidationError
 
 from airflow_provider_mosaic.api.arguments import (
+    id_key,
     optional,
     raise_invalid,
     stamp,
@@ -34,6 +36,7 @@ from airflow_provider_mosaic.api.models import (
     id_in,
     object_in,
     read_object,
+    status_key,
     status_words,
 )
 from airflow_provider_mosaic.api.options import (
@@ -60,13 +63,15 @@ class PostStatus(str, enum.Enum):
     REJECTED = "rejected"
 
 
+#: In the response to a creation or a change, these words report that Mosaic accepted the request.
+_ACCEPTED = "success successful succeeded completed complete"
 #: Other spellings of the documented statuses. ``failed`` has none: only the documented word means that nothing was
 #: published, and that the post may be made again.
 _STATUS_WORDS = status_words(
     scheduled="",
     pending_approval="",
     processing="",
-    posted="published success successful succeeded completed complete",
+    posted=f"published {_ACCEPTED}",
     partial_failure="partial partially_failed partial_success partially_succeeded partially_posted partially_published "
     "partial_complete partially_complete partial_completed partially_completed completed_with_errors "
     "completed_with_failures finished_with_errors finished_with_failures posted_with_errors published_with_errors",
@@ -255,7 +260,10 @@ def post_body(
     body: dict[str, Any] = {"post": text, **validate_provider_options("provider_options", provider_options)}
     if social_connection_ids is not None:
         ids = POST["social_connection_ids"]("social_connection_ids", social_connection_ids)
-        body["destinations"] = [{"social_connection_id": connection} for connection in dict.fromkeys(ids)]
+        accounts: dict[str, str] = {}
+        for each in ids:
+            accounts.setdefault(id_key(each), each)
+        body["destinations"] = [{"social_connection_id": connection} for connection in accounts.values()]
     if platforms is not None:
         body["platforms"] = list(dict.fromkeys(validate_platforms("platforms", platforms)))
     body |= validated_values(POST, media_urls=media_urls, workspace_id=workspace_id)
@@ -310,18 +318,37 @@ def create_post(
         path="/social/post",
         makes="post_id",
         body=body,
-        read=_read_created,
+        read=partial(_read_created, default="processing" if schedule_date is None else "scheduled"),
         retry_safety=RetrySafety.HAS_EFFECTS,
         min_timeout=120.0,
     )
 
 
-def _read_created(data: Any) -> Post:
+def _read_created(data: Any, *, default: str) -> Post:
     """Return the new post. Keep its id even if the rest of the response, which is not documented, is invalid."""
     try:
-        return Post.model_validate(data)
+        return Post.model_validate(_with_own_status(object_in(data), default))
     except ValidationError:
         return Post(post_id=id_in(data, "post_id"))
+
+
+def _with_own_status(body: dict[str, Any], default: str) -> dict[str, Any]:
+    """
+    Return a response with the status of the post, if it has that of the request.
+
+    In March 2026, ``status`` was that of the request, and ``tracked_status`` that of the post.
+
+    :param default: The status if the response does not have that of the post.
+    """
+    reported, tracked = body.get("status"), body.get("tracked_status")
+    if not _is_accepted(reported):
+        return body
+    own = tracked if isinstance(tracked, str) and tracked and not _is_accepted(tracked) else default
+    return {**body, "status": own, "reported_status": reported}
+
+
+def _is_accepted(status: Any) -> bool:
+    return isinstance(status, str) and status_key(status) in _ACCEPTED.split()
 
 
 def get_post(post_id: str, *, social_connection_id: str | None = None) -> Call[Post]:
@@ -452,13 +479,18 @@ def update_post(
         )
     if social_connection_id is not None:
         body["social_connection_id"] = validate_id("social_connection_id", social_connection_id)
+
+    def read(data: Any) -> Post:
+        post = _with_own_status(object_in(data or {}), "unknown" if schedule_date is None else "scheduled")
+        return Post.model_validate({**post, "post_id": post_id})
+
     return Call(
         description=f"change post {post_id!r}",
         method="PATCH",
         path="/social/post/{post_id}",
         ids={"post_id": post_id},
         body=body,
-        read=lambda data: Post.model_validate({**object_in(data or {}), "post_id": post_id}),
+        read=read,
         retry_safety=RetrySafety.HAS_EFFECTS,
     )
 
