@@ -69,7 +69,7 @@ def context() -> dict[str, Any]:
     def push(key: str, value: Any) -> None:
         xcom_module.XCom.set(key, value, **vars(KEY))
 
-    return {"ti": SimpleNamespace(xcom_push=push, **vars(KEY))}
+    return {"ti": SimpleNamespace(xcom_push=push, task=SimpleNamespace(outlets=[]), **vars(KEY))}
 
 
 def test_url_is_in_the_database_at_once(database: Database) -> None:
