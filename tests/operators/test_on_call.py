@@ -14,7 +14,7 @@ from tasks.airflow_exceptions import AirflowFailException, AirflowSensorTimeout
 from tasks.fakes import Deferred, NativeTaskRunner, StateStore, TaskInstance, TaskRunner
 from tasks.fixtures import ACCOUNT, AGENT, OTHER_ACCOUNT, START, Clock, InBackground, effects, sent, started, until
 from tasks.kills import killed_once, received
-from tasks.task_runs import post_task, run_task
+from tasks.task_runs import post_task, run_operator, run_task
 
 from airflow_provider_mosaic.api.endpoints.social import Post
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError, MosaicRunFailedError
@@ -302,6 +302,7 @@ def test_adopted_run_is_not_contradicted(
     run_id = mosaic.runs()[0]["run_id"]
     monkeypatch.setenv("AIRFLOW_VAR_MOSAIC_ADOPT.DAG.RUN", f'{{"manual__2026-01-01": "{run_id}"}}')
     task.clear()
+    task.make = run_operator(timeout=60)
     mosaic.configure(hold_runs=False)
     caplog.clear()
     with caplog.at_level(logging.INFO):
