@@ -177,7 +177,7 @@ class AgentApply:
         """Plan the nodes of an agent that was just created. Mosaic may not find it at once."""
         for pause in (*_EFFECT_PAUSES, None):
             try:
-                return self._plan(agent_id, is_new=agent_id == self._created_id)
+                return self._plan(agent_id, is_new=True)
             except MosaicNotFoundError as error:
                 if pause is None:
                     raise MosaicError(
@@ -259,8 +259,9 @@ class AgentApply:
         for read, pause in enumerate((*PAUSES, None)):
             try:
                 left = self._plan_after(agent_id, known)
-            except MosaicResponseError as error:
-                if pause is None or not error.transient:
+            except MosaicResponseError:
+                # The response may be older than the update.
+                if pause is None:
                     raise
             else:
                 is_short = accepted and not left.keys_to_create

@@ -6,7 +6,6 @@ Nothing here sends a request. After an update, :func:`plan_changes` compares the
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from airflow_provider_mosaic.agents_as_code.matching import Graph, match
 from airflow_provider_mosaic.api.arguments import id_key
 from airflow_provider_mosaic.api.endpoints.agents import AgentGraph, AgentNode
 from airflow_provider_mosaic.api.error_collector import ErrorCollector
+from airflow_provider_mosaic.api.file_links import fingerprint
 from airflow_provider_mosaic.api.redaction import label, one_line, redact
 
 _MISSING = object()
@@ -49,7 +49,7 @@ class AgentPlan:
     @property
     def digest(self) -> str:
         """The same for the same changes. Their text is cut, and hides secrets."""
-        return hashlib.sha256(json.dumps([dict(self.metadata), self.operations], sort_keys=True).encode()).hexdigest()
+        return fingerprint([self.metadata, self.operations])
 
     @property
     def keys_to_create(self) -> list[str]:

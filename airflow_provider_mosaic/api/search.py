@@ -148,7 +148,8 @@ class Search:
         """Record the tasks of other DAG runs, and return whether none of them can own the candidate that was found."""
         self._owned |= others.owned_ids
         waiting = frozenset() if self._own_request else others.waiting
-        return candidate.id not in self._owned and others.possible_owners == waiting == frozenset()
+        is_owned = id_key(candidate.id) in set(map(id_key, self._owned))
+        return not is_owned and others.possible_owners == waiting == frozenset()
 
     def _is_free(self, candidate: Candidate, siblings: Siblings) -> bool:
         """Return whether no sibling can own a candidate."""

@@ -61,7 +61,7 @@ class CreateOnce(ABC):
     - An id of an earlier attempt: continue with the item, or create it again if :meth:`can_continue` returns False.
     - An id that a user named: adopt the item.
     - An intent without an id: search for the item, and create it if it does not exist.
-    - An id or an intent of another request: :meth:`on_changed`, or a search that adopts nothing.
+    - An id of another request: :meth:`on_changed`. An intent of another request needs manual review.
     - Nothing: save the intent and create the item. If the response is lost, search, and send the request once more.
 
     :param kind: The kind of item: see :class:`TaskState`.
@@ -170,10 +170,9 @@ class CreateOnce(ABC):
         # A user may have named the item from before the clear: the task continues with it then.
         if cleared_id is not None and not self.state.is_cleared(None if record is None else record.id):
             self.on_cleared(cleared_id)
-        changed = self.state.changed
-        if changed is not None and changed.id is not None and record is None:
-            self.on_changed(changed)
         if record is None:
+            if self.state.changed is not None:
+                self._replace_changed(self.state.changed)
             return self._create()
         if record.id is None:
             return self.resume_search(record)
@@ -181,6 +180,7 @@ class CreateOnce(ABC):
         self.on_started(record.id)
         self.is_named = bool(record.facts.get(_NAMED))
         if not self.can_continue(record):
+            self.is_named = False
             self.on_replaced(record.id)
             return self._create(None if self.restart_deadline else record.deadline)
         if self.is_named:
@@ -196,13 +196,19 @@ class CreateOnce(ABC):
     def load(self) -> StartRecord | None:
         """Return the record of an earlier attempt. If it has no id, adopt the item that a user named."""
         record = self.state.load()
-        changed = self.state.changed
-        if changed is not None and changed.id is None:
-            record = replace(changed, is_saved=False, facts={})
         is_first = self._context["ti"].try_number <= 1
         if is_first or (record is not None and record.id is not None):
             return record
         return self._adopt_named(record) or record
+
+    def _replace_changed(self, record: StartRecord) -> None:
+        """Prepare to create an item although an earlier attempt may have created one for another request."""
+        if record.id is None:
+            # A search compares the lists with the new request, and would not find the item.
+            raise self._unknown_outcome((), None, "The arguments have changed since, so it can't be searched for.")
+        # Before an item is given up that nothing would replace.
+        self.check_before_start()
+        self.on_changed(record)
 
     def resume_search(self, record: StartRecord) -> StartRecord:
         """Search for the item of an earlier attempt that saved no id. Create it if the lists do not show it."""

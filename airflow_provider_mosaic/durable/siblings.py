@@ -20,8 +20,8 @@ _CAN_START = frozenset({"running", "restarting", "up_for_retry", "up_for_resched
 _WAITING = frozenset({"scheduled", "queued"})
 # A task of another DAG run in one of these states has not ended.
 _ACTIVE = _CAN_START - {"failed"} | _WAITING | {"deferred"}
-#: Other DAG runs that are read. Each takes three requests for each task.
-_MAX_DAG_RUNS = 50
+#: Other DAG runs that are read, each with three requests for a task; and instances in them, with one more for each.
+_MAX_DAG_RUNS, _MAX_INSTANCES = 50, 1_000
 
 
 class SiblingTasks:
@@ -59,6 +59,7 @@ class SiblingTasks:
         # A task that starts a run without waiting for it has ended while its sensor waits.
         self._followers = frozenset().union(*(task.get_flat_relative_ids(upstream=False) for task in starting))
         self._tasks = self._tasks_of(self._ti.run_id)
+        self._other_tasks: dict[str, list[_SiblingTask]] = {}
 
     def read(self, include_waiting: bool) -> Siblings:
         """
@@ -75,7 +76,7 @@ class SiblingTasks:
         Airflow returns the states of all DAG runs at once. This is therefore read only before an item is adopted, and
         only while another DAG run is running.
         """
-        return self._read(self._other_tasks, include_waiting)
+        return self._read(self._tasks_of_other_dag_runs, include_waiting)
 
     def _read(self, tasks: Callable[[], Iterable[_SiblingTask]], include_waiting: bool) -> Siblings:
         try:
@@ -96,15 +97,19 @@ class SiblingTasks:
     def _tasks_of(self, run_id: str) -> list[_SiblingTask]:
         return [_SiblingTask(self._ti, task_id, self._key, run_id) for task_id in self._task_ids]
 
-    def _other_tasks(self) -> list[_SiblingTask]:
+    def _tasks_of_other_dag_runs(self) -> list[_SiblingTask]:
         ti = self._ti
         if ti.get_dr_count(dag_id=ti.dag_id, states=["running"]) <= 1:
             return []
         states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[*self._task_ids, *self._followers])
         active = [id for id, found in states.items() if id != ti.run_id and not _ACTIVE.isdisjoint(found.values())]
-        if len(active) > _MAX_DAG_RUNS:
-            raise ValueError(f"{len(active)} other DAG runs are active.")
-        return [task for run_id in active for task in self._tasks_of(run_id)]
+        instances = sum(len(states[run_id]) for run_id in active)
+        if len(active) > _MAX_DAG_RUNS or instances > _MAX_INSTANCES:
+            raise ValueError(f"{len(active)} other DAG runs are active, with {instances} task instances.")
+        for run_id in active:
+            if run_id not in self._other_tasks:
+                self._other_tasks[run_id] = self._tasks_of(run_id)
+        return [task for run_id in active for task in self._other_tasks[run_id]]
 
 
 class _SiblingTask:

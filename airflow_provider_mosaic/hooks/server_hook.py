@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow_provider_mosaic.airflow_compat import search_database
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 
@@ -15,4 +16,5 @@ class ServerHook(MosaicHook):
         """Return a connection. The lookup of the SDK, which is for tasks, does not search the database on 3.1.0."""
         from airflow.models import Connection
 
+        search_database()
         return Connection.get_connection_from_secrets(conn_id)

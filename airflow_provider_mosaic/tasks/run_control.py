@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mosaic.airflow_compat import task_state_store, triggers_receive_kills
-from airflow_provider_mosaic.api.endpoints.runs import Cancelled, Resumed, Run, RunStatus, cancel_run
+from airflow_provider_mosaic.api.endpoints.runs import Cancelled, Resumed, Run, RunStatus, cancel_run, get_run
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicConflictError,
@@ -25,6 +25,7 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.metrics import RUNS_RESUMED, count
 from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
+from airflow_provider_mosaic.api.retries import ONCE
 from airflow_provider_mosaic.durable.failures import fail_exception, nothing_sent_error, save_best_effort
 from airflow_provider_mosaic.durable.reads import read_known, read_until
 from airflow_provider_mosaic.durable.task_state import read_entry, save_entry
@@ -208,7 +209,7 @@ def _send_cancel(hook: MosaicHook, run_id: str, pauses: Sequence[float], own: Ow
 
 def _may_run(hook: MosaicHook, run_id: str, own: OwnCancels) -> bool:
     try:
-        return not run_outcome(hook.get_run(run_id)).ended
+        return not run_outcome(hook.send(get_run(run_id), retries=ONCE)).ended
     except MosaicError:
         return own.was_running()
 

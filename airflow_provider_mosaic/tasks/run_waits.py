@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -23,6 +24,7 @@ from airflow_provider_mosaic.api.reports import run_failure
 from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter, WaitOptions
 from airflow_provider_mosaic.durable.failures import fail_exception
 from airflow_provider_mosaic.durable.outages import api_server_is_unreachable
+from airflow_provider_mosaic.durable.task_state import can_save_state
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook, read_with_timeout
 from airflow_provider_mosaic.tasks.reporting import (
     RUN_ID_KEY,
@@ -75,9 +77,7 @@ class RunCancels:
         self._context = context
         self._enabled = enabled
         self._durable = durable
-        self._own = OwnCancels(was_running)
-        #: The task's permission to resume a cancelled run.
-        self.permission = ResumePermission(context, durable=durable)
+        self._was_running = was_running
         #: Whether the task was killed.
         self.is_killed = False
         #: Whether Mosaic accepted a cancel of this attempt.
@@ -86,6 +86,15 @@ class RunCancels:
         self._in_outage = False
         # What became of the run at the kill; None if its id was unknown then.
         self._result_of_kill: CancelResult | None = None
+
+    @cached_property
+    def _own(self) -> OwnCancels:
+        return OwnCancels(self._was_running)
+
+    @cached_property
+    def permission(self) -> ResumePermission:
+        """The task's permission to resume a cancelled run."""
+        return ResumePermission(self._context, durable=self._durable)
 
     def kill(self, run_id: str | None, *, is_in_signal: bool) -> CancelResult | None:
         """
@@ -127,7 +136,7 @@ class RunCancels:
         """Cancel the run, unless it must keep running."""
         if not self._enabled:
             return CancelResult(f"Run {run_id!r} keeps running because cancel_on_kill=False.")
-        if supervisor_is_gone():
+        if supervisor_is_gone() and can_save_state(self._context, durable=self._durable):
             return CancelResult(
                 f"Run {run_id!r} keeps running: Airflow's supervisor of this process died, and another attempt may "
                 "wait for the run."
@@ -265,15 +274,20 @@ class RunWait(CompletionWaiter[Run]):
             self._cancels.save_end_of_wait(run_id, result)
 
     def cancel_cleared_run(self, run_id: str) -> None:
-        """Cancel the run from before a clear, if its trigger never ran and could not cancel it."""
+        """Cancel the run from before a clear or a change, if its trigger never ran and could not cancel it."""
         if not self.cancels:
+            log.info("Run %r of an earlier attempt may still be running: this task cancels no runs.", run_id)
             return
         try:
             if run_outcome(self.hook.get_run(run_id)).ended:
                 return
         except MosaicError as error:
-            log.info("Run %r from before the clear could not be read. %s", run_id, error)
-        log.warning("%s", self._cancels.cancel(run_id).text)
+            log.info("Run %r of an earlier attempt could not be read. %s", run_id, error)
+        result = self._cancels.cancel(run_id)
+        if result.is_accepted:
+            # If no other run is started after all, a retry with the old arguments resumes this one.
+            self.permission.grant(run_id)
+        log.warning("%s", result.text)
 
     def _timeout_error(self, item_id: str, *, is_final: bool) -> Exception:
         if self._cancels.is_killed:

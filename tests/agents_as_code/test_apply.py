@@ -414,16 +414,24 @@ def test_an_agent_that_may_have_nodes_is_not_deleted(hook: MosaicHook, monkeypat
     assert {older, newer} <= {agent.agent_id for agent in hook.list_agents()}
 
 
-def test_an_update_whose_nodes_show_later_than_their_connections(
-    mosaic_emulator: Emulator, hook: MosaicHook, clock: Clock, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "older",
+    [
+        lambda agent: {**agent, "agent_nodes": agent["agent_nodes"][:-1]},
+        lambda agent: without(agent, "agent_nodes", "connections"),
+        lambda agent: {**agent, "agent_nodes": None, "connections": None},
+    ],
+    ids=["connections first", "without empty lists", "null"],
+)
+def test_a_read_that_is_older_than_the_update_is_repeated(
+    mosaic_emulator: Emulator,
+    hook: MosaicHook,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    older: Callable[[dict[str, Any]], Any],
 ) -> None:
     lag = iter([2, 1])
-    change_reads(
-        monkeypatch,
-        lambda agent: (
-            {**agent, "agent_nodes": agent["agent_nodes"][:-1]} if agent["connections"] and next(lag, 0) else agent
-        ),
-    )
+    change_reads(monkeypatch, lambda agent: older(agent) if agent["connections"] and next(lag, 0) else agent)
     assert hook.apply_agent(DEFINITION).operations == 5
     assert [pause for pause in clock.pauses if pause] == [1, 2]
     assert operations(mosaic_emulator).count("create_node") == 3
@@ -455,6 +463,20 @@ def test_an_apply_that_cannot_see_the_connections_reports_what_it_did(
     assert agent_id in str(error.value)
     assert "created" not in str(error.value)
     assert posts(mosaic_emulator) == sent
+
+
+def test_an_agent_that_a_search_found_is_empty_if_the_server_leaves_out_empty_lists(
+    mosaic_emulator: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change_reads(
+        monkeypatch, lambda agent: agent if agent["agent_nodes"] else without(agent, "agent_nodes", "connections")
+    )
+    found = hook.create_agent(name="Nightly").agent_id
+    other = {**DEFINITION, "name": "Other"}
+    options = apply.ApplyOptions.validated(other, agent_id=None, unknown_nodes="keep", dry_run=False)
+    applied = apply.AgentApply(hook, options, workspace_id=None).apply(lambda: found)
+    assert applied.agent_id == found
+    assert operations(mosaic_emulator).count("create_node") == 3
 
 
 def test_a_rejected_update_of_a_new_agent_names_the_agent(mosaic_emulator: Emulator, hook: MosaicHook) -> None:

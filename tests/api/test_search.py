@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from datetime import datetime, timezone
 from itertools import product
 
@@ -215,3 +216,11 @@ def test_a_search_has_a_result_in_a_dag_run_that_starts_more_runs(starts_a_secon
             assert not happened
         clear += result is not SearchResult.UNCLEAR
     assert clear >= 95
+
+
+@pytest.mark.parametrize("spelled", [str.upper, lambda id: id.replace("-", "")])
+def test_a_run_of_another_dag_run_is_not_free_in_any_spelling(spelled: Callable[[str], str]) -> None:
+    run_id = "0a000000-0000-4000-8000-00000000000a"
+    search = Search(own_request=True)
+    others = Siblings(owned_ids=frozenset({spelled(run_id)}))
+    assert not search.is_still_free(Candidate(id=run_id, status="running"), others)

@@ -256,12 +256,14 @@ def test_a_wait_ends_without_a_cancel_when_its_supervisor_is_killed(
     assert effects(mosaic) == {"runs_started": 1}
 
 
+@pytest.mark.parametrize("saved", [True, False], ids=["saved", "not saved"])
 @pytest.mark.parametrize("end", ["kill", "timeout"])
 def test_an_end_after_the_death_of_the_supervisor_keeps_the_run_of_the_next_attempt(
-    mosaic: Emulator, supervisor: socket.socket, monkeypatch: pytest.MonkeyPatch, end: str
+    mosaic: Emulator, supervisor: socket.socket, monkeypatch: pytest.MonkeyPatch, end: str, saved: bool
 ) -> None:
+    """Without saved state, no other attempt can continue with the run."""
     mosaic.configure(hold_runs=True)
-    task = run_task(StateStore(), timeout=60 if end == "kill" else 0.5)
+    task = run_task(StateStore() if saved else None, timeout=60 if end == "kill" else 0.5)
 
     def sleep(self: RunWait, _: float) -> None:
         supervisor.close()
@@ -270,13 +272,13 @@ def test_an_end_after_the_death_of_the_supervisor_keeps_the_run_of_the_next_atte
         time.sleep(0.01)
 
     monkeypatch.setattr(RunWait, "sleep", sleep)
-    reason = "keeps running: Airflow's supervisor of this process died"
+    reason = "keeps running: Airflow's supervisor of this process died" if saved else "cancel"
     if end == "kill":
         with pytest.raises(MosaicRunCancelledError, match=reason):
             task.execute()
     else:
         assert reason in fails_with(task.execute, MosaicTimeoutError)
-    assert effects(mosaic) == {"runs_started": 1}
+    assert effects(mosaic) == {"runs_started": 1} | ({} if saved else {"runs_cancelled": 1})
 
 
 def test_kill_while_the_media_are_read_posts_nothing(mosaic: Emulator, hook: MosaicHook) -> None:

@@ -15,6 +15,8 @@ from tasks.task_runs import fail_first_attempt, fails_with, run_task
 
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
+    MosaicError,
+    MosaicNeedsCreditsError,
     MosaicRunFailedError,
     MosaicServerError,
     MosaicTimeoutError,
@@ -42,6 +44,21 @@ def test_changed_arguments_cancel_the_run_that_no_attempt_waits_for(mosaic: Emul
     run_task(store, update_params={NODE: {"a": 2}}, deferrable=True).execute()
     assert effects(mosaic) == {"runs_started": 2, "runs_cancelled": 1}
     assert [run["status"] for run in mosaic.runs()].count("cancelled") == 1
+
+
+def test_run_that_a_change_cancelled_is_resumed_if_no_other_one_was_started(mosaic: Emulator) -> None:
+    mosaic.configure(hold_runs=True, credits=1000)
+    store = StateStore().killing_at("id")
+    before, after = ({"update_params": {NODE: {"a": number}}, "deferrable": True} for number in (1, 2))
+    with pytest.raises(Killed):
+        run_task(store, **before).execute()
+    fails_with(run_task(store, **after, min_credits=1e9).execute, MosaicNeedsCreditsError)
+    assert effects(mosaic) == {"runs_started": 1}
+    mosaic.inject("forbidden", method="POST", path=START)
+    with pytest.raises((MosaicError, AirflowFailException)):
+        run_task(store, **after).execute()
+    run_task(store, **before).execute()
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1, "runs_resumed": 1}
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ class AgentGraph(Model):
         Raise if the response does not show the whole graph: a node that is not shown would be created again.
 
         :param event: What fails then, as the start of a sentence.
-        :param is_new: Whether the agent was just created without nodes.
+        :param is_new: Whether the agent was just created without nodes. A server may leave out an empty list.
         :raises MosaicResponseError: It is incomplete.
         """
         untyped = [node.agent_node_id for node in self.agent_nodes if not node.node_type.node_type_id]
@@ -119,7 +119,8 @@ class AgentGraph(Model):
                 "Try again in some minutes. If the error remains, delete these connections with the operation "
                 "delete_connection of MosaicHook.update_agent."
                 if self.unlisted_ends
-                else "Check the agent in the editor."
+                else "Check the agent in the editor. If it has no nodes, delete it: an apply by its name creates it "
+                "again."
             ),
             # A later read may show the nodes.
             transient=bool(self.unlisted_ends),
