@@ -140,7 +140,8 @@ class CancelResult:
     :param text: The result, as a sentence.
     :param is_accepted: Whether Mosaic accepted it, and did not report that there was nothing to cancel; or whether a
         response was lost, and the run is cancelled.
-    :param error: Why the run may still run, or does not exist; None if it has ended or could not be read.
+    :param error: Why the run may still run, or does not exist; None if it has ended, or if Mosaic accepted the cancel
+        and only the reads failed.
     """
 
     text: str

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 from airflow_provider_mosaic.api.arguments import id_key, raise_invalid, validate_id
@@ -288,7 +288,7 @@ class StartRun(CreateOnce):
 
     def send(self) -> str:
         """Start the run and return its id."""
-        run_id = self._hook.send(with_node_ids(self._hook, self._complete_call))
+        run_id = self._hook.send(with_node_ids(self._hook, self._call))
         self._wait.run_to_cancel = run_id
         log.info("Started run %r of agent %r.", run_id, self._options.agent_id)
         return run_id
@@ -318,8 +318,10 @@ class StartRun(CreateOnce):
         return SiblingTasks(self._context, kind="run", key=RUN_ID_KEY, same_argument=same)
 
     def check_before_start(self) -> None:
-        """Raise or skip if there are too few credits, or if Airflow can't receive the run's webhooks."""
-        _ = self._complete_call
+        """Add the receiver's address to the call if that is requested, and raise or skip for too few credits."""
+        if self._options.webhooks_to_airflow:
+            url = webhook_url(self._hook.mosaic_conn_id)
+            self._call = replace(self._call, body=self._call.body | {"callback_url": url})
         if self._options.min_credits is not None:
             # Only this imports the models of the billing.
             from airflow_provider_mosaic.tasks.credits import require_credits
@@ -375,13 +377,6 @@ class StartRun(CreateOnce):
         if run.status == RunStatus.CANCELLED:
             # The user who named it decided to resume it.
             self._wait.permission.grant(id)
-
-    @cached_property
-    def _complete_call(self) -> Call[str]:
-        """The call with the address of the webhook receiver inside Airflow, if that is requested."""
-        if not self._options.webhooks_to_airflow:
-            return self._call
-        return replace(self._call, body=self._call.body | {"callback_url": webhook_url(self._hook.mosaic_conn_id)})
 
     def _earliest(self, moment: float) -> float:
         """Return a time of Mosaic's clock that is before a moment of this machine's clock."""
