@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from airflow_provider_mosaic.api.arguments import id_key
@@ -20,8 +20,8 @@ _CAN_START = frozenset({"running", "restarting", "up_for_retry", "up_for_resched
 _WAITING = frozenset({"scheduled", "queued"})
 # A task of another DAG run in one of these states has not ended.
 _ACTIVE = _CAN_START - {"failed"} | _WAITING | {"deferred"}
-#: Other DAG runs that are read, each with three requests for a task; and instances in them, with one more for each.
-_MAX_DAG_RUNS, _MAX_INSTANCES = 50, 1_000
+#: Other DAG runs that are read, with one request for each task.
+_MAX_DAG_RUNS = 200
 
 
 class SiblingTasks:
@@ -58,8 +58,7 @@ class SiblingTasks:
         self._task_ids = [task.task_id for task in starting]
         # A task that starts a run without waiting for it has ended while its sensor waits.
         self._followers = frozenset().union(*(task.get_flat_relative_ids(upstream=False) for task in starting))
-        self._tasks = self._tasks_of(self._ti.run_id)
-        self._other_tasks: dict[str, list[_SiblingTask]] = {}
+        self._tasks = [_SiblingTask(self._ti, task_id, key) for task_id in self._task_ids]
 
     def read(self, include_waiting: bool) -> Siblings:
         """
@@ -67,26 +66,10 @@ class SiblingTasks:
 
         :param include_waiting: Whether waiting siblings may own an item. Otherwise their ids are not read.
         """
-        return self._read(lambda: self._tasks, include_waiting)
-
-    def read_other_dag_runs(self, include_waiting: bool) -> Siblings:
-        """
-        Read the same tasks of the DAG's other runs, where one of them or of the tasks after them has not ended.
-
-        Airflow returns the states of all DAG runs at once. This is therefore read only before an item is adopted, and
-        only while another DAG run is running.
-        """
-        return self._read(self._tasks_of_other_dag_runs, include_waiting)
-
-    def _read(self, tasks: Callable[[], Iterable[_SiblingTask]], include_waiting: bool) -> Siblings:
         try:
-            found = [task.read(include_waiting) for task in tasks()]
+            found = [task.read(include_waiting) for task in self._tasks]
         except Exception:
-            log.warning(
-                "The other tasks that may have created the item could not be read. The search adopts nothing while "
-                "their items are unknown.",
-                exc_info=True,
-            )
+            _log_unreadable()
             return Siblings(possible_owners=None)
         return Siblings(
             owned_ids=frozenset().union(*(each.owned_ids for each in found)),
@@ -94,32 +77,49 @@ class SiblingTasks:
             waiting=frozenset().union(*(each.waiting for each in found)),
         )
 
-    def _tasks_of(self, run_id: str) -> list[_SiblingTask]:
-        return [_SiblingTask(self._ti, task_id, self._key, run_id) for task_id in self._task_ids]
+    def ids_of_other_dag_runs(self) -> frozenset[str] | None:
+        """
+        Return the ids that the same tasks pushed in the DAG's other active runs. None if they can't be read.
 
-    def _tasks_of_other_dag_runs(self) -> list[_SiblingTask]:
+        Airflow returns the states of all DAG runs at once. Call this therefore only before an item is adopted.
+        """
         ti = self._ti
-        if ti.get_dr_count(dag_id=ti.dag_id, states=["running"]) <= 1:
-            return []
-        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[*self._task_ids, *self._followers])
-        active = [id for id, found in states.items() if id != ti.run_id and not _ACTIVE.isdisjoint(found.values())]
-        instances = sum(len(states[run_id]) for run_id in active)
-        if len(active) > _MAX_DAG_RUNS or instances > _MAX_INSTANCES:
-            raise ValueError(f"{len(active)} other DAG runs are active, with {instances} task instances.")
-        for run_id in active:
-            if run_id not in self._other_tasks:
-                self._other_tasks[run_id] = self._tasks_of(run_id)
-        return [task for run_id in active for task in self._other_tasks[run_id]]
+        try:
+            if ti.get_dr_count(dag_id=ti.dag_id, states=["running"]) <= 1:
+                return frozenset()
+            states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[*self._task_ids, *self._followers])
+            active = [id for id, found in states.items() if id != ti.run_id and not _ACTIVE.isdisjoint(found.values())]
+            if len(active) > _MAX_DAG_RUNS:
+                raise ValueError(f"{len(active)} other DAG runs are active.")
+            return frozenset(
+                id for run_id in active for task_id in self._task_ids for id in _pushed(ti, task_id, self._key, run_id)
+            )
+        except Exception:
+            _log_unreadable()
+            return None
+
+
+def _log_unreadable() -> None:
+    log.warning(
+        "The other tasks that may have created the item could not be read. The search adopts nothing while their items "
+        "are unknown.",
+        exc_info=True,
+    )
+
+
+def _pushed(ti: Any, task_id: str, key: str, run_id: str) -> list[Any]:
+    """Return the values of all instances, in one request. They do not show which instance pushed which."""
+    values = ti.xcom_pull(task_ids=[task_id], key=key, run_id=run_id)
+    return [value for value in values or () if value is not None]
 
 
 class _SiblingTask:
-    """The instances of one task in one DAG run, by their map indexes; -1 if it is not mapped."""
+    """The instances of one task, by their map indexes; -1 if it is not mapped."""
 
-    def __init__(self, ti: Any, task_id: str, key: str, run_id: str) -> None:
+    def __init__(self, ti: Any, task_id: str, key: str) -> None:
         self._ti = ti
         self._task_id = task_id
         self._key = key
-        self._run_id = run_id
         # All ids at the last read.
         self._pushed: Counter[str] = Counter()
         # What single reads found: the ids of instances, and the states of those that had none.
@@ -182,24 +182,19 @@ class _SiblingTask:
     def _read_states(self) -> dict[int, str]:
         """Return the state of each other instance, by its map index."""
         ti, found = self._ti, {}
-        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[self._task_id], run_ids=[self._run_id])
-        for name, state in states.get(self._run_id, {}).items():
+        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[self._task_id], run_ids=[ti.run_id])
+        for name, state in states.get(ti.run_id, {}).items():
             # Airflow names a mapped task instance task_id_<map index>.
             index = -1 if name == self._task_id else int(name.rpartition("_")[2])
-            is_own = (self._run_id, self._task_id, index) == (ti.run_id, ti.task_id, ti.map_index)
-            if not is_own and state is not None:
+            if (self._task_id, index) != (ti.task_id, ti.map_index) and state is not None:
                 found[index] = state
         return found
 
     def _read_all(self, key: str) -> list[Any]:
-        """Return the values of all instances, in one request. They do not show which instance pushed which."""
-        values = self._ti.xcom_pull(task_ids=[self._task_id], key=key, run_id=self._run_id)
-        return [value for value in values or () if value is not None]
+        return _pushed(self._ti, self._task_id, key, self._ti.run_id)
 
     def _read_one(self, index: int) -> str | None:
-        id: str | None = self._ti.xcom_pull(
-            task_ids=self._task_id, key=self._key, map_indexes=index, run_id=self._run_id
-        )
+        id: str | None = self._ti.xcom_pull(task_ids=self._task_id, key=self._key, map_indexes=index)
         return id
 
     def _names(self, indexes: set[int]) -> frozenset[str]:

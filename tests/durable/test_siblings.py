@@ -232,33 +232,29 @@ def siblings_beside(*others: DagRun) -> SiblingTasks:
 
 
 @pytest.mark.parametrize(
-    ("states", "id", "expected"),
+    ("states", "is_owned"),
     [
-        ({"run": "deferred"}, "b", Siblings(owned_ids=frozenset({"b"}))),
-        ({"run": "success", "sensor": "deferred"}, "b", Siblings(owned_ids=frozenset({"b"}))),
-        ({"run": "running"}, None, Siblings(possible_owners=frozenset({"run[-1]"}))),
-        ({"run": "scheduled"}, None, Siblings(waiting=frozenset({"run[-1]"}))),
-        ({"run": "success", "sensor": "success"}, "b", Siblings()),
+        ({"run": "running"}, True),
+        ({"run": "deferred"}, True),
+        ({"run": "success", "sensor": "deferred"}, True),
+        ({"run": "success", "sensor": "success"}, False),
     ],
 )
-def test_tasks_of_another_dag_run_own_what_they_started(
-    states: dict[str, str], id: str | None, expected: Siblings
-) -> None:
+def test_tasks_of_another_active_dag_run_own_what_they_started(states: dict[str, str], is_owned: bool) -> None:
     other = DagRun(run_id="other", states=states)
-    if id is not None:
-        push(other, -1, id)
-    assert siblings_beside(other).read_other_dag_runs(True) == expected
+    push(other, -1, "b")
+    assert siblings_beside(other).ids_of_other_dag_runs() == (frozenset({"b"}) if is_owned else frozenset())
 
 
 def test_no_state_is_read_while_no_other_dag_run_is_running() -> None:
     siblings = siblings_beside()
-    siblings.read_other_dag_runs(True)
+    assert siblings.ids_of_other_dag_runs() == frozenset()
     assert siblings._ti.dag_run.requests == []
 
 
 def test_too_many_other_dag_runs_leave_the_owner_unknown() -> None:
-    others = [DagRun(run_id=f"other-{number}", states={"run": "deferred"}) for number in range(51)]
-    assert siblings_beside(*others).read_other_dag_runs(True).possible_owners is None
+    others = [DagRun(run_id=f"other-{number}", states={"run": "deferred"}) for number in range(201)]
+    assert siblings_beside(*others).ids_of_other_dag_runs() is None
 
 
 @pytest.mark.parametrize(

@@ -278,29 +278,22 @@ def test_retry_that_fails_for_its_post_publishes_the_post_id(mosaic: Emulator, c
     assert task.xcom("mosaic_post_id") == one_post(mosaic)["post_id"]
 
 
-@pytest.mark.parametrize("pushed", [True, False])
-def test_the_run_of_another_dag_run_is_not_adopted(mosaic: Emulator, clock: Clock, pushed: bool) -> None:
+def test_the_run_of_another_dag_run_is_not_adopted(mosaic: Emulator, clock: Clock) -> None:
     """The start has no effect, and the same task of another DAG run starts its run in the same second."""
     other, store = DagRun(run_id="other", states={"run": "running"}), StateStore()
 
     def start_other(intent: dict[str, Any]) -> None:
         store.after_set = lambda value: None
-        run_id = MosaicHook().run_agent(AGENT)
-        if pushed:
-            other.xcoms["run", -1, "mosaic_run_id"] = run_id
+        other.xcoms["run", -1, "mosaic_run_id"] = MosaicHook().run_agent(AGENT)
         mosaic.inject("server_error", method="POST", path=START, status=502)
 
     store.after_set = start_other
     task = run_task(store, wait_for_completion=False)
     task.other_dag_runs = [other]
-    if pushed:
-        # The request is sent again after two minutes.
-        own = task.execute()
-        assert {run["run_id"] for run in mosaic.runs()} == {own, other.xcoms["run", -1, "mosaic_run_id"]}
-        assert effects(mosaic) == {"runs_started": 2}
-    else:
-        fails_with(task.execute, MosaicAmbiguousOutcomeError)
-        assert effects(mosaic) == {"runs_started": 1}
+    # The request is sent again after two minutes.
+    own = task.execute()
+    assert {run["run_id"] for run in mosaic.runs()} == {own, other.xcoms["run", -1, "mosaic_run_id"]}
+    assert effects(mosaic) == {"runs_started": 2}
 
 
 def test_sibling_whose_old_run_is_replaced_may_own_the_new_one(mosaic: Emulator, clock: Clock) -> None:
