@@ -140,11 +140,12 @@ def _parse_flag(name: str, value: object) -> bool:
     return flag
 
 
-def lookup_error(conn_id: str, error: Exception) -> MosaicError:
+def lookup_error(conn_id: str, error: Exception, *, in_server: bool = False) -> MosaicError:
     """
     Return the error for a failed lookup of a connection.
 
     :param error: The exception from Airflow. Its text may contain the API key, so it must not become the cause.
+    :param in_server: Whether the lookup searched Airflow's database.
     """
     from airflow.providers.common.compat.sdk import AirflowNotFoundException
 
@@ -159,7 +160,7 @@ def lookup_error(conn_id: str, error: Exception) -> MosaicError:
     if variable in os.environ:
         # Airflow only logs that it could not parse the variable.
         to_do = f"{variable} is set, but contains neither valid JSON nor a valid URI."
-    elif not searches_database():
+    elif not (in_server or searches_database()):
         to_do = (
             "This process is not a task, so Airflow did not search its database, where the UI saves connections. Run "
             f"`airflow connections test {conn_id}` for a saved connection, or set {variable}."

@@ -74,6 +74,8 @@ class MosaicHook(EndpointMethods, BaseHook):
     default_conn_name = "mosaic_default"
     conn_type = CONNECTION_TYPE
     hook_name = HOOK_NAME
+    # Whether a lookup searches Airflow's database in every process.
+    _in_server = False
 
     def __init__(self, mosaic_conn_id: str = default_conn_name) -> None:
         super().__init__()
@@ -114,7 +116,7 @@ class MosaicHook(EndpointMethods, BaseHook):
         try:
             connection = self.get_connection(self.mosaic_conn_id)
         except Exception as error:
-            raise lookup_error(self.mosaic_conn_id, error) from None
+            raise lookup_error(self.mosaic_conn_id, error, in_server=self._in_server) from None
         return read_access(connection)
 
     def renew(self) -> None:

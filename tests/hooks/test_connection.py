@@ -9,12 +9,19 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowNotFoundException
 from airflow.sdk import Connection
 
 from airflow_provider_mosaic.api.access import Access
-from airflow_provider_mosaic.api.errors import MosaicError, MosaicTransportError, MosaicValidationError
+from airflow_provider_mosaic.api.errors import (
+    MosaicConnectionError,
+    MosaicError,
+    MosaicTransportError,
+    MosaicValidationError,
+)
 from airflow_provider_mosaic.hooks.connection import lookup_error, read_access
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.hooks.server_hook import ServerHook
 
 from .connections import KEY, URI_KEY, VARIABLE, as_json, look_up_access
 
@@ -189,6 +196,15 @@ def test_an_invalid_environment_variable_is_an_error(connection: str, monkeypatc
         connection, monkeypatch
     )
     assert f"or set {VARIABLE}." in connection_error(None, monkeypatch)
+
+
+def test_a_page_of_the_api_server_does_not_blame_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    def not_found(conn_id: str) -> Any:
+        raise AirflowNotFoundException(conn_id)
+
+    monkeypatch.setattr(ServerHook, "get_connection", staticmethod(not_found))
+    with pytest.raises(MosaicConnectionError, match="add one of type 'mosaic' under Admin > Connections"):
+        _ = ServerHook().access
 
 
 def test_a_process_without_a_task_does_not_search_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
