@@ -259,9 +259,9 @@ class AgentApply:
         for read, pause in enumerate((*PAUSES, None)):
             try:
                 left = self._plan_after(agent_id, known)
-            except MosaicResponseError:
-                # The response may be older than the update.
-                if pause is None:
+            except MosaicResponseError as error:
+                # The response may be older than the update. Some servers never show the whole agent.
+                if pause is None or (read >= len(_EFFECT_PAUSES) and not error.transient):
                     raise
             else:
                 is_short = accepted and not left.keys_to_create
