@@ -260,6 +260,13 @@ class TestOnTheStorageHost:
         assert storage.get(link).headers["location"] == f"{api.mosaic.url}/elsewhere"
         assert api.mosaic.counts().downloads == 1
 
+    @pytest.mark.parametrize("kind", ["rate_limit", "server_error", "redirect"])
+    def test_a_response_says_that_the_connection_is_closed(self, api: Api, storage: httpx.Client, kind: str) -> None:
+        """A client would send its next request on the connection, and get no response."""
+        link = api.finished()["outputs"][0]["video_url"]
+        api.mosaic.inject(kind, path=self.MEDIA)
+        assert storage.get(link).headers["connection"] == "close"
+
 
 def test_every_fault_is_tested() -> None:
     from pathlib import Path

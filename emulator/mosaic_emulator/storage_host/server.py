@@ -187,6 +187,7 @@ class StorageHandler(BaseHTTPRequestHandler):
         elif kind in ERROR_FAULTS:
             raise StorageError(*ERROR_FAULTS[kind])
         elif kind == "redirect":
+            self.close_connection = True
             location = str(fault.option("location", f"{self.server.state.media.base_url}/redirected{self.path}"))
             self._respond_after_draining(
                 lambda: self._respond(fault.option("status", 307), b"", headers={"Location": location})
@@ -213,6 +214,7 @@ class StorageHandler(BaseHTTPRequestHandler):
             raise CloseConnectionError
 
     def _respond_with_fault(self, fault: Fault) -> None:
+        self.close_connection = True
         status = 429 if fault.kind == "rate_limit" else fault.option("status", 500)
         headers = fault.retry_after(self.server.state.clock.now())
         if fault.option("body") == "html":
