@@ -1,27 +1,17 @@
 """
-Poll many runs with the fewest requests: one GET for each run, or pages of the list of running runs
-(https://docs.mosaic.so/api/agent-runs/get-all-agent-runs).
+Poll many runs with the fewest requests: one GET for each run, or pages of the list of running runs.
 
 Nothing here sends or sleeps. What the list costs is learned from each scan: an organization may have many more running
 runs than are waited for, and then the pages cost more than they save.
-
-A page holds a hundred runs with all their outputs and links, and a triggerer reads pages all the time. Only the fields
-that a wait needs are decoded, into objects that Python's garbage collector does not track. Tracked objects cause more
-full collections, and each of these blocks the event loop for half a second if ten thousand waits are held.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable
 
-import msgspec
-
-from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call
-from airflow_provider_mosaic.api.endpoints.runs import NodeCounts, Run, RunStatus
+from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import (
     MosaicConflictError,
     MosaicConnectionError,
@@ -29,127 +19,8 @@ from airflow_provider_mosaic.api.errors import (
     MosaicPermissionError,
     MosaicValidationError,
 )
-from airflow_provider_mosaic.api.models import as_count, list_in, object_in, status_key
-from airflow_provider_mosaic.api.paging import PAGE_LIMIT, Page, read_page
-from airflow_provider_mosaic.api.responses import decode_json
-
-#: How many nodes are completed, in progress, and failed.
-Counts = tuple[int, int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class RunningRow:
-    """
-    One row of the list.
-
-    :param run_id: The run; empty if the row has no id.
-    :param running: Whether the row has the status of a running run: a server may ignore the filter.
-    :param counts: How many nodes are completed, in progress, and failed; None if the row does not show it.
-    """
-
-    run_id: str
-    running: bool
-    counts: Counts | None = None
-
-
-def running_runs(cursor: str | None = None) -> Call[Page[RunningRow]]:
-    """
-    Read one page of the running runs of all agents.
-
-    :param cursor: The cursor of the page; None for the first page.
-    """
-    return Call(
-        description="list the running runs",
-        path="/agent_runs",
-        query={"limit": PAGE_LIMIT, "status": RunStatus.RUNNING.value, "cursor": cursor},
-        decode=_decode,
-        read=_read,
-        max_bytes=MAX_BYTES_OF_MANY,
-        # A page of a hundred runs has 2,500 values, and takes 0.2 ms: less than the change to a thread costs.
-        max_values_on_loop=10_000,
-    )
-
-
-class _Item(msgspec.Struct, gc=False):
-    run_id: Any = None
-    agent_state_id: Any = None
-    id: Any = None
-    status: Any = None
-    node_status_counts: Any = None
-
-
-class _Body(msgspec.Struct, gc=False):
-    runs: list[_Item]
-    # A null next cursor differs from none.
-    next_cursor: Any = msgspec.UNSET
-    cursor: Any = None
-
-
-_body = msgspec.json.Decoder(_Body)
-_read_cursor = read_page("runs", object_in)
-
-
-def _decode(content: bytes) -> _Body | Any:
-    """Decode the needed fields of a page in the documented shape, and everything of any other page."""
-    try:
-        return _body.decode(content)
-    except msgspec.MsgspecError:
-        return decode_json(content)
-
-
-def _read(data: _Body | Any) -> Page[RunningRow]:
-    if isinstance(data, _Body):
-        items, cursors = data.runs, {"cursor": data.cursor}
-        if data.next_cursor is not msgspec.UNSET:
-            cursors["next_cursor"] = data.next_cursor
-    else:
-        items, cursors = [msgspec.convert(item, _Item) for item in list_in(data, "runs")], object_in(data)
-    return Page(tuple(map(_row, items)), _read_cursor({**cursors, "runs": None}).next_cursor)
-
-
-def _row(item: _Item) -> RunningRow:
-    run_id = item.run_id or item.agent_state_id or item.id
-    counts = item.node_status_counts
-    return RunningRow(
-        run_id=text if len(text := str(run_id or "")) <= _MAX_ID_LENGTH else "",
-        running=item.status == RunStatus.RUNNING.value or _is_running(item.status),
-        counts=_counts(counts) if isinstance(counts, Mapping) else None,
-    )
-
-
-def _is_running(status: Any) -> bool:
-    return isinstance(status, str) and status_key(status) == RunStatus.RUNNING.value
-
-
-def _counts(item: Mapping[str, Any]) -> Counts:
-    return _count(item.get("completed")), _count(item.get("in_progress")), _count(item.get("failed"))
-
-
-def _count(number: Any) -> int:
-    # A triggerer reads thousands of counts. Nearly all are small integers.
-    return number if type(number) is int and 0 <= number <= _MAX_SMALL else as_count(number)
-
-
-def counts_of(run: Run) -> Counts:
-    """Return how many nodes of a run are completed, in progress, and failed."""
-    counts = run.node_status_counts
-    return counts.completed, counts.in_progress, counts.failed
-
-
-def still_running(run_id: str, counts: Counts, *, needs_credits: bool) -> Run:
-    """
-    Return the run that a row shows.
-
-    :param needs_credits: Whether the run is short of credits. Rows do not show that.
-    """
-    completed, in_progress, failed = counts
-    return Run(
-        run_id=run_id,
-        status=RunStatus.RUNNING.value,
-        node_status_counts=NodeCounts(completed=completed, in_progress=in_progress, failed=failed),
-        needs_credits=needs_credits,
-    )
-
+from airflow_provider_mosaic.api.paging import Page
+from airflow_provider_mosaic.api.running_runs import RunningRow, running_runs
 
 #: Fewer runs are always polled one by one.
 MIN_RUNS_FOR_LIST = 4
@@ -167,10 +38,6 @@ _FIRST_REST, _MAX_REST = 15.0, 120.0
 _MAX_REFUSALS, _REST_AFTER_REFUSALS = 2, 3600.0
 #: Running runs that a scan keeps in mind. A server may ignore the page limit.
 _MAX_SEEN = 200_000
-#: The largest count that needs no check.
-_MAX_SMALL = 1_000_000
-#: Characters of the longest run id.
-_MAX_ID_LENGTH = 500
 #: Audits in a row that find an ended run after which the list counts as stale, and the least seconds without it then.
 _MAX_FAILED_AUDITS, _REST_AFTER_FAILED_AUDITS = 2, 120.0
 #: Pages by which a scan is judged.

@@ -13,7 +13,7 @@ from airflow_provider_mosaic.api.endpoints.runs import Run, get_run
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.metrics import WAITS, count
 from airflow_provider_mosaic.api.poll_state import PollState
-from airflow_provider_mosaic.api.poll_strategy import Counts, RunningRow, counts_of, still_running
+from airflow_provider_mosaic.api.running_runs import Counts, RunningRow, counts_of, still_running
 
 S = TypeVar("S")
 

@@ -18,16 +18,9 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.paging import Page
-from airflow_provider_mosaic.api.poll_strategy import (
-    MIN_RUNS_FOR_LIST,
-    ListScan,
-    PollStrategy,
-    RunningRow,
-    counts_of,
-    running_runs,
-    still_running,
-)
+from airflow_provider_mosaic.api.poll_strategy import MIN_RUNS_FOR_LIST, ListScan, PollStrategy
 from airflow_provider_mosaic.api.responses import Response
+from airflow_provider_mosaic.api.running_runs import RunningRow, counts_of, running_runs, still_running
 
 
 def page_of(names: list[str], cursor: str | None) -> Page[RunningRow]:

@@ -21,9 +21,9 @@ from airflow_provider_mosaic.api.poll_state import (
     post_poll_state,
     run_poll_state,
 )
-from airflow_provider_mosaic.api.poll_strategy import running_runs
 from airflow_provider_mosaic.api.reports import avatar_profile_failure, node_lines, post_failure, run_failure
 from airflow_provider_mosaic.api.responses import Response
+from airflow_provider_mosaic.api.running_runs import running_runs
 
 GOOD, PARTIAL, BAD = Outcome.SUCCESS, Outcome.PARTIAL, Outcome.FAILED
 RUNS = {

@@ -9,8 +9,8 @@ import pytest
 from airflow_provider_mosaic.api.endpoints.runs import Run, get_run, list_runs
 from airflow_provider_mosaic.api.endpoints.social import Post, get_post
 from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicValidationError
-from airflow_provider_mosaic.api.poll_strategy import running_runs
 from airflow_provider_mosaic.api.retries import ONCE
+from airflow_provider_mosaic.api.running_runs import running_runs
 
 from .servers import HostileServer, answer
 from .transports import Transport, access_to, paid_call

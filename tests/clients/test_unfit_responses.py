@@ -21,8 +21,8 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.api.outcomes import run_outcome
-from airflow_provider_mosaic.api.poll_strategy import running_runs
 from airflow_provider_mosaic.api.retries import ONCE
+from airflow_provider_mosaic.api.running_runs import running_runs
 
 from .servers import HostileServer, answer
 from .transports import Transport, access_to, paid_call
