@@ -107,6 +107,37 @@ class Refusal:
     ids: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Signals:
+    """
+    What in a body suggests that it refuses the call.
+
+    :param failed_flag: Name of the success flag that is false; None if there is none.
+    :param code: HTTP status of the same meaning as the error code; None if there is no code.
+    :param has_error: Whether ``error`` is set, or there is a code.
+    :param status: Normalized ``status``; empty if it is not a text.
+    :param has_bad_status: Whether the status is a bad one in the response to the call.
+    :param has_errors: Whether ``errors`` is not empty.
+    """
+
+    failed_flag: str | None
+    code: int | None
+    has_error: bool
+    status: str
+    has_bad_status: bool
+    has_errors: bool
+
+    @property
+    def refuses_clearly(self) -> bool:
+        """Rule 1."""
+        return self.failed_flag is not None or (self.has_error and self.status not in _GOOD_STATUSES)
+
+    @property
+    def refuses_possibly(self) -> bool:
+        """Rule 2."""
+        return self.has_bad_status or self.has_errors
+
+
 def find_refusal(call: Call[Any], data: Any) -> Refusal | None:
     """Return the refusal in the decoded body of a 2xx response; None if the body does not refuse the call."""
     if data is False:
@@ -114,45 +145,58 @@ def find_refusal(call: Call[Any], data: Any) -> Refusal | None:
     if not isinstance(data, Mapping):
         return None
     body = _normalized(data)
-    failed_flag = _failed_flag(body)
-    code = _error_code(body)
-    has_error = code is not None or _is_filled(body.get("error"))
-    status = _normalize(body["status"]) if isinstance(body.get("status"), str) else ""
-    creates = bool(call.makes) or call.path.endswith("/finalize_upload")
-    has_bad_status = status in _BAD_STATUSES or (creates and status in _BAD_STATUSES_OF_NEW)
-    refuses_clearly = failed_flag is not None or (has_error and status not in _GOOD_STATUSES)
-    refuses_possibly = has_bad_status or _is_filled(body.get("errors"))
-    if not (refuses_clearly or refuses_possibly):
+    found = _signals(call, body)
+    if not (found.refuses_clearly or found.refuses_possibly):
         return None
-
     signs: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
     if call.method == "GET":
-        # A status without a flag or a code may be that of the run or the post that was read.
-        about_request = (
-            failed_flag is not None
-            or (has_error and (not status or code is not None))
-            or (status in _BAD_STATUSES_OF_RESPONSES and _has_explanation(body))
-        )
-        if not about_request or any(name not in _REFUSAL_FIELDS and _is_filled(body[name]) for name in body):
+        if not _refuses_read(body, found):
             return None
     else:
         signs, ids = _signs_of_effect(call, data)
-        if not refuses_clearly and (signs or _repeats_own_status(call, body, status)):
+        # Rule 4.
+        if not found.refuses_clearly and (signs or _repeats_own_status(call, body, found.status)):
             return None
-
-    if failed_flag is not None:
-        evidence = f"'{failed_flag}' is false"
-    elif code is not None and body.get("status") == code:
-        evidence = f"'status' is {code}"
-    elif has_error:
-        evidence = "'error' is set" if _is_filled(body.get("error")) else "its body has an error code"
-    elif has_bad_status:
-        evidence = f"'status' is '{status}'"
-    else:
-        evidence = "'errors' is not empty"
     reason = next((body[name] for name in _REASON_FIELDS if _explains(body.get(name))), None)
-    return Refusal(evidence=evidence, reason=reason, code=code, signs=signs, ids=ids)
+    return Refusal(evidence=_evidence(body, found), reason=reason, code=found.code, signs=signs, ids=ids)
+
+
+def _signals(call: Call[Any], body: Mapping[str, Any]) -> _Signals:
+    code = _error_code(body)
+    status = _normalize(body["status"]) if isinstance(body.get("status"), str) else ""
+    creates = bool(call.makes) or call.path.endswith("/finalize_upload")
+    return _Signals(
+        failed_flag=_failed_flag(body),
+        code=code,
+        has_error=code is not None or _is_filled(body.get("error")),
+        status=status,
+        has_bad_status=status in _BAD_STATUSES or (creates and status in _BAD_STATUSES_OF_NEW),
+        has_errors=_is_filled(body.get("errors")),
+    )
+
+
+def _refuses_read(body: Mapping[str, Any], found: _Signals) -> bool:
+    """Return whether a body with signals refuses a GET, and is not the run or the post that was read. Rule 5."""
+    about_response = (
+        found.failed_flag is not None
+        or (found.has_error and (not found.status or found.code is not None))
+        or (found.status in _BAD_STATUSES_OF_RESPONSES and _has_explanation(body))
+    )
+    return about_response and all(name in _REFUSAL_FIELDS or not _is_filled(body[name]) for name in body)
+
+
+def _evidence(body: Mapping[str, Any], found: _Signals) -> str:
+    """Return the part of a body that refuses. Clear signals come first."""
+    if found.failed_flag is not None:
+        return f"'{found.failed_flag}' is false"
+    if found.code is not None and body.get("status") == found.code:
+        return f"'status' is {found.code}"
+    if found.has_error:
+        return "'error' is set" if _is_filled(body.get("error")) else "its body has an error code"
+    if found.has_bad_status:
+        return f"'status' is '{found.status}'"
+    return "'errors' is not empty"
 
 
 def reported_failure(data: Mapping[str, Any]) -> str:
