@@ -28,7 +28,7 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.clients import upload as assets
-from airflow_provider_mosaic.clients.download import SignedUrlReader
+from airflow_provider_mosaic.clients.signed_url_reader import SignedUrlReader
 from airflow_provider_mosaic.clients.sources import Source
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicDownloadOutputsOperator, MosaicUploadOperator

@@ -17,7 +17,7 @@ from tasks.fakes import StateStore, TaskRunner
 from tasks.fixtures import Clock
 
 from airflow_provider_mosaic.api.errors import MosaicNotFoundError, MosaicResponseError, MosaicServerError
-from airflow_provider_mosaic.clients.download import SignedUrlReader
+from airflow_provider_mosaic.clients.signed_url_reader import SignedUrlReader
 from airflow_provider_mosaic.operators import MosaicDownloadOutputsOperator, MosaicSocialPostOperator
 
 RUN = "11111111-0000-4000-8000-000000000001"
