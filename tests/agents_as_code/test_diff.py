@@ -249,3 +249,22 @@ def test_the_response_of_early_2026_has_types_but_no_connections() -> None:
     CHAIN.raise_if_incomplete("Agent")
     # A single node has no connections.
     AgentGraph.model_validate({"agent": {"id": "agent"}, "nodes": nodes[:1]}).raise_if_incomplete("Agent")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "gap", "to_do"),
+    [
+        ({}, "does not show its nodes", "Check the agent in the editor"),
+        ({"nodes": [{"id": "1"}]}, "type of these nodes: 1", "Check the agent in the editor"),
+        ({"nodes": []}, "connections of nodes that it does not show: 1, 2", "delete these connections"),
+    ],
+)
+def test_the_advice_is_about_the_gap_that_an_error_names(nodes: dict[str, Any], gap: str, to_do: str) -> None:
+    connections = [{"source_agent_node_id": "1", "target_agent_node_id": "2"}]
+    graph = AgentGraph.model_validate({"agent": {"id": "agent"}, **nodes, "connections": connections})
+    with pytest.raises(MosaicResponseError, match=gap) as error:
+        graph.raise_if_incomplete("Agent")
+    advice = " ".join(error.value.to_do)
+    assert to_do in advice
+    assert ("these connections" in advice) == ("connections" in gap)
+    assert error.value.transient

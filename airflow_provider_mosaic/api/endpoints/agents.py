@@ -42,6 +42,13 @@ from airflow_provider_mosaic.api.run_inputs import is_id
 #: with its definition grows with the square.
 MAX_NODES, MAX_CONNECTIONS, _MAX_NODE_TYPES = 2_000, 10_000, 2_000
 
+# What to do if a response does not show the whole agent.
+_CHECK_AGENT = "Check the agent in the editor. If it has no nodes, delete it: an apply by its name creates it again."
+_DELETE_CONNECTIONS = (
+    "Try again in some minutes. If the error remains, delete these connections with the operation delete_connection of "
+    "MosaicHook.update_agent."
+)
+
 
 class Agent(Model):
     """Metadata of an agent. The API calls ``agent_id`` ``id``, and lists no ``visibility``."""
@@ -100,32 +107,31 @@ class AgentGraph(Model):
         :param is_new: Whether the agent was just created without nodes. A server may leave out an empty list.
         :raises MosaicResponseError: It is incomplete.
         """
-        untyped = [node.agent_node_id for node in self.agent_nodes if not node.node_type.node_type_id]
+        gap, to_do = self._gap(is_new=is_new)
+        if gap:
+            raise MosaicResponseError(
+                f"{event}: the response {gap}.",
+                means=means,
+                to_do=to_do,
+                # A later read may show the nodes.
+                transient=bool(self.unlisted_ends),
+                effect_unknown=False,
+            )
+
+    def _gap(self, *, is_new: bool) -> tuple[str, str]:
+        """Return what the response does not show, and what to do about it; empty texts if it shows the whole graph."""
         if "agent_nodes" not in self.model_fields_set and not is_new:
-            missing = "does not show its nodes"
-        elif untyped:
-            missing = f"does not show the type of these nodes: {listed(untyped)}"
-        elif "connections" not in self.model_fields_set and len(self.agent_nodes) > 1:
+            return "does not show its nodes", _CHECK_AGENT
+        untyped = [node.agent_node_id for node in self.agent_nodes if not node.node_type.node_type_id]
+        if untyped:
+            return f"does not show the type of these nodes: {listed(untyped)}", _CHECK_AGENT
+        if "connections" not in self.model_fields_set and len(self.agent_nodes) > 1:
             # Responses of March 2026.
-            missing = f"does not show how its {len(self.agent_nodes)} nodes are connected"
-        elif self.unlisted_ends:
-            missing = f"has connections of nodes that it does not show: {listed(self.unlisted_ends)}"
-        else:
-            return
-        raise MosaicResponseError(
-            f"{event}: the response {missing}.",
-            means=means,
-            to_do=(
-                "Try again in some minutes. If the error remains, delete these connections with the operation "
-                "delete_connection of MosaicHook.update_agent."
-                if self.unlisted_ends
-                else "Check the agent in the editor. If it has no nodes, delete it: an apply by its name creates it "
-                "again."
-            ),
-            # A later read may show the nodes.
-            transient=bool(self.unlisted_ends),
-            effect_unknown=False,
-        )
+            return f"does not show how its {len(self.agent_nodes)} nodes are connected", _CHECK_AGENT
+        ends = self.unlisted_ends
+        if ends:
+            return f"has connections of nodes that it does not show: {listed(ends)}", _DELETE_CONNECTIONS
+        return "", ""
 
 
 class CreatedNode(Model):
