@@ -35,7 +35,7 @@ from airflow_provider_mosaic.api.outcomes import (
     post_outcome,
     run_outcome,
 )
-from airflow_provider_mosaic.api.retries import bounded_cooldown
+from airflow_provider_mosaic.api.rate_limit import bounded_cooldown
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

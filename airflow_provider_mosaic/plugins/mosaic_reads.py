@@ -30,8 +30,8 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRateLimitError,
     MosaicTransportError,
 )
+from airflow_provider_mosaic.api.rate_limit import bounded_cooldown
 from airflow_provider_mosaic.api.responses import count_values
-from airflow_provider_mosaic.api.retries import bounded_cooldown
 from airflow_provider_mosaic.hooks.server_hook import ServerHook
 from airflow_provider_mosaic.triggers.shared_client import SharedClient
 

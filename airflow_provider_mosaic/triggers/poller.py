@@ -57,7 +57,7 @@ from airflow_provider_mosaic.api.errors import (
 from airflow_provider_mosaic.api.metrics import POLLS, count
 from airflow_provider_mosaic.api.paging import Page
 from airflow_provider_mosaic.api.poll_strategy import MIN_RUNS_FOR_LIST, ListScan, PollStrategy
-from airflow_provider_mosaic.api.retries import RateLimit
+from airflow_provider_mosaic.api.rate_limit import RateLimit
 from airflow_provider_mosaic.api.running_runs import RunningRow
 from airflow_provider_mosaic.triggers.log_thread import pace_lines
 from airflow_provider_mosaic.triggers.polled_waits import BatchedRunWait, Wait

@@ -23,7 +23,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicRateLimitError,
 )
 from airflow_provider_mosaic.api.paging import aiterate
-from airflow_provider_mosaic.api.retries import bounded_cooldown
+from airflow_provider_mosaic.api.rate_limit import bounded_cooldown
 from airflow_provider_mosaic.api.run_completions import RunCompletion, RunCompletionTracker
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.triggers.shared_client import SharedClient

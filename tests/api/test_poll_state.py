@@ -34,7 +34,7 @@ from airflow_provider_mosaic.api.poll_state import (
     post_poll_state,
     run_poll_state,
 )
-from airflow_provider_mosaic.api.retries import MAX_COOLDOWN
+from airflow_provider_mosaic.api.rate_limit import MAX_COOLDOWN
 
 START = 1_000_000.0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_mosaic.api.errors import MosaicRateLimitError, MosaicServerError
-from airflow_provider_mosaic.api.retries import MAX_COOLDOWN, RateLimit
+from airflow_provider_mosaic.api.rate_limit import MAX_COOLDOWN, RateLimit
 
 
 def test_the_cooldown_is_as_long_as_the_server_asks() -> None:

@@ -17,7 +17,8 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.media_types import AssetType
-from airflow_provider_mosaic.api.retries import MAX_COOLDOWN, RetryPolicy, may_send_again
+from airflow_provider_mosaic.api.rate_limit import MAX_COOLDOWN
+from airflow_provider_mosaic.api.retries import RetryPolicy, may_send_again
 
 from .every_sample import SAMPLES
 

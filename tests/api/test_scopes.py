@@ -8,8 +8,8 @@ import pytest
 from mosaic_emulator.account.scopes import CONFIRMED, needed_scope
 
 from airflow_provider_mosaic.api.errors import MosaicPermissionError
-from airflow_provider_mosaic.api.response_errors import scope_words
 from airflow_provider_mosaic.api.responses import Response
+from airflow_provider_mosaic.api.scopes import scope_words
 
 from .every_sample import SAMPLES
 
