@@ -88,7 +88,7 @@ def lookups_can_be_awaited() -> bool:
     return hasattr(getattr(task_runner, "SUPERVISOR_COMMS", None), "asend")
 
 
-def searches_database() -> bool:
+def can_search_database() -> bool:
     """
     Return whether Airflow searches its database for a connection.
 
@@ -101,7 +101,7 @@ def searches_database() -> bool:
     return in_task or os.environ.get("_AIRFLOW_PROCESS_CONTEXT") == "server"
 
 
-def search_database() -> None:
+def enable_database_search() -> None:
     """Let Airflow search its database for connections in this process, as its own commands do."""
     os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
 

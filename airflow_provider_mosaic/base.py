@@ -39,7 +39,7 @@ _MAPPED = "{{ mapped }}"
 #: The start of text that Jinja replaces or removes.
 _JINJA = frozenset({"{{", "{%", "{#"})
 #: The template only calls a method that does not raise: an error in it would fail a task that has succeeded.
-TEMPLATE = "{{ task.row_label(ti) }}"
+LABEL_TEMPLATE = "{{ task.row_label(ti) }}"
 
 #: Airflow's database takes 250 characters.
 _MAX_LENGTH = 100
@@ -76,7 +76,7 @@ class MosaicBaseOperator(BaseOperator):
         validate_constants(cls._options, kwargs, template_fields=cls.template_fields, dag=mapped.kwargs["dag"])
         cls._validate_partial(mapped.kwargs)
         if mapped.kwargs.get("map_index_template") is None and "map_index_template" not in kwargs:
-            mapped.kwargs["map_index_template"] = default_template(mapped.kwargs["dag"])
+            mapped.kwargs["map_index_template"] = default_label_template(mapped.kwargs["dag"])
         return mapped
 
     @classmethod
@@ -101,7 +101,7 @@ class MosaicBaseOperator(BaseOperator):
             setattr(self, name, paths_as_text(getattr(self, name)))
         dag = self.dag if self.has_dag() else None  # type: ignore[no-untyped-call]
         if self.map_index_template is None and self.get_closest_mapped_task_group() is not None:
-            self.map_index_template = default_template(dag)
+            self.map_index_template = default_label_template(dag)
         if is_mapped_item(self):
             return
         arguments = {name: renamed[name] if name in renamed else getattr(self, name) for name in self._options}
@@ -253,9 +253,9 @@ def template_markers(dag: DAG | None) -> frozenset[str]:
 # Labels of the rows of mapped tasks. Airflow's grid shows numbers otherwise.
 
 
-def default_template(dag: DAG | None) -> str | None:
+def default_label_template(dag: DAG | None) -> str | None:
     """Return the default ``map_index_template``; None for a DAG that may define its own markers of templates."""
-    return None if getattr(dag, "jinja_environment_kwargs", None) else TEMPLATE
+    return None if getattr(dag, "jinja_environment_kwargs", None) else LABEL_TEMPLATE
 
 
 def row_label(task: BaseOperator, arguments: Sequence[str], map_index: int) -> str:

@@ -69,23 +69,23 @@ def _schema_validator() -> Any:
     return jsonschema.Draft202012Validator(json.loads(SCHEMA_PATH.read_text(encoding="utf-8")))
 
 
-def validate_definition(value: object, *, name: str = "definition") -> AgentDefinition:
+def validate_definition(value: object) -> AgentDefinition:
     """
     Return a definition as data, or raise.
 
     :param value: An object, or JSON text.
     :raises MosaicValidationError: The definition is wrong. The message lists every error.
     """
-    raw = validate_mapping(name, value)
+    raw = validate_mapping("definition", value)
     errors = ErrorCollector()
     for path, item, why in _unserializable(raw):
-        errors.add(path or name, item, why)
-    errors.raise_any(name)
+        errors.add(path or "definition", item, why)
+    errors.raise_any("definition")
     # The schema knows lists. A DAG file may have tuples.
     document = json.loads(json.dumps(raw))
     for error in _schema_validator().iter_errors(document):
         _add_schema_error(errors, error)
-    errors.raise_any(name)
+    errors.raise_any("definition")
     nodes = tuple(
         DefinedNode(key=key, tile=node["tile"].strip(), params=node.get("params") or {}, node_id=node.get("node_id"))
         for key, node in document["nodes"].items()
@@ -99,7 +99,7 @@ def validate_definition(value: object, *, name: str = "definition") -> AgentDefi
     _check_chains(errors, chains, document["nodes"])
     for cycle in islice(find_cycles(connections), MAX_CYCLES):
         errors.add("connections", " -> ".join(cycle), "this is a cycle. An agent has none.")
-    errors.raise_any(name)
+    errors.raise_any("definition")
     metadata = {field: document.get(field) for field in ("name", "description", "visibility")}
     return AgentDefinition(nodes=nodes, connections=connections, **metadata)
 

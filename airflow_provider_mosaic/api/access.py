@@ -172,8 +172,8 @@ def _with_scheme(text: str) -> str:
 
 #: Redirects of one call on the same host. The last one is not followed.
 MAX_REDIRECTS = 5
-_THAT_KEEP_THE_REQUEST = frozenset({307, 308})
-REDIRECT_STATUSES = frozenset({301, 302, 303, *_THAT_KEEP_THE_REQUEST})
+_METHOD_PRESERVING = frozenset({307, 308})
+REDIRECT_STATUSES = frozenset({301, 302, 303, *_METHOD_PRESERVING})
 
 
 class Redirects:
@@ -223,7 +223,7 @@ class Redirects:
             )
         if _origin(target) != _origin(here):
             return ""
-        if self._method != "GET" and status not in _THAT_KEEP_THE_REQUEST:
+        if self._method != "GET" and status not in _METHOD_PRESERVING:
             reason = f"A {status} turns a {self._method} into a GET, so it was not followed."
             if (target.path, target.query) == (f"{here.path}/", here.query):
                 return (

@@ -326,7 +326,7 @@ def validate_datetime(name: str, value: object) -> datetime:
         raise_invalid(name, value, "its offset from UTC is a day or more.")
 
 
-def stamp(moment: datetime) -> str:
+def format_time(moment: datetime) -> str:
     """Return a time in the API's format: UTC, whole seconds, ``Z``."""
     return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 

@@ -22,7 +22,7 @@ from pydantic import model_validator
 
 from airflow_provider_mosaic.api.arguments import (
     Validator,
-    stamp,
+    format_time,
     validate_datetime,
     validate_filled_text,
     validate_id,
@@ -67,8 +67,8 @@ def _join_statuses(name: str, value: object) -> str:
     return ",".join(validate_filled_text(name, status) for status in statuses)
 
 
-def _format_time(name: str, value: object) -> str:
-    return stamp(validate_datetime(name, value))
+def _format_filter_time(name: str, value: object) -> str:
+    return format_time(validate_datetime(name, value))
 
 
 _IDS = ("agent_id", "batch_id", "production_id", "social_connection_id", "storage_trigger_id", "trigger_id")
@@ -76,7 +76,7 @@ _TIMES = ("created_from", "created_to", "end_date", "since", "start_date", "upda
 #: The validator of each filter. It returns the query parameter.
 _FILTERS: dict[str, Validator] = {
     **dict.fromkeys(_IDS, validate_id),
-    **dict.fromkeys(_TIMES, _format_time),
+    **dict.fromkeys(_TIMES, _format_filter_time),
     **dict.fromkeys(("batch_key", "folder_id", "platform"), validate_filled_text),
     "status": _join_statuses,
 }

@@ -12,7 +12,7 @@ from typing import Any
 from airflow.cli.simple_table import AirflowConsole
 from airflow.utils.cli import action_cli, suppress_logs_and_warning
 
-from airflow_provider_mosaic.airflow_compat import search_database
+from airflow_provider_mosaic.airflow_compat import enable_database_search
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.redaction import one_line
 
@@ -30,7 +30,7 @@ def command(function: Callable[[Namespace], None]) -> Callable[[Namespace], None
     @suppress_logs_and_warning
     @functools.wraps(function)
     def run(args: Namespace) -> None:
-        search_database()
+        enable_database_search()
         try:
             function(args)
             sys.stdout.flush()

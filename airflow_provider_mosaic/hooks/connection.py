@@ -27,7 +27,7 @@ from collections.abc import Mapping
 from ipaddress import IPv6Address
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mosaic.airflow_compat import searches_database
+from airflow_provider_mosaic.airflow_compat import can_search_database
 from airflow_provider_mosaic.api.access import DEFAULT_BASE_URL, Access
 from airflow_provider_mosaic.api.arguments import raise_invalid
 from airflow_provider_mosaic.api.errors import (
@@ -160,7 +160,7 @@ def lookup_error(conn_id: str, error: Exception, *, in_server: bool = False) -> 
     if variable in os.environ:
         # Airflow only logs that it could not parse the variable.
         to_do = f"{variable} is set, but contains neither valid JSON nor a valid URI."
-    elif not (in_server or searches_database()):
+    elif not (in_server or can_search_database()):
         to_do = (
             "This process is not a task, so Airflow did not search its database, where the UI saves connections. Run "
             f"`airflow connections test {conn_id}` for a saved connection, or set {variable}."

@@ -73,7 +73,7 @@ async def _check_and_send(
 ) -> ActionResult:
     try:
         # The page may be old, and so may a read of other viewers. It is sent also in a pause of the connection.
-        run = await reads.act(item.conn_id, get_run(item.id))
+        run = await reads.send_once(item.conn_id, get_run(item.id))
     except MosaicError as error:
         return _not_done(f"The run could not be read, so nothing was done. {error}")
     # After the run, which can take seconds to read: the task may have started an attempt, which decides itself.
@@ -87,7 +87,7 @@ async def _check_and_send(
     await run_sync(lambda: log_action(task.key, event=f"mosaic_{name}_run", owner=viewer.name, facts=facts))
     call = cast("Call[object]", cancel_run(item.id) if name == "cancel" else resume_run(item.id))
     try:
-        await reads.act(item.conn_id, call)
+        await reads.send_once(item.conn_id, call)
     except MosaicConflictError as error:
         return _not_done(f"Mosaic did not {name} the run, because its state has changed. {error}")
     except MosaicAmbiguousOutcomeError as error:

@@ -249,7 +249,7 @@ class MosaicReads:
             task.add_done_callback(lambda done: self._on_done(key, done))
         return cast("Reading[T]", await asyncio.shield(task))
 
-    async def act(self, conn_id: str, call: Call[T]) -> T:
+    async def send_once(self, conn_id: str, call: Call[T]) -> T:
         """
         Send a request of an action, once: also in a pause, and not shared.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mosaic.api.arguments import id_key, raise_invalid, stamp, validate_datetime
+from airflow_provider_mosaic.api.arguments import format_time, id_key, raise_invalid, validate_datetime
 from airflow_provider_mosaic.api.candidates import SKEW
 from airflow_provider_mosaic.api.endpoints.runs import Run
 from airflow_provider_mosaic.api.errors import MosaicRunFailedError, MosaicRunPartialError
@@ -95,8 +95,8 @@ def _check_expiry(argument: str, value: str, link: str, *, until: datetime) -> N
         raise_invalid(
             argument,
             value,
-            f"the link expires at {stamp(expiry)}, before the post is published: its media would be missing. Nothing "
-            "was posted. Use a link that lasts longer, such as one to your own hosting.",
+            f"the link expires at {format_time(expiry)}, before the post is published: its media would be missing. "
+            "Nothing was posted. Use a link that lasts longer, such as one to your own hosting.",
         )
 
 

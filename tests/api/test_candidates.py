@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_mosaic.api.arguments import stamp
+from airflow_provider_mosaic.api.arguments import format_time
 from airflow_provider_mosaic.api.candidates import (
     SKEW,
     Candidate,
@@ -154,7 +154,7 @@ TYPOGRAPHIC = create_post(
 BY_PLATFORM = create_post("Premiere tonight", platforms=["x", "youtube"]).body
 ACCENTED = create_post("Cafe\u0301 & co", social_connection_ids=["c1", "c2"]).body
 FILMED = create_post("Premiere \U0001f3ac tonight", social_connection_ids=["c1", "c2"]).body
-SCHEDULED = {**BODY, "schedule_date": stamp(NOW)}
+SCHEDULED = {**BODY, "schedule_date": format_time(NOW)}
 UUID = "c0000000-0000-4000-8000-00000000000a"
 UPPER, BARE = (
     create_post("Premiere tonight", social_connection_ids=[each]).body for each in (UUID.upper(), UUID.replace("-", ""))

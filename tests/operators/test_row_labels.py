@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG, ObjectStoragePath, task_group
 
-from airflow_provider_mosaic.base import TEMPLATE
+from airflow_provider_mosaic.base import LABEL_TEMPLATE
 from airflow_provider_mosaic.operators import (
     MosaicApplyAgentOperator,
     MosaicDownloadOutputsOperator,
@@ -126,7 +126,7 @@ def test_tasks_of_a_mapped_group_are_labelled_with_the_difference() -> None:
         each.expand(source=["/in/a.mp4", "/in/b.mp4"])
     upload = dag.task_dict["each.upload"].prepare_for_execution()
     edit = dag.task_dict["each.edit"].prepare_for_execution()
-    assert upload.map_index_template == edit.map_index_template == TEMPLATE
+    assert upload.map_index_template == edit.map_index_template == LABEL_TEMPLATE
     upload.source = "/in/b.mp4"
     edit.video_ids = ["v"]
     assert (upload.row_label(ROW), edit.row_label(ROW)) == ("b.mp4", "v")
@@ -164,4 +164,4 @@ def test_label_never_fails_a_task() -> None:
     item = mapped.unmap({"source": "/a.mp4"})
     del item.source
     environment = dag.get_template_env()
-    assert environment.from_string(TEMPLATE).render(task=item, ti=ROW) == "3"
+    assert environment.from_string(LABEL_TEMPLATE).render(task=item, ti=ROW) == "3"

@@ -103,7 +103,7 @@ def test_an_action_does_not_use_a_read_that_was_sent_before_it(mosaic: Emulator,
         while "GET /agent_run/{run_id}" not in mosaic.counts().requests:
             await asyncio.sleep(0.01)
         elsewhere = MosaicReads()
-        await elsewhere.act("mosaic_default", resume_run(run_id))
+        await elsewhere.send_once("mosaic_default", resume_run(run_id))
         await elsewhere.aclose()
         result = await act(reads, task, "resume", USER)
         await before

@@ -305,7 +305,7 @@ def test_what_was_read_before_an_action_is_not_used_after_it(mosaic: Emulator, c
     async def steps(reads: MosaicReads) -> Reading[Run]:
         before = asyncio.ensure_future(reads.read(CONN, get_run(run_id), max_age=60))
         await asyncio.sleep(0.1)
-        await reads.act(CONN, cancel_run(run_id))
+        await reads.send_once(CONN, cancel_run(run_id))
         reads.forget(CONN)
         after = await reads.read(CONN, get_run(run_id), max_age=60)
         await before
@@ -323,7 +323,7 @@ def test_an_action_is_sent_once(mosaic: Emulator, client: SyncClient) -> None:
     mosaic.inject("response_lost", method="POST", path="/agent_run/{run_id}/resume")
 
     async def steps(reads: MosaicReads) -> None:
-        await reads.act(CONN, resume_run(run_id))
+        await reads.send_once(CONN, resume_run(run_id))
 
     with pytest.raises(MosaicAmbiguousOutcomeError, match="unknown"):
         run(steps)

@@ -11,10 +11,10 @@ from typing import Any
 from pydantic import AliasChoices, Field, ValidationError
 
 from airflow_provider_mosaic.api.arguments import (
+    format_time,
     id_key,
     optional,
     raise_invalid,
-    stamp,
     validate_datetime,
     validate_filled_text,
     validate_flag,
@@ -269,7 +269,7 @@ def post_body(
     body |= validated_values(POST, media_urls=media_urls, workspace_id=workspace_id)
     validate_post_has_content(text, has_media=media_urls is not None)
     if schedule_date is not None:
-        body["schedule_date"] = stamp(validate_datetime("schedule_date", schedule_date))
+        body["schedule_date"] = format_time(validate_datetime("schedule_date", schedule_date))
     return body
 
 
@@ -470,7 +470,7 @@ def update_post(
     switches = {"approve": approve, "disable_comments": disable_comments}
     body: dict[str, Any] = {name: validate_flag(name, value) for name, value in switches.items() if value is not None}
     if schedule_date is not None:
-        body["schedule_date"] = stamp(validate_datetime("schedule_date", schedule_date))
+        body["schedule_date"] = format_time(validate_datetime("schedule_date", schedule_date))
     if platform_options is not None:
         body["platform_options"] = validate_mapping("platform_options", platform_options)
     if not body:
