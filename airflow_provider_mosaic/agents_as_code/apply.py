@@ -12,7 +12,13 @@ from airflow_provider_mosaic.agents_as_code.agents_by_name import AgentsByName
 from airflow_provider_mosaic.agents_as_code.definition import AgentDefinition, validate_definition
 from airflow_provider_mosaic.agents_as_code.diff import AgentPlan, plan_changes
 from airflow_provider_mosaic.agents_as_code.tile_types import NodeTypes
-from airflow_provider_mosaic.api.endpoints.agents import create_agent, get_agent, list_node_types, update_agent
+from airflow_provider_mosaic.api.endpoints.agents import (
+    AgentChange,
+    create_agent,
+    get_agent,
+    list_node_types,
+    update_agent,
+)
 from airflow_provider_mosaic.api.error_collector import ErrorCollector
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
@@ -231,23 +237,32 @@ class AgentApply:
                 raise
             else:
                 self._done = [*done, f"Mosaic accepted {update}."]
-                created = {node.temp_ref_id: node.agent_node_id for node in change.created_nodes if node.temp_ref_id}
-                left = self._wait_for_effect(agent_id, {**plan.node_ids, **created}, accepted=True)
-                # If the response does not contain the created nodes, any node may exist.
-                hidden = [created.get(key, key) for key in left.keys_to_create if key in created or not created]
-                if hidden:
-                    raise MosaicAmbiguousOutcomeError(
-                        f"Mosaic accepted {update} of agent {agent_id!r}, but the agent does not show these new nodes "
-                        f"after two minutes: {listed(hidden)}. {_effect(plan, left)}",
-                        means="Another apply may create them a second time.",
-                        to_do="Check in the editor whether the agent has these nodes.",
-                        candidates=hidden if created else (),
-                        accepted=True,
-                    )
-                if not left.is_empty:
-                    raise _unfinished(agent_id, plan, left, "Mosaic accepted the update, but not all of it shows.")
-                return left
+                return self._read_accepted(agent_id, plan, update, change)
         raise AssertionError("unreachable: the second attempt returns or raises")
+
+    def _read_accepted(self, agent_id: str, plan: AgentPlan, update: str, change: AgentChange) -> AgentPlan:
+        """
+        Read the agent until it shows an update that Mosaic accepted. Return the plan after that.
+
+        :param update: The update as an error names it.
+        :raises MosaicError: Not all of the update shows in time.
+        """
+        created = {node.temp_ref_id: node.agent_node_id for node in change.created_nodes if node.temp_ref_id}
+        left = self._wait_for_effect(agent_id, {**plan.node_ids, **created}, accepted=True)
+        # If the response does not contain the created nodes, any node may exist.
+        hidden = [created.get(key, key) for key in left.keys_to_create if key in created or not created]
+        if hidden:
+            raise MosaicAmbiguousOutcomeError(
+                f"Mosaic accepted {update} of agent {agent_id!r}, but the agent does not show these new nodes "
+                f"after two minutes: {listed(hidden)}. {_effect(plan, left)}",
+                means="Another apply may create them a second time.",
+                to_do="Check in the editor whether the agent has these nodes.",
+                candidates=hidden if created else (),
+                accepted=True,
+            )
+        if not left.is_empty:
+            raise _unfinished(agent_id, plan, left, "Mosaic accepted the update, but not all of it shows.")
+        return left
 
     def _wait_for_effect(self, agent_id: str, known: Mapping[str, str], *, accepted: bool = False) -> AgentPlan:
         """
