@@ -14,7 +14,7 @@ import asyncio
 import hashlib
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -51,6 +51,8 @@ _NEXT_CURSOR_FIELDS = ("next_cursor", "nextCursor")
 _CURSOR_FIELDS = (*_NEXT_CURSOR_FIELDS, "cursor")
 _MORE_FIELDS = ("has_more", "hasMore")
 _TOTAL_FIELDS = ("total", "total_count", "totalCount")
+#: The objects of a body that may have the fields above: the body, and its "pagination".
+_Places = tuple[Mapping[str, Any], ...]
 #: Items of any list that is permitted fewer pages: a server may ignore the page limit.
 _MIN_ITEM_LIMIT = 100_000
 #: Items of a page that are processed before other coroutines run.
@@ -163,24 +165,39 @@ def read_page(key: str, read: Callable[[dict[str, Any]], T], *, newest_first: bo
         # The name is documented for runs and agents, but not for posts.
         inner = body.get("pagination")
         places = (body, inner) if isinstance(inner, Mapping) else (body,)
-        # Beside a next cursor, even if it is null, "cursor" may be the one that was sent.
-        has_next_cursor = any(name in place for place in places for name in _NEXT_CURSOR_FIELDS)
-        names = _NEXT_CURSOR_FIELDS if has_next_cursor else _CURSOR_FIELDS
-        cursor = next((place[name] for place in places for name in names if place.get(name)), None)
-        has_more = next((name for place in places for name in _MORE_FIELDS if place.get(name) is True), None)
-        if not cursor and has_more:
-            raise InvalidResponse(f"'{has_more}' is true, but there is no 'next_cursor'")
-        if cursor and (isinstance(cursor, bool) or not isinstance(cursor, (str, int))):
-            # To ignore it would hide the items that follow.
-            raise InvalidResponse(f"'next_cursor' is a {type(cursor).__name__} where a text was expected")
-        if cursor and len(str(cursor)) > _MAX_CURSOR_LENGTH:
-            raise InvalidResponse(f"'next_cursor' is longer than {_MAX_CURSOR_LENGTH} characters")
-        has_cursor = newest_first or any(name in place for place in places for name in _CURSOR_FIELDS)
-        totals = (place.get(name) for place in places for name in _TOTAL_FIELDS)
-        total = None if has_cursor else next((each for each in totals if isinstance(each, int)), None)
-        return Page(items, str(cursor) if cursor else None, total, _failure(body, key))
+        cursor = _next_cursor(places)
+        has_cursor = newest_first or _has_any(places, _CURSOR_FIELDS)
+        return Page(items, cursor, None if has_cursor else _total(places), _failure(body, key))
 
     return reader
+
+
+def _next_cursor(places: _Places) -> str | None:
+    """Return the cursor of the next page; None on the last page. Raise if more pages follow without a usable cursor."""
+    # Beside a next cursor, even if it is null, "cursor" may be the one that was sent.
+    names = _NEXT_CURSOR_FIELDS if _has_any(places, _NEXT_CURSOR_FIELDS) else _CURSOR_FIELDS
+    cursor = next((place[name] for place in places for name in names if place.get(name)), None)
+    if not cursor:
+        has_more = next((name for place in places for name in _MORE_FIELDS if place.get(name) is True), None)
+        if has_more:
+            raise InvalidResponse(f"'{has_more}' is true, but there is no 'next_cursor'")
+        return None
+    if isinstance(cursor, bool) or not isinstance(cursor, (str, int)):
+        # To ignore it would hide the items that follow.
+        raise InvalidResponse(f"'next_cursor' is a {type(cursor).__name__} where a text was expected")
+    if len(str(cursor)) > _MAX_CURSOR_LENGTH:
+        raise InvalidResponse(f"'next_cursor' is longer than {_MAX_CURSOR_LENGTH} characters")
+    return str(cursor)
+
+
+def _has_any(places: _Places, names: Iterable[str]) -> bool:
+    return any(name in place for place in places for name in names)
+
+
+def _total(places: _Places) -> int | None:
+    """Return the reported number of items of the whole list."""
+    totals = (place.get(name) for place in places for name in _TOTAL_FIELDS)
+    return next((each for each in totals if isinstance(each, int)), None)
 
 
 def _failure(body: dict[str, Any], key: str) -> str:
