@@ -15,7 +15,7 @@ import requests
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicRateLimitError, MosaicServerError
 from airflow_provider_mosaic.api.media_types import is_playlist
 from airflow_provider_mosaic.api.redaction import label, one_line
-from airflow_provider_mosaic.api.responses import Response, explanation, unescaped
+from airflow_provider_mosaic.api.responses import Response, explanation, is_web_page, unescaped
 from airflow_provider_mosaic.clients.signed_urls import TRANSFER_ERRORS, response_secrets
 from airflow_provider_mosaic.clients.stall_timeout import time_limit
 
@@ -103,11 +103,6 @@ def file_info(response: requests.Response) -> FileInfo:
     )
 
 
-def is_web_page(response: requests.Response) -> bool:
-    """Return whether a response has a web page instead of a file."""
-    return _media_type(response.headers) in _WEB_PAGES
-
-
 def _media_type(headers: Mapping[str, str]) -> str:
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
@@ -174,12 +169,14 @@ class ErrorResponse:
     An error response.
 
     :param code: The host's code, for example ``EntityTooLarge``; ``error`` for an error in JSON; empty without one.
+    :param is_web_page: Whether the body is an HTML page.
     """
 
     status: int
     code: str = ""
     message: str = ""
     retry_after: float | None = None
+    is_web_page: bool = False
 
     @property
     def detail(self) -> str:
@@ -217,6 +214,7 @@ def read_error_response(response: requests.Response, secrets: Iterable[str] = ()
         code="error" if json_error else _first_match(_CODE, text, masked),
         message=json_error or _first_match(_MESSAGE, text, masked),
         retry_after=reply.retry_after(),
+        is_web_page=is_web_page(reply),
     )
 
 

@@ -43,7 +43,7 @@ from airflow_provider_mosaic.clients.signed_urls import (
     transfer_errors,
 )
 from airflow_provider_mosaic.clients.sources import Source, read_blocks
-from airflow_provider_mosaic.clients.storage_responses import WEB_PAGE, ErrorResponse, is_web_page, read_error_response
+from airflow_provider_mosaic.clients.storage_responses import WEB_PAGE, ErrorResponse, read_error_response
 from airflow_provider_mosaic.clients.sync_client import SyncClient
 
 log = logging.getLogger(__name__)
@@ -287,9 +287,12 @@ def _check_response(
     request: dict[str, Any] = {"status": status, "method": "POST", "path": host}
     # If the form asks for it, S3 and Google return 303 for a stored file.
     if 200 <= status < 300 or (status == 303 and _REDIRECT_FIELDS & form.upload_fields.keys()):
-        if status != 303 and is_web_page(response):
+        has_body = status not in (204, 303)
+        error = read_error_response(response, form.secrets) if has_body else ErrorResponse(status=status)
+        # Not by its media type: Google's storage sends that of a web page with an empty body.
+        if error.is_web_page:
             raise MosaicResponseError(f"Could not {action}: {host} {WEB_PAGE}.", **request)
-        if status not in (204, 303) and (error := read_error_response(response, form.secrets)).code:
+        if error.code:
             raise MosaicServerError(
                 f"Could not {action}: {host} returned {error}, although the status means success.",
                 **request,

@@ -218,6 +218,16 @@ def test_success_with_a_body_is_success(video: Path, status: int, body: bytes) -
         send_form(form_for(host.url), local_source(video), "video/mp4")
 
 
+@pytest.mark.parametrize(
+    ("status", "body"), [(200, b""), (200, b" \r\n"), (200, b"<PostResponse/>"), (201, b""), (204, b"")]
+)
+def test_media_type_of_a_web_page_without_a_page_is_success(video: Path, status: int, body: bytes) -> None:
+    # Google's storage sends this with an empty body.
+    with HostileServer(answer(status, body, Content_Type="text/html; charset=UTF-8")) as host:
+        send_form(form_for(host.url), local_source(video), "video/mp4")
+    assert host.count == 1
+
+
 def test_error_in_json_contains_no_secret_of_the_form(video: Path) -> None:
     body = b'{"error": "no such policy eyJ=, key org/6f/x, at https://store.test/?X-Goog-Signature=deadbeef"}'
     with HostileServer(answer(200, body)) as host, pytest.raises(MosaicServerError, match="no such policy") as caught:
@@ -226,8 +236,10 @@ def test_error_in_json_contains_no_secret_of_the_form(video: Path) -> None:
         assert secret not in str(caught.value) + repr(caught.value.detail)
 
 
-def test_login_page_fails_the_upload(video: Path) -> None:
-    page = answer(200, b"<html>please log in</html>", Content_Type="text/html; charset=utf-8")
+@pytest.mark.parametrize("body", [b"<html>please log in</html>", b"\r\n<!DOCTYPE html>log in", b"<head></head>log in"])
+@pytest.mark.parametrize("media_type", ["text/html; charset=utf-8", "application/octet-stream"])
+def test_login_page_fails_the_upload(video: Path, body: bytes, media_type: str) -> None:
+    page = answer(200, body, Content_Type=media_type)
     with HostileServer(page) as host, pytest.raises(MosaicResponseError, match="HTML"):
         send_form(form_for(host.url), local_source(video), "video/mp4")
 

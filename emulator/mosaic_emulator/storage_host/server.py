@@ -164,7 +164,11 @@ class StorageHandler(BaseHTTPRequestHandler):
         if fault is not None:
             self._apply_after(fault)
         status = state.settings.upload_success_status
-        self._respond(status, b"" if status == 204 else b"<PostResponse/>", "application/xml")
+        if status == 204:
+            # Google's storage sends a media type without a body.
+            self._respond(status, b"", headers={"Content-Type": "text/html; charset=UTF-8"})
+        else:
+            self._respond(status, b"<PostResponse/>", "application/xml")
 
     def _receive_form(self, fault: Fault | None) -> None:
         state = self.server.state
