@@ -94,9 +94,9 @@ def finalize(
     """
     Finalize an asset whose file is stored, and wait until Mosaic shows it.
 
-    A 400 or a 404 can mean that the API does not see the file yet. After a request with an unknown outcome, a 400, 404
-    or 409 can also mean that the asset is finalized already, in which case it can be viewed. A link alone proves
-    nothing: Mosaic may sign one without an asset.
+    A 400, a 404, or a refusal in a 2xx can mean that the API does not see the file yet. After a request with an unknown
+    outcome, these and a 409 can also mean that the asset is finalized already, in which case it can be viewed. A link
+    alone proves nothing: Mosaic may sign one without an asset.
 
     :param may_be_finalized: Whether an earlier request may have finalized the asset.
     :param resent_after: Collects the errors after which the request was sent again.
@@ -109,12 +109,10 @@ def finalize(
             return finalized_id
         except (MosaicNotFoundError, MosaicConflictError, MosaicValidationError) as error:
             is_unknown = may_be_finalized or any(each.effect_unknown for each in resent_after)
-            if is_unknown and error.status in (400, 404, 409) and _can_be_viewed(client, kind, asset_id):
+            is_lag = _may_be_lag(error) or (is_unknown and isinstance(error, MosaicConflictError))
+            if is_unknown and is_lag and _can_be_viewed(client, kind, asset_id):
                 log.info("The %s %r is finalized already.", kind.value, asset_id)
                 return asset_id
-            # A 2xx whose body refuses the request has no status that would tell a lag from another cause.
-            refused_in_2xx = 200 <= (error.status or 0) < 300
-            is_lag = refused_in_2xx or error.status in (400, 404) or (is_unknown and error.status == 409)
             if not is_lag or delay is None:
                 raise
             log.info(
@@ -128,18 +126,26 @@ def finalize(
     raise AssertionError("the last attempt returns or raises")
 
 
+def _may_be_lag(error: MosaicError) -> bool:
+    """Return whether an error can mean that the API does not see the file or the asset yet."""
+    # A 2xx whose body refuses the request has no status that would tell a lag from another cause.
+    is_2xx = 200 <= (error.status or 0) < 300
+    refused_in_2xx = is_2xx and isinstance(error, (MosaicNotFoundError, MosaicValidationError))
+    return refused_in_2xx or error.status in (400, 404)
+
+
 def _wait_until_shown(client: SyncClient, kind: AssetType, asset_id: str, sleep: Callable[[float], None]) -> None:
     """
     Wait until a finalized asset can be viewed: a start that Mosaic rejects for it would fail without retries.
 
-    Another error than a 400 or a 404 tells nothing about the asset, and ends the wait.
+    Another error than a 400, a 404, or a refusal in a 2xx tells nothing about the asset, and ends the wait.
     """
     for delay in (*_APPEARANCE_DELAYS, None):
         try:
             client.send(get_view_url(kind, asset_id), retries=ONCE)
             return
         except MosaicError as error:
-            if error.status not in (400, 404):
+            if not _may_be_lag(error):
                 log.info("Could not check whether Mosaic shows %s %r. %s", kind.value, asset_id, error)
                 return
             if delay is None:

@@ -491,9 +491,10 @@ def test_rejected_finalize_after_one_without_effect_is_repeated() -> None:
     assert requests_of_finalize(answer(429), answer(404), DONE)[:3] == [FINALIZE] * 3
 
 
-def test_conflict_at_the_first_finalize_fails() -> None:
+@pytest.mark.parametrize("conflict", [answer(409), answer(200, {"error": {"code": 409, "message": "in use"}})])
+def test_conflict_at_the_first_finalize_fails(conflict: Reply) -> None:
     with pytest.raises(MosaicConflictError):
-        requests_of_finalize(answer(409), DONE)
+        requests_of_finalize(conflict, DONE)
 
 
 @pytest.mark.parametrize("status", [400, 404, 409])
@@ -507,9 +508,31 @@ def test_rejected_finalize_after_an_earlier_attempt_is_checked(status: int) -> N
     assert requests_of_finalize(answer(status), DONE, may_be_finalized=True) == [FINALIZE, VIEW]
 
 
-def test_asset_that_appears_late_is_waited_for() -> None:
+#: Refusals with a status of success: without a code, and with codes that count as 400, 404 and 409.
+REFUSALS = [
+    {"success": False, "detail": "already finalized"},
+    {"success": False, "error": "validation_error"},
+    {"success": False, "error": "not_found"},
+    {"success": False, "error": {"code": 409, "message": "already finalized"}},
+]
+
+
+@pytest.mark.parametrize("body", REFUSALS)
+@pytest.mark.parametrize("lost", [hang_up, answer(504)], ids=["lost response", "504"])
+def test_refusal_in_2xx_after_an_unknown_outcome_is_checked(body: Any, lost: Reply) -> None:
+    assert requests_of_finalize(lost, answer(200, body), DONE) == [FINALIZE, FINALIZE, VIEW]
+    assert requests_of_finalize(answer(200, body), DONE, may_be_finalized=True) == [FINALIZE, VIEW]
+
+
+@pytest.mark.parametrize("body", REFUSALS[:-1])
+def test_refusal_in_2xx_of_the_first_finalize_is_repeated_although_the_asset_has_a_link(body: Any) -> None:
+    assert requests_of_finalize(answer(200, body), DONE)[:2] == [FINALIZE, FINALIZE]
+
+
+@pytest.mark.parametrize("lag", [answer(404), answer(400), *(answer(200, body) for body in REFUSALS[:-1])])
+def test_asset_that_appears_late_is_waited_for(lag: Reply) -> None:
     pauses: list[float] = []
-    requests = requests_of_finalize(DONE, answer(404), answer(400), DONE, sleep=pauses.append)
+    requests = requests_of_finalize(DONE, lag, lag, DONE, sleep=pauses.append)
     assert requests == [FINALIZE, VIEW, VIEW, VIEW]
     assert pauses == [1.0, 2.0]
 
@@ -521,7 +544,11 @@ def test_asset_that_does_not_appear_is_logged(caplog: pytest.LogCaptureFixture) 
     assert "may not find it yet" in caplog.text
 
 
-@pytest.mark.parametrize("reply", [answer(500), answer(429), answer(403), hang_up], ids=["500", "429", "403", "lost"])
+@pytest.mark.parametrize(
+    "reply",
+    [answer(500), answer(429), answer(403), answer(200, {"success": False, "error": "forbidden"}), hang_up],
+    ids=["500", "429", "403", "403 in a 2xx", "lost"],
+)
 def test_failed_check_of_a_finalized_asset_changes_nothing(reply: Reply) -> None:
     pauses: list[float] = []
     assert requests_of_finalize(DONE, reply, sleep=pauses.append) == [FINALIZE, VIEW]
