@@ -112,6 +112,12 @@ class StallTimeoutAdapter(HTTPAdapter):
         return response
 
 
+def is_chunked(transfer_encoding: str) -> bool:
+    """Return whether a body has chunks and no other encoding. HTTP permits spaces around each name."""
+    *others, last = (name.strip().lower() for name in transfer_encoding.split(","))
+    return last == "chunked" and {*others} <= {"identity"}
+
+
 def check_head(response: Any) -> None:
     """
     Raise HTTPException if the connection ended within the head of a response.
@@ -184,10 +190,20 @@ class _BoundedResponse(HTTPResponse):
         """Read the head. Python's e-mail parser interprets the headers, and raises many kinds of errors."""
         try:
             super().begin()
+            self._find_chunks()
         except (OSError, HTTPException):
             raise
         except Exception as error:
             raise HTTPException(f"the head of the response can't be parsed ({type(error).__name__})") from None
+
+    def _find_chunks(self) -> None:
+        """Correct http.client: it fails to see "chunked" beside a space, and waits for chunks of a 204."""
+        has_body = self._method != "HEAD" and self.status not in (204, 304)  # type: ignore[attr-defined]
+        encoding = ", ".join(self.headers.get_all("transfer-encoding", []))
+        self.chunked = has_body and (self.chunked or is_chunked(encoding))
+        if self.chunked:
+            self.chunk_left = self.length = None
+            self.will_close = self._check_close()  # type: ignore[attr-defined]
 
     @property
     def head_was_cut(self) -> bool:

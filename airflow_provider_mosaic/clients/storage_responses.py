@@ -17,7 +17,7 @@ from airflow_provider_mosaic.api.media_types import is_playlist
 from airflow_provider_mosaic.api.redaction import label, one_line
 from airflow_provider_mosaic.api.responses import Response, explanation, is_web_page, unescaped
 from airflow_provider_mosaic.clients.signed_urls import TRANSFER_ERRORS, response_secrets
-from airflow_provider_mosaic.clients.stall_timeout import time_limit
+from airflow_provider_mosaic.clients.stall_timeout import is_chunked, time_limit
 
 # Files
 
@@ -72,10 +72,10 @@ def file_info(response: requests.Response) -> FileInfo:
     secrets = response_secrets(response)
     media_type = one_line(_media_type(headers), secrets)
     etag = headers.get("etag", "").strip()
-    is_chunked = headers.get("transfer-encoding", "").lower() == "chunked"
+    has_chunks = is_chunked(headers.get("transfer-encoding", ""))
     length = headers.get("content-length", "").strip()
     has_length = _LENGTH.fullmatch(length) is not None
-    size: int | None = int(length) if has_length and not is_chunked else None
+    size: int | None = int(length) if has_length and not has_chunks else None
     start = 0
     if response.status_code == 206:
         content_range = _CONTENT_RANGE.match(headers.get("content-range", ""))
@@ -98,7 +98,7 @@ def file_info(response: requests.Response) -> FileInfo:
         etag=etag if etag.startswith('"') else "",
         modified=headers.get("last-modified", "").strip(),
         start=start,
-        problem=_problem(headers, media_type, names, has_end=is_chunked or has_length),
+        problem=_problem(headers, media_type, names, has_end=has_chunks or has_length),
         names=names,
     )
 
@@ -118,8 +118,9 @@ def _problem(headers: Mapping[str, str], media_type: str, names: Sequence[str], 
     if encoding not in _NOT_COMPRESSED:
         name = encoding if encoding in _ENCODINGS else "unknown"
         return f"sent it compressed ({name}) without being asked"
-    # http.client decodes no other one, nor "chunked" in a list or with a space after it.
-    if headers.get("transfer-encoding", "").lower() not in ("", "identity", "chunked"):
+    # Only chunks are decoded.
+    transfer_encoding = headers.get("transfer-encoding", "")
+    if transfer_encoding.strip().lower() not in ("", "identity") and not is_chunked(transfer_encoding):
         return "sent it in a transfer encoding that was not asked for"
     # A connection error would look like the end.
     return "" if has_end else "sent it without its length, so that its end is unknown"

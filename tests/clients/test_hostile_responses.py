@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import threading
 import time
 from dataclasses import replace
@@ -288,6 +289,44 @@ def test_spaces_that_http_permits_are_accepted(transport: Transport, text: bytes
     with HostileServer(raw(text)) as server:
         transport.send(access_to(server.url), replace(whoami(), decode=decode), retries=ONCE)
     assert seen == [body]
+
+
+_CHUNKED_BODY = b"1\r\n{\r\n1\r\n}\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("status", "encoding", "sent", "body"),
+    [
+        (200, b"chunked", _CHUNKED_BODY, b"{}"),
+        (200, b"chunked ", _CHUNKED_BODY, b"{}"),
+        (200, b"\t Chunked \t ", _CHUNKED_BODY, b"{}"),
+        (200, b"\r\n chunked", _CHUNKED_BODY, b"{}"),
+        (200, b"chunked \r\nContent-Length: 3", _CHUNKED_BODY, b"{}"),
+        (200, b"chunked \r\nContent-Length: 0", _CHUNKED_BODY, b"{}"),
+        # A 204 has no body, although it has the header.
+        (204, b"chunked", b"", b""),
+        (204, b"chunked ", b"", b""),
+    ],
+)
+def test_chunked_responses_are_read_on_an_open_connection(
+    transport: Transport, status: int, encoding: bytes, sent: bytes, body: bytes
+) -> None:
+    seen: list[Any] = []
+
+    def reply(connection: socket.socket) -> bool:
+        connection.sendall(b"HTTP/1.1 %d OK\r\nTransfer-Encoding: %s\r\n\r\n%s" % (status, encoding, sent))
+        return True
+
+    def decode(content: bytes) -> Any:
+        seen.append(content)
+        return OWNER
+
+    call = replace(whoami(), decode=decode, read=lambda data: None)
+    with HostileServer(reply) as server:
+        transport.send(access_to(server.url, timeout=2), call, call, retries=ONCE)
+        assert server.count == 2
+    # Nothing is decoded without a body.
+    assert seen == [body, body] if body else seen == []
 
 
 def test_status_of_megabytes_uses_little_memory(transport: Transport) -> None:
