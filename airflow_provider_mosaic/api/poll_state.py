@@ -116,7 +116,7 @@ class FailureTolerance:
     now: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
-        self._errors, self._not_found, self._refusals = _Streak(), _Streak(), _Streak()
+        self._errors, self._not_found, self._refusals = Streak(), Streak(), Streak()
         self._has_logged_refusal = False
 
     def record_error(self, error: MosaicError) -> None:
@@ -128,11 +128,11 @@ class FailureTolerance:
             if self._not_found.has_lasted(MAX_NOT_FOUND, NOT_FOUND_TIMEOUT, now) and now >= self.not_found_until:
                 raise error
             return
-        self._not_found = _Streak()
+        self._not_found = Streak()
         if is_refusal(error):
             self._record_refusal(error, now)
             return
-        self._refusals = _Streak()
+        self._refusals = Streak()
         if not error.transient or self._errors.has_lasted(MAX_ERRORS, ERRORS_TIMEOUT, now):
             raise error
         if self._errors.count == 1:
@@ -152,7 +152,7 @@ class FailureTolerance:
             raise error
 
 
-class _Streak:
+class Streak:
     """Failed polls of one kind in a row."""
 
     def __init__(self) -> None:
@@ -160,6 +160,7 @@ class _Streak:
         self._first_at = 0.0
 
     def record(self, now: float) -> None:
+        """Count a failed poll."""
         if not self.count:
             self._first_at = now
         self.count += 1

@@ -20,6 +20,7 @@ from airflow_provider_mosaic.api.candidates import SKEW
 from airflow_provider_mosaic.api.endpoints.runs import UNKNOWN, Run
 from airflow_provider_mosaic.api.options import EndStatus
 from airflow_provider_mosaic.api.outcomes import run_outcome
+from airflow_provider_mosaic.api.poll_state import MAX_NOT_FOUND, NOT_FOUND_GRACE, Streak
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +30,6 @@ ENDS: tuple[str, ...] = get_args(EndStatus)
 OVERLAP = SKEW + timedelta(minutes=5)
 #: How long to remember a reported run that no list shows any more.
 _RETENTION = 2 * OVERLAP
-#: "Not found" responses in a row after which a run counts as deleted.
-_MAX_NOT_FOUND = 3
 #: Most running runs that are tracked: Airflow stores their ids.
 _MAX_RUNNING = 100_000
 #: Recorded instead of a status for a run that was deleted.
@@ -71,7 +70,7 @@ class RunCompletionTracker:
         self._running: set[str] = set()
         self._reported: dict[str, tuple[str, float]] = {}
         self._recent: frozenset[str] = frozenset()
-        self._not_found: dict[str, int] = {}
+        self._not_found: dict[str, Streak] = {}
         if isinstance(state, Mapping):
             self._restore(state)
 
@@ -137,13 +136,15 @@ class RunCompletionTracker:
 
         :param run: The run; None if it was not found.
         """
-        times_not_found = self._not_found.pop(run_id, 0)
         if run is None:
-            if times_not_found + 1 < _MAX_NOT_FOUND:
-                self._not_found[run_id] = times_not_found + 1
-            else:
+            not_found = self._not_found.setdefault(run_id, Streak())
+            not_found.record(now)
+            # A webhook's hint makes polls follow each other within seconds; a new run may take longer to appear.
+            if not_found.has_lasted(MAX_NOT_FOUND, NOT_FOUND_GRACE, now):
+                del self._not_found[run_id]
                 self._mark_reported(run_id, _DELETED, now)
             return None
+        self._not_found.pop(run_id, None)
         if not run_outcome(run).ended:
             self._reported.pop(run_id, None)
             self._running.add(run_id)

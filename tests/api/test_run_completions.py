@@ -154,13 +154,21 @@ def test_other_statuses_are_not_reported_and_not_read_again() -> None:
     assert tracker.add_listing([], runs({"a": "failed", "b": "completed"}), now=START) == []
 
 
-def test_a_run_counts_as_deleted_after_three_polls() -> None:
+def test_a_run_counts_as_deleted_after_two_minutes() -> None:
     tracker = new_tracker()
     poll(tracker, {"a": "running"})
-    for _ in range(2):
-        assert poll(tracker, {}, truth={"a": None}) == []
-    assert poll(tracker, {}, truth={"a": None}) == []
-    assert tracker.add_listing([], [], now=START) == []
+    for minutes in range(3):
+        assert poll(tracker, {}, truth={"a": None}, now=START + minutes * MINUTE) == []
+    assert tracker.add_listing([], [], now=START + 3 * MINUTE) == []
+
+
+def test_a_run_that_the_lists_show_before_it_can_be_read_is_reported() -> None:
+    # The hints of webhooks make polls follow each other every ten seconds.
+    tracker = new_tracker()
+    poll(tracker, {})
+    for seconds in (0, 10, 20, 30):
+        assert poll(tracker, {"a": "completed"}, truth={"a": None}, now=START + seconds) == []
+    assert poll(tracker, {"a": "completed"}, now=START + 40) == [("a", "completed")]
 
 
 def test_two_not_found_responses_lose_no_run() -> None:
@@ -182,11 +190,12 @@ def test_only_not_found_responses_in_a_row_count() -> None:
 def test_a_listed_run_that_is_never_found_is_not_read_forever() -> None:
     tracker = new_tracker()
     poll(tracker, {})
-    for _ in range(3):
-        assert tracker.add_listing([], runs({"ghost": "completed"}), now=START) == ["ghost"]
-        assert tracker.add_run("ghost", None, now=START) is None
-        tracker.finish_poll(now=START)
-    assert tracker.add_listing([], runs({"ghost": "completed"}), now=START) == []
+    for minutes in range(3):
+        now = START + minutes * MINUTE
+        assert tracker.add_listing([], runs({"ghost": "completed"}), now=now) == ["ghost"]
+        assert tracker.add_run("ghost", None, now=now) is None
+        tracker.finish_poll(now=now)
+    assert tracker.add_listing([], runs({"ghost": "completed"}), now=START + 3 * MINUTE) == []
 
 
 def test_a_run_is_read_once_in_a_poll() -> None:

@@ -12,6 +12,7 @@ from mosaic_emulator import Emulator
 from tasks.fixtures import AGENT, effects, run_bounded, sent
 from tasks.other_mosaic import OtherMosaic, serving
 
+from airflow_provider_mosaic.api import run_completions
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.triggers import run_watcher, shared_client
 
@@ -215,7 +216,9 @@ def test_no_error_ends_the_watch_or_loses_a_run(
     assert held.counts().faults_used == {fault: 2}
 
 
-def test_a_deleted_run_delays_no_other(held: Emulator, hook: MosaicHook) -> None:
+def test_a_deleted_run_delays_no_other(held: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Count the 404s without waiting for two minutes.
+    monkeypatch.setattr(run_completions, "NOT_FOUND_GRACE", 0.0)
     deleted, other = hook.run_agent(AGENT), hook.run_agent(AGENT)
 
     async def scenario() -> list[dict[str, Any]]:
