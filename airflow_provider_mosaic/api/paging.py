@@ -152,11 +152,14 @@ def paged(
     return Listing(page, key)
 
 
-def read_page(key: str, read: Callable[[dict[str, Any]], T], *, newest_first: bool = False) -> Callable[[Any], Page[T]]:
+def read_page(
+    key: str, read: Callable[[dict[str, Any]], T], *, newest_first: bool = False, by_offset: bool = False
+) -> Callable[[Any], Page[T]]:
     """
     Return a function that reads a page.
 
     :param newest_first: Whether Mosaic documents this order. What a page leaves out is older then, and not missed.
+    :param by_offset: Whether the next page has an offset instead of a cursor.
     """
 
     def reader(data: Any) -> Page[T]:
@@ -165,7 +168,7 @@ def read_page(key: str, read: Callable[[dict[str, Any]], T], *, newest_first: bo
         # The name is documented for runs and agents, but not for posts.
         inner = body.get("pagination")
         places = (body, inner) if isinstance(inner, Mapping) else (body,)
-        cursor = _next_cursor(places)
+        cursor = None if by_offset else _next_cursor(places)
         has_cursor = newest_first or _has_any(places, _CURSOR_FIELDS)
         return Page(items, cursor, None if has_cursor else _total(places), _failure(body, key))
 
@@ -383,7 +386,7 @@ def by_cursor(
 
 def by_offset(description: str, path: str, model: type[R], *, query: Mapping[str, str | None]) -> Listing[R]:
     """Return a list of rows that is paginated by an offset, which serves as the cursor."""
-    read = rows_reader(model, path)
+    read = rows_reader(model, path, by_offset=True)
 
     def page(cursor: str | None) -> Call[Page[R]]:
         offset = int(cursor or 0)
@@ -404,7 +407,7 @@ def by_offset(description: str, path: str, model: type[R], *, query: Mapping[str
     return Listing(page, key=row_key)
 
 
-def rows_reader(model: type[R], path: str) -> Callable[[Any], Page[R]]:
+def rows_reader(model: type[R], path: str, *, by_offset: bool = False) -> Callable[[Any], Page[R]]:
     """
     Return a function that reads a page whose list has an undocumented name.
 
@@ -418,7 +421,7 @@ def rows_reader(model: type[R], path: str) -> Callable[[Any], Page[R]]:
         named = next((name for name in likely_names if name in lists), None)
         if named is None and len(lists) != 1:
             raise InvalidResponse(f"it has {len(lists)} lists where one was expected")
-        return read_page(named or lists[0], model.model_validate)(body)
+        return read_page(named or lists[0], model.model_validate, by_offset=by_offset)(body)
 
     return read
 

@@ -168,14 +168,23 @@ def test_filters_are_sent_with_every_page(listing: Listing[Any], path: str, quer
 
 
 @pytest.mark.parametrize("most", [1, 2, 200])
-def test_offset_list_ends_with_an_empty_page(most: int) -> None:
+@pytest.mark.parametrize(
+    "pagination",
+    [
+        lambda more: {},
+        lambda more: {"has_more": more, "total": 5},
+        lambda more: {"pagination": {"hasMore": more}},
+    ],
+)
+def test_offset_list_ends_with_an_empty_page(most: int, pagination: Callable[[bool], dict[str, Any]]) -> None:
     there = [{"id": str(number), "status": "failed"} for number in range(5)]
     cursors: list[int] = []
 
     def send(call: Call[Any]) -> Any:
         cursors.append(int(call.query.get("offset") or 0))
         rows = there[cursors[-1] : cursors[-1] + most]
-        return call.result(Response(200, {}, json.dumps({"runs": rows}).encode()))
+        body = {"runs": rows, **pagination(cursors[-1] + most < len(there))}
+        return call.result(Response(200, {}, json.dumps(body).encode()))
 
     assert [row.id for row in iterate(send, by_offset("list", "/automations/runs", Row, query={}))] == list("01234")
     assert cursors == [*range(0, 5, most), 5]
