@@ -142,7 +142,7 @@ class MosaicServerError(MosaicError):
     """
     The server failed (5xx), timed out (408), a gateway gave up (460, 499), or the server asks to try again (425).
 
-    Whether the request had an effect is unknown, except for a 425 and a 503 with ``Retry-After``, which had none.
+    Whether the request had an effect is unknown. A 425 had none, nor a 503 with ``Retry-After`` that is no HTML page.
     """
 
     transient = True

@@ -3,7 +3,8 @@ The exception for a response that reports a failure: what happened, what it mean
 
 - The status decides. Codes of 2025 for credits and limits refine a 4xx that had no effect.
 - An effect is unknown after a 408, a 460, a 499 and a 5xx, except a 503 with ``Retry-After``: the server rejected that
-  before any work, as it does with a 425 (https://www.rfc-editor.org/rfc/rfc8470#section-5.2).
+  before any work, as it does with a 425 (https://www.rfc-editor.org/rfc/rfc8470#section-5.2). An HTML page comes from a
+  proxy, which may have sent the request on: Varnish adds ``Retry-After`` also when the server behind it is too slow.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.redaction import label
 from airflow_provider_mosaic.api.refusals import ERROR_CODES, LIMIT_CODES, Refusal, named_code
-from airflow_provider_mosaic.api.responses import Response, describe_body, detail_of, explanation
+from airflow_provider_mosaic.api.responses import Response, describe_body, detail_of, explanation, is_web_page
 from airflow_provider_mosaic.api.scopes import scope_words
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def error_for(
         return call.error(MosaicResponseError, f"returned {status}{reason}.", to_do=why_not_followed or to_do, **facts)
     other = _OTHER_4XX if 400 <= status < 500 else _OTHER
     kind, means, to_do = _meaning(call, _advised_status(response), other)
-    if status == 425 or (status == 503 and facts["retry_after"] is not None):
+    if status == 425 or (status == 503 and facts["retry_after"] is not None and not is_web_page(response)):
         means = "Nothing was done."
         facts["effect_unknown"] = False
     return call.error(kind, f"returned {status}{reason}.", means=means, to_do=to_do, **facts)

@@ -24,7 +24,7 @@ def may_send_again(call: Call[Any], error: BaseException) -> bool:
     Return whether sending ``call`` again after ``error`` may help and is safe.
 
     A call with effects is sent again only if it had none for certain: connection refused, host not found, 425, 429, or
-    a 503 with ``Retry-After``. A call that moves money is never sent again.
+    a 503 with ``Retry-After`` that is no HTML page. A call that moves money is never sent again.
     """
     if not isinstance(error, MosaicError) or not error.transient or call.retry_safety is RetrySafety.NEVER:
         return False

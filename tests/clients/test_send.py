@@ -52,7 +52,9 @@ UNKNOWN: dict[str, Reply] = {
     "500 with Retry-After": answer(500, {"detail": "oops"}, Retry_After="1"),
     "502 as HTML": answer(502, HTML),
     "503": answer(503, HTML),
-    "503 with a Retry-After that says nothing": answer(503, HTML, Retry_After="soon"),
+    "503 with a Retry-After that says nothing": answer(503, {"detail": "busy"}, Retry_After="soon"),
+    # As Varnish sends it, also if the server behind it received the request.
+    "503 with Retry-After as HTML": answer(503, HTML, Retry_After="5"),
     "504": answer(504, b"upstream timed out"),
     "200 with HTML": answer(200, HTML),
     "200 with JSON that is cut": answer(200, b'{"run_id": "ru'),
@@ -74,8 +76,8 @@ REJECTED: dict[str, Reply] = {
         429, HTML, Retry_After=format_datetime(datetime.now(timezone.utc) + timedelta(seconds=90))
     ),
     "425": answer(425),
-    "503 with a number": answer(503, HTML, Retry_After="3"),
-    "503 with a date": answer(503, HTML, Retry_After="Wed, 21 Oct 2015 07:28:00 GMT"),
+    "503 with a number": answer(503, {"detail": "busy"}, Retry_After="3"),
+    "503 with a date": answer(503, Retry_After="Wed, 21 Oct 2015 07:28:00 GMT"),
 }
 #: Unknown outcomes that are transient: a safe call is retried.
 TRANSIENT = {
