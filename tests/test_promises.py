@@ -47,6 +47,12 @@ TIMEOUTS = {
         "api/test_poll_state.py::test_few_errors_in_a_long_time_are_tolerated",
         "triggers/test_triggers.py::test_the_twentieth_error_in_a_row_ends_the_wait",
     ],
+    "404 while polling": [
+        "api/test_poll_state.py::test_not_found_ends_the_wait_after_a_minute",
+        "api/test_poll_state.py::test_only_not_found_in_a_row_counts",
+        "api/test_poll_state.py::test_not_found_does_not_end_a_new_wait",
+        "triggers/test_triggers.py::test_not_found_that_lasts_ends_the_wait",
+    ],
     "refusals while polling": [
         "api/test_poll_state.py::test_several_refusals_that_last_end_the_wait_and_may_be_retried",
         "api/test_poll_state.py::test_many_refusals_in_a_short_time_and_few_in_a_long_time_are_tolerated",

@@ -31,9 +31,10 @@ class MosaicApplyAgentOperator(MosaicOperator):
     itself. The agent's id is the ``return_value``; None in a dry run if the agent does not exist.
 
     Errors: ``MosaicConflictError`` if another task created an agent of the name at the same time; ``MosaicError`` if
-    the agent does not match after the update. A retry compares again. Without retries: ``MosaicValidationError`` for a
-    wrong definition or argument, ``MosaicNotFoundError`` for a missing agent, ``MosaicAmbiguousOutcomeError`` if it is
-    unknown whether the agent was created.
+    the agent does not match after the update; ``MosaicResponseError`` if Mosaic does not show the whole agent. A retry
+    compares again. Without retries: ``MosaicValidationError`` for a wrong definition or argument,
+    ``MosaicNotFoundError`` for a missing agent, ``MosaicAmbiguousOutcomeError`` if it is unknown whether the agent was
+    created, or if new nodes do not show after an update.
 
     :param definition: The definition: an object, or the path of a YAML or JSON file, which is read without rendering
         templates. A relative path starts at the folder of the DAG file, which may be inside a zip file. A URI of object

@@ -66,10 +66,6 @@ NODE_TYPES: Final[dict[str, NodeType]] = {
     )
 }
 INPUT_TYPE: Final = NODE_TYPES["Video Input"].id
-GENERATION_TYPES: Final = frozenset(
-    NODE_TYPES[name].id
-    for name in ("AI Avatar", "AI Content Generation", "Video Generation", "Audio Generation", "Image Generation")
-)
 NODE_TYPES_BY_ID: Final = {each.id: each for each in NODE_TYPES.values()}
 
 
