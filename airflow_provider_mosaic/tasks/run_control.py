@@ -333,6 +333,8 @@ def resume(run: Run, wait: RunWait, *, deadline: float | None) -> None:
 def _send_resume(run_id: str, wait: RunWait) -> Resumed:
     """Send the resume. The task is responsible for the run from now on, unless the request fails."""
     known_id, wait.item_id = wait.item_id, run_id
+    # A kill from now on must cancel the run after it is resumed, also if the task resumed it before.
+    wait.run_to_cancel = None
     try:
         return wait.hook.resume_run(run_id)
     except Exception:
@@ -351,10 +353,19 @@ def resume_after_late_kill(run_id: str, wait: RunWait, *, deadline: float | None
     if not (wait.cancels and triggers_receive_kills()):
         return
     # Measured: the kill came 1.1 and 1.4 s after the start of the new attempt. This waits up to 15 s for it.
-    run = read_until(lambda: _read_resumed(wait.hook, run_id), lambda run: run_outcome(run).ended)
-    if run.status == RunStatus.CANCELLED:
-        log.info("Run %r was cancelled by the trigger from before the clear. Resuming it.", run_id)
-        resume(run, wait, deadline=deadline)
+    run = read_until(
+        lambda: _read_resumed(wait.hook, run_id),
+        lambda run: run_outcome(run).ended or wait.is_stopped(),
+        sleep=wait.sleep,
+    )
+    if run.status != RunStatus.CANCELLED:
+        return
+    if wait.is_stopped():
+        # The trigger or the kill of this attempt cancelled it: a retry resumes it.
+        wait.permission.grant(run_id)
+        return
+    log.info("Run %r was cancelled by the trigger from before the clear. Resuming it.", run_id)
+    resume(run, wait, deadline=deadline)
 
 
 def _read_until_changed(wait: RunWait, run: Run) -> Run:

@@ -257,6 +257,7 @@ class ResumeTask:
         elif outcome is Outcome.PENDING:
             log.info("Run %r is already %s. There is nothing to resume.", run_id, run.status)
             if state.is_cleared(run_id):
+                wait.item_id = run_id
                 resume_after_late_kill(run_id, wait, deadline=record.deadline)
         else:
             log.info("Run %r is %s and can't be resumed. The task continues with it.", run_id, run.status)

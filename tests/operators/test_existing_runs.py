@@ -312,6 +312,37 @@ def test_clear_of_a_deferred_task_resumes_the_run_after_the_late_kill(
 
 
 @needs_kills
+@pytest.mark.parametrize("first", ["the signal", "the trigger"])
+def test_kill_while_a_cleared_task_waits_for_the_late_kill_is_saved(
+    mosaic: Emulator, run_id: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, first: str
+) -> None:
+    mosaic.finish_run(run_id, "failed")
+    task = resuming(run_id, deferrable=True)
+    old = task.execute()
+    task.clear()
+    short_pauses = reads._PAUSES
+    monkeypatch.setattr(reads, "_PAUSES", (3600.0,))
+    seen = sent(mosaic, "GET " + GET_RUN)
+
+    def is_time() -> bool:
+        # The first read is before that wait.
+        if sent(mosaic, "GET " + GET_RUN) <= seen + 1:
+            return False
+        if first == "the trigger":
+            asyncio.run(old.trigger().on_kill())
+        return True
+
+    with killed_once(is_time, task), pytest.raises(MosaicRunCancelledError, match="was killed"):
+        task.execute()
+    assert f"Run {run_id!r} may keep running" in caplog.text
+    assert mosaic.runs()[0]["status"] == "cancelled"
+    monkeypatch.setattr(reads, "_PAUSES", short_pauses)
+    mosaic.configure(hold_runs=False)
+    assert task.run_to_end() == run_id
+    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 2, "runs_cancelled": 1}
+
+
+@needs_kills
 def test_clear_waits_a_quarter_of_a_minute_for_a_kill_that_never_comes(
     mosaic: Emulator, run_id: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

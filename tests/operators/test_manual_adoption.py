@@ -12,6 +12,7 @@ import pytest
 from mosaic_emulator import Emulator
 from tasks.fakes import Deferred, StateStore, TaskRunner
 from tasks.fixtures import ACCOUNT, AGENT, START, Clock, InBackground, effects, sent, started, until
+from tasks.kills import killed_once, received
 from tasks.task_runs import fails_with, post_task, run_task
 
 from airflow_provider_mosaic.airflow_compat import triggers_receive_kills
@@ -20,10 +21,12 @@ from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicNeedsCreditsError,
     MosaicRateLimitError,
+    MosaicRunCancelledError,
     MosaicRunFailedError,
     MosaicServerError,
     MosaicValidationError,
 )
+from airflow_provider_mosaic.durable import reads
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicCreateAvatarProfileOperator
 
@@ -319,6 +322,59 @@ def test_named_run_of_the_cleared_task_is_resumed_after_the_late_kill(
         assert task.execute().kwargs["run_id"] == run_id
     assert mosaic.runs()[0]["status"] == "running"
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1, "runs_resumed": 1}
+
+
+@pytest.mark.skipif(not triggers_receive_kills(), reason="this Airflow tells no trigger of a clear")
+def test_kill_while_the_late_kill_of_a_resumed_run_is_awaited_is_saved(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, set_variable: SetVariable
+) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), deferrable=True)
+    run_id = task.execute().kwargs["run_id"]
+    mosaic.finish_run(run_id, "failed")
+    set_variable(run_id)
+    task.clear()
+    short_pauses = reads._PAUSES
+    monkeypatch.setattr(reads, "_PAUSES", (3600.0,))
+    seen = sent(mosaic, "GET /agent_run/{run_id}")
+
+    def is_time() -> bool:
+        # Two reads before the resume, and one after it.
+        return sent(mosaic, "GET /agent_run/{run_id}") > seen + 3
+
+    with killed_once(is_time, task), pytest.raises(MosaicRunCancelledError, match="was killed"):
+        task.execute()
+    monkeypatch.setattr(reads, "_PAUSES", short_pauses)
+    mosaic.configure(hold_runs=False)
+    assert task.run_to_end() == run_id
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1, "runs_resumed": 2}
+
+
+@pytest.mark.skipif(not triggers_receive_kills(), reason="this Airflow tells no trigger of a clear")
+def test_kill_during_the_second_resume_cancels_the_run(
+    mosaic: Emulator, clock: Clock, set_variable: SetVariable
+) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), deferrable=True)
+    old = task.execute()
+    run_id = old.kwargs["run_id"]
+    mosaic.finish_run(run_id, "failed")
+    set_variable(run_id)
+    task.clear()
+    seen = sent(mosaic, "GET /agent_run/{run_id}")
+
+    def is_time() -> bool:
+        if sent(mosaic, "GET /agent_run/{run_id}") <= seen + 3:
+            return False
+        mosaic.inject("hang", method="POST", path="/agent_run/{run_id}/resume", seconds=0.6)
+        is_resuming = received(mosaic, "POST", "/agent_run/{run_id}/resume")
+        asyncio.run(old.trigger().on_kill())
+        return until(is_resuming)
+
+    with killed_once(is_time, task), pytest.raises(MosaicRunCancelledError, match="was killed"):
+        task.execute()
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 2, "runs_resumed": 2}
+    assert mosaic.runs()[0]["status"] == "cancelled"
 
 
 def test_task_with_a_known_run_needs_no_variable(mosaic: Emulator, set_variable: SetVariable) -> None:
