@@ -343,6 +343,9 @@ class StartRun(CreateOnce):
         if not failed:
             log.info("Continuing with run %r of an earlier attempt, which is %s.", run_id, run.status)
             return True
+        if run.status == RunStatus.CANCELLED and self.is_named and self._wait.cancels and self.state.is_cleared(run_id):
+            # The trigger from before the clear cancelled it since the read that validated it.
+            self._wait.permission.grant(run_id)
         self._wait.fail_if_cancelled_elsewhere(run)
         # A user who names a run wants no other one.
         on_retry = "resume" if self.is_named else self._options.on_retry

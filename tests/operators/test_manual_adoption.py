@@ -325,6 +325,36 @@ def test_named_run_of_the_cleared_task_is_resumed_after_the_late_kill(
 
 
 @pytest.mark.skipif(not triggers_receive_kills(), reason="this Airflow tells no trigger of a clear")
+@pytest.mark.parametrize("cancel_on_kill", [True, False])
+def test_named_run_is_resumed_if_the_late_kill_comes_before_its_second_read(
+    mosaic: Emulator, clock: Clock, hook: MosaicHook, set_variable: SetVariable, cancel_on_kill: bool
+) -> None:
+    mosaic.configure(hold_runs=True)
+    store = StateStore()
+    task = run_task(store, deferrable=True, cancel_on_kill=cancel_on_kill)
+    old = task.execute()
+    run_id = old.kwargs["run_id"]
+    set_variable(run_id)
+    task.clear()
+
+    def late_kill(value: dict[str, Any]) -> None:
+        # The first read is before the adoption is saved.
+        store.after_set = lambda _: None
+        asyncio.run(old.trigger().on_kill())
+        if not cancel_on_kill:
+            hook.cancel_run(run_id)
+
+    store.after_set = late_kill
+    if cancel_on_kill:
+        assert task.execute().kwargs["run_id"] == run_id
+    else:
+        # Only a user can have cancelled it.
+        fails_with(task.execute, MosaicRunCancelledError)
+    resumed = {"runs_resumed": 1} if cancel_on_kill else {}
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1, **resumed}
+
+
+@pytest.mark.skipif(not triggers_receive_kills(), reason="this Airflow tells no trigger of a clear")
 def test_kill_while_the_late_kill_of_a_resumed_run_is_awaited_is_saved(
     mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, set_variable: SetVariable
 ) -> None:
