@@ -33,6 +33,27 @@ ActionName = Literal["cancel", "resume"]
 #: The states of a task that reads its run itself. It decides what happens with a run that has failed.
 _WAITING = frozenset({"scheduled", "queued", "running", "restarting", "deferred", "up_for_reschedule"})
 
+#: What the next attempt of a task does after its run was cancelled or resumed, by the operator. Any other operator may
+#: be a subclass of MosaicRunAgentOperator.
+_AFTER_CANCEL = {
+    "MosaicResumeRunOperator": "then fails (Airflow 3.3 and newer). On Airflow 3.1 and 3.2 it resumes the run, which "
+    "may cost credits.",
+    "MosaicRunSensor": "then fails.",
+    "MosaicCancelRunOperator": "finds it cancelled.",
+    "MosaicDownloadOutputsOperator": "reads the run again.",
+}
+_PAID_AFTER_CANCEL = "then fails. With durable=False it starts another run, which is paid too."
+_AFTER_RESUME = {
+    "MosaicResumeRunOperator": "waits for the run.",
+    "MosaicRunSensor": "waits for the run.",
+    "MosaicCancelRunOperator": "cancels the run again.",
+    "MosaicDownloadOutputsOperator": "reads the run again.",
+}
+_PAID_AFTER_RESUME = (
+    "waits for the run (Airflow 3.3 and newer). On Airflow 3.1 and 3.2 it fails and names the run. With durable=False "
+    "it starts another run, which is paid too."
+)
+
 
 def available_actions(task: TaskRecord, run: Run) -> tuple[Action, ...]:
     """Return what a user may do with the run now."""
@@ -115,7 +136,8 @@ def _cost_of_cancel(task: TaskRecord) -> str:
     if task.state in _WAITING:
         return f"{money} The task in Airflow then fails without retries."
     if task.state == "up_for_retry":
-        return f"{money} The next attempt of the task in Airflow then fails."
+        next_attempt = _AFTER_CANCEL.get(task.operator or "", _PAID_AFTER_CANCEL)
+        return f"{money} The next attempt of the task {next_attempt}"
     if task.state is None:
         return f"{money} The task in Airflow was cleared: its next attempt starts from the beginning."
     return f"{money} The task in Airflow stays as it is."
@@ -124,10 +146,8 @@ def _cost_of_cancel(task: TaskRecord) -> str:
 def _cost_of_resume(task: TaskRecord) -> str:
     money = "Mosaic repeats the tiles that failed or did not start, and may charge credits for them."
     if task.state == "up_for_retry":
-        return (
-            f"{money} The next attempt of the task waits for the run. It fails instead before Airflow 3.3, or with "
-            "durable=False."
-        )
+        next_attempt = _AFTER_RESUME.get(task.operator or "", _PAID_AFTER_RESUME)
+        return f"{money} The next attempt of the task {next_attempt}"
     return (
         f"{money} The task in Airflow stays as it is and does not wait for the run: use a MosaicRunSensor. Clearing a "
         "MosaicRunAgentOperator would start another run, which is paid from the beginning."
