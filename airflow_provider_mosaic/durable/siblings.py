@@ -20,8 +20,12 @@ _CAN_START = frozenset({"running", "restarting", "up_for_retry", "up_for_resched
 _WAITING = frozenset({"scheduled", "queued"})
 # A task of another DAG run in one of these states has not ended.
 _ACTIVE = _CAN_START - {"failed"} | _WAITING | {"deferred"}
-#: Other DAG runs that are read, with one request for each task.
+#: Other running DAG runs that are read, with one request for each task.
 _MAX_DAG_RUNS = 200
+#: DAG runs in one request, whose URL contains their ids. The limit of URLs is 8 KB in some proxies.
+_CHUNK = 50
+#: The most requests for the states of DAG runs: for 10,000 of them.
+_MAX_CHUNKS = 200
 
 
 class SiblingTasks:
@@ -56,8 +60,7 @@ class SiblingTasks:
             and not (same_argument is not None and _differs(task, *same_argument, template_markers(context["dag"])))
         ]
         self._task_ids = [task.task_id for task in starting]
-        # A task that starts a run without waiting for it has ended while its sensor waits.
-        self._followers = frozenset().union(*(task.get_flat_relative_ids(upstream=False) for task in starting))
+        self._mapped = frozenset(task.task_id for task in starting if _is_mapped(task))
         self._tasks = [_SiblingTask(self._ti, task_id, key) for task_id in self._task_ids]
 
     def read(self, include_waiting: bool) -> Siblings:
@@ -79,24 +82,72 @@ class SiblingTasks:
 
     def ids_of_other_dag_runs(self) -> frozenset[str] | None:
         """
-        Return the ids that the same tasks pushed in the DAG's other active runs. None if they can't be read.
+        Return the ids that the same tasks pushed in the DAG's other running DAG runs. None if they can't be read.
 
-        Airflow returns the states of all DAG runs at once. Call this therefore only before an item is adopted.
+        This costs a request for each of these DAG runs. Call it therefore only before an item is adopted.
         """
         ti = self._ti
         try:
-            if ti.get_dr_count(dag_id=ti.dag_id, states=["running"]) <= 1:
-                return frozenset()
-            states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[*self._task_ids, *self._followers])
-            active = [id for id, found in states.items() if id != ti.run_id and not _ACTIVE.isdisjoint(found.values())]
-            if len(active) > _MAX_DAG_RUNS:
-                raise ValueError(f"{len(active)} other DAG runs are active.")
             return frozenset(
-                id for run_id in active for task_id in self._task_ids for id in _pushed(ti, task_id, self._key, run_id)
+                id
+                for run_id in self._running_dag_runs()
+                if run_id != ti.run_id
+                for task_id in self._task_ids
+                for id in _pushed(ti, task_id, self._key, run_id)
             )
         except Exception:
             _log_unreadable()
             return None
+
+    def _running_dag_runs(self) -> list[str]:
+        """
+        Return the DAG runs that are running and have one of the tasks, with that of this task.
+
+        Airflow returns no list of them. It returns the states of tasks in all DAG runs, which can be 100,000 instances
+        if a task is mapped. This reads one instance of a task in each DAG run, and counts which of these are running.
+        """
+        ti, chunks = self._ti, 0
+        found: list[str] = []
+        checked: set[str] = set()
+        running = self._count_running()
+        if running <= 1:
+            return found
+        if running > _MAX_DAG_RUNS + 1:
+            raise ValueError(f"{running} DAG runs are running.")
+        # Most DAG runs have this task: usually no other one is read.
+        for task_id in sorted(self._task_ids, key=lambda id: id != ti.task_id):
+            # Without an instance 0, a mapped task has created nothing. Airflow's client does not send the index -1.
+            one = {"map_index": 0} if task_id in self._mapped else {}
+            states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task_id], **one)
+            new = [run_id for run_id in reversed(states) if run_id not in checked]
+            # Those that are most likely running come first: with an active instance, then the newest ones.
+            new.sort(key=lambda run_id: _ACTIVE.isdisjoint(states[run_id].values()))
+            checked.update(new)
+            for start in range(0, len(new), _CHUNK):
+                if len(found) >= running:
+                    return found
+                if chunks == _MAX_CHUNKS:
+                    raise ValueError("The DAG has too many DAG runs.")
+                chunks += 1
+                chunk = new[start : start + _CHUNK]
+                found += self._running_among(chunk, self._count_running(chunk))
+        return found
+
+    def _running_among(self, run_ids: list[str], running: int) -> list[str]:
+        """Return which DAG runs are running, given how many of them are."""
+        # A DAG run may end between two counts.
+        if running <= 0 or running >= len(run_ids):
+            return run_ids if running > 0 else []
+        middle = len(run_ids) // 2
+        first, second = run_ids[:middle], run_ids[middle:]
+        in_first = self._count_running(first)
+        return self._running_among(first, in_first) + self._running_among(second, running - in_first)
+
+    def _count_running(self, run_ids: list[str] | None = None) -> int:
+        """Return how many of some DAG runs, or of all of the DAG, are running."""
+        given = {} if run_ids is None else {"run_ids": run_ids}
+        count: int = self._ti.get_dr_count(dag_id=self._ti.dag_id, states=["running"], **given)
+        return count
 
 
 def _log_unreadable() -> None:
@@ -199,6 +250,10 @@ class _SiblingTask:
 
     def _names(self, indexes: set[int]) -> frozenset[str]:
         return frozenset(f"{self._task_id}[{index}]" for index in indexes)
+
+
+def _is_mapped(task: Any) -> bool:
+    return hasattr(task, "partial_kwargs") or task.get_closest_mapped_task_group() is not None
 
 
 def _differs(task: Any, argument: str, value: str, markers: Collection[str]) -> bool:

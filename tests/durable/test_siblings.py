@@ -221,40 +221,95 @@ def test_few_requests_return_the_same_as_single_reads(include_waiting: bool) -> 
     assert not include_waiting or same >= 0.9 * 60 * 12
 
 
-def siblings_beside(*others: DagRun) -> SiblingTasks:
+def siblings_beside(*others: DagRun, map_index: int = -1) -> SiblingTasks:
     """Return the siblings of a start whose sensor follows it, in a DAG with other runs."""
     with DAG("dag", schedule=None) as dag:
-        start = StartOperator(task_id="run")
+        mapped = StartOperator.partial(task_id="run").expand(pool=["a", "b"])
+        start = mapped if map_index >= 0 else StartOperator(task_id="start")
         start >> BaseOperator(task_id="sensor")
-    own = DagRun(states={"run": "running"})
-    ti = TaskInstance(task=start, dag_run=own, other_dag_runs=list(others))
+    own = DagRun(states={"start": "running", f"run_{max(0, map_index)}": "running"})
+    ti = TaskInstance(task=start, dag_run=own, map_index=map_index, other_dag_runs=list(others))
     return SiblingTasks({"ti": ti, "dag": dag}, kind="run", key=KEY)
 
 
-@pytest.mark.parametrize(
-    ("states", "is_owned"),
-    [
-        ({"run": "running"}, True),
-        ({"run": "deferred"}, True),
-        ({"run": "success", "sensor": "deferred"}, True),
-        ({"run": "success", "sensor": "success"}, False),
-    ],
-)
-def test_tasks_of_another_active_dag_run_own_what_they_started(states: dict[str, str], is_owned: bool) -> None:
-    other = DagRun(run_id="other", states=states)
-    push(other, -1, "b")
+@pytest.mark.parametrize(("state", "is_owned"), [("running", True), ("success", False)])
+@pytest.mark.parametrize("start", ["running", "deferred", "success"])
+def test_tasks_of_another_running_dag_run_own_what_they_started(start: str, state: str, is_owned: bool) -> None:
+    other = DagRun(run_id="other", state=state, states={"start": start, "sensor": "deferred"})
+    push(other, -1, "b", task_id="start")
     assert siblings_beside(other).ids_of_other_dag_runs() == (frozenset({"b"}) if is_owned else frozenset())
 
 
-def test_no_state_is_read_while_no_other_dag_run_is_running() -> None:
-    siblings = siblings_beside()
+def test_all_instances_of_a_mapped_task_in_another_dag_run_own_items() -> None:
+    other = DagRun(run_id="other", states={f"run_{index}": "deferred" for index in range(1000)})
+    for index in range(1000):
+        push(other, index, f"id-{index}")
+    # A DAG run whose task has not been expanded yet.
+    new = DagRun(run_id="new", states={"start": "scheduled", "run": "scheduled"})
+    siblings = siblings_beside(other, new, map_index=0)
+    assert siblings.ids_of_other_dag_runs() == {f"id-{index}" for index in range(1000)}
+
+
+def test_a_dag_run_that_has_only_another_of_the_tasks_is_found() -> None:
+    other = DagRun(run_id="other", states={"run_0": "deferred"})
+    push(other, 0, "b")
+    assert siblings_beside(other).ids_of_other_dag_runs() == frozenset({"b"})
+
+
+@pytest.mark.parametrize("running", [0, 1234, 1998, 1999])
+def test_ended_dag_runs_cost_few_requests(running: int) -> None:
+    others = [DagRun(run_id=f"other-{number}", state="success", states={"start": "success"}) for number in range(2000)]
+    others[running].state = "running"
+    push(others[running], -1, "b", task_id="start")
+    siblings = siblings_beside(*others)
+    assert siblings.ids_of_other_dag_runs() == frozenset({"b"})
+    asked = siblings._ti.dag_run.requests
+    assert len(asked) <= (20 if running >= 1998 else 60)
+
+
+def test_a_task_that_still_waits_in_an_old_dag_run_is_found_first() -> None:
+    others = [DagRun(run_id=f"other-{number}", state="success", states={"start": "success"}) for number in range(2000)]
+    others[0] = DagRun(run_id="other", states={"start": "deferred"})
+    siblings = siblings_beside(*others)
     assert siblings.ids_of_other_dag_runs() == frozenset()
-    assert siblings._ti.dag_run.requests == []
+    assert len(siblings._ti.dag_run.requests) <= 20
+
+
+def test_dag_runs_that_end_between_two_counts_are_no_endless_search() -> None:
+    others = [DagRun(run_id=f"other-{number}", states={"start": "deferred"}) for number in range(40)]
+    others += [DagRun(run_id=f"ended-{number}", state="success", states={"start": "deferred"}) for number in range(9)]
+    siblings = siblings_beside(*others)
+    count = siblings._count_running
+
+    def count_and_end(run_ids: list[str] | None = None) -> int:
+        result = count(run_ids)
+        if run_ids is not None:
+            for other in others:
+                other.state = "success"
+        return result
+
+    siblings._count_running = count_and_end  # type: ignore[method-assign]
+    assert siblings.ids_of_other_dag_runs() == frozenset()
+
+
+def test_no_state_is_read_while_no_other_dag_run_is_running() -> None:
+    siblings = siblings_beside(DagRun(run_id="other", state="success", states={"start": "success"}))
+    assert siblings.ids_of_other_dag_runs() == frozenset()
+    assert siblings._ti.dag_run.requests == ["count of DAG runs"]
 
 
 def test_too_many_other_dag_runs_leave_the_owner_unknown() -> None:
-    others = [DagRun(run_id=f"other-{number}", states={"run": "deferred"}) for number in range(201)]
+    others = [DagRun(run_id=f"other-{number}", states={"start": "deferred"}) for number in range(201)]
     assert siblings_beside(*others).ids_of_other_dag_runs() is None
+
+
+def test_an_endless_history_leaves_the_owner_unknown() -> None:
+    states = {"start": "success"}
+    others = [DagRun(run_id=f"other-{number}", state="success", states=states) for number in range(10_100)]
+    others[0].state = "running"
+    siblings = siblings_beside(*others)
+    assert siblings.ids_of_other_dag_runs() is None
+    assert len(siblings._ti.dag_run.requests) <= 210
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,7 @@ class DagRun:
     """The state that all tasks of one DAG run share."""
 
     run_id: str = "manual__2026-01-01"
+    state: str = "running"
     start_date: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
     #: How often its tasks were cleared.
     clear_number: int = 0
@@ -110,14 +111,15 @@ class DagRun:
     #: Called before each read of the states.
     on_states_read: Callable[[], None] = lambda: None
 
-    def states_of(self, task_ids: list[str]) -> dict[str, str]:
+    def states_of(self, task_ids: list[str], map_index: int | None = None) -> dict[str, str]:
         self.requests += [f"states of {task_id}" for task_id in task_ids]
         self.on_states_read()
         return {
             name: state
             for name, state in self.states.items()
             for task_id in task_ids
-            if name == task_id or name.rpartition("_")[0] == task_id
+            if (name == task_id and map_index is None)
+            or (name.rpartition("_")[0] == task_id and map_index in (None, int(name.rpartition("_")[2])))
         }
 
 
@@ -199,20 +201,28 @@ class TaskInstance:
     def _dag_runs(self, run_ids: list[str] | None) -> list[DagRun]:
         return [each for each in (self.dag_run, *self.other_dag_runs) if run_ids is None or each.run_id in run_ids]
 
-    def get_dr_count(self, *, dag_id: str, states: list[str]) -> int:
-        assert (dag_id, states) == (self.dag_id, ["running"])
-        return 1 + len(self.other_dag_runs)
+    def get_dr_count(self, *, dag_id: str, states: list[str], run_ids: list[str] | None = None) -> int:
+        assert dag_id == self.dag_id
+        assert len(run_ids or ()) <= 50, "The ids are part of the URL"
+        self.dag_run.requests.append("count of DAG runs")
+        return sum(each.state in states for each in self._dag_runs(run_ids))
 
     def get_first_reschedule_date(self, context: Any) -> None:
         """Return None, as at the first poke."""
 
     def get_task_states(
-        self, *, dag_id: str, task_ids: list[str], run_ids: list[str] | None = None
+        self, *, dag_id: str, task_ids: list[str], run_ids: list[str] | None = None, map_index: int | None = None
     ) -> dict[str, dict[str, str]]:
         if self.states_broken:
             raise RuntimeError("the API server is away")
         assert dag_id == self.dag_id
-        return {dag_run.run_id: dag_run.states_of(task_ids) for dag_run in self._dag_runs(run_ids)}
+        # Airflow's client does not send -1: the response then has all instances.
+        assert map_index is None or map_index >= 0
+        found = {dag_run.run_id: dag_run.states_of(task_ids, map_index) for dag_run in self._dag_runs(run_ids)}
+        if run_ids is None:
+            # The whole history of the DAG.
+            assert all(len(states) <= 1 for states in found.values()), "Airflow reads too many instances"
+        return {run_id: states for run_id, states in found.items() if states}
 
 
 @dataclass(frozen=True)
