@@ -37,10 +37,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _KEY = "mosaic_resume_permission"
+_RESUMED = "in the task state store that the run was resumed"
+_RESUMED_AGAIN = "If a user cancels it in Mosaic now, a retry would resume it."
 #: Seconds between reads of a cancelled run. It is not documented whether cancelling is synchronous.
 _PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 #: Seconds between reads of a cancelled run at the end of a wait.
 _SHORT_PAUSES = _PAUSES[:4]
+#: Seconds in which a cancel is shown. A run that is running later was resumed since.
+_LATEST_CANCEL = 120.0
 
 
 class ResumePermission:
@@ -63,7 +67,7 @@ class ResumePermission:
         if self._store is not None:
             store = self._store
             save_best_effort(
-                lambda: save_entry(store, _KEY, {"run_id": run_id}),
+                lambda: save_entry(store, _KEY, {"run_id": run_id, "granted_at": time.time()}),
                 what=f"in the task state store that run {run_id!r} may be resumed",
                 consequence="If it is cancelled, no retry resumes it: the task fails and names it.",
             )
@@ -80,6 +84,24 @@ class ResumePermission:
             event = f"Airflow's task state store does not return whether this task cancelled run {run_id!r}"
             raise nothing_sent_error(event, error) from error
 
+    def revoke_if_resumed(self, run_id: str) -> None:
+        """
+        Revoke the permission of an earlier attempt for a run that is running, unless its cancel may be shown late.
+
+        A user resumed the run since then: the next cancel is a user's.
+        """
+        if self._store is None:
+            return
+        store = self._store
+
+        def revoke() -> None:
+            entry = read_entry(store, _KEY)
+            # An entry without a time counts as old.
+            if entry.get("run_id") == run_id and time.time() - entry.get("granted_at", 0.0) > _LATEST_CANCEL:
+                store.delete(_KEY)
+
+        save_best_effort(revoke, what=_RESUMED, consequence=_RESUMED_AGAIN)
+
     def revoke(self) -> None:
         """Revoke the permission, because the run was resumed: the next cancel is a user's."""
         self._run_id = None
@@ -87,8 +109,8 @@ class ResumePermission:
             store = self._store
             save_best_effort(
                 lambda: store.delete(_KEY),
-                what="in the task state store that the run was resumed",
-                consequence="If a user cancels it in Mosaic now, a retry would resume it.",
+                what=_RESUMED,
+                consequence=_RESUMED_AGAIN,
             )
 
 

@@ -256,6 +256,7 @@ class ResumeTask:
             resume(run, wait, deadline=record.deadline)
         elif outcome is Outcome.PENDING:
             log.info("Run %r is already %s. There is nothing to resume.", run_id, run.status)
+            wait.permission.revoke_if_resumed(run_id)
             if state.is_cleared(run_id):
                 wait.item_id = run_id
                 resume_after_late_kill(run_id, wait, deadline=record.deadline)
@@ -341,6 +342,8 @@ class StartRun(CreateOnce):
         outcome = run_outcome(run).outcome
         failed = outcome is Outcome.FAILED or (outcome is Outcome.PARTIAL and self._options.on_partial == "fail")
         if not failed:
+            if outcome is Outcome.PENDING:
+                self._wait.permission.revoke_if_resumed(run_id)
             log.info("Continuing with run %r of an earlier attempt, which is %s.", run_id, run.status)
             return True
         if run.status == RunStatus.CANCELLED and self.is_named and self._wait.cancels and self.state.is_cleared(run_id):

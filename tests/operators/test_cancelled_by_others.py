@@ -197,6 +197,35 @@ def test_own_cancel_that_shows_late_is_still_its_own(mosaic: Emulator, clock: Cl
     assert effects(mosaic) == GONE_ON_WITH
 
 
+@pytest.mark.parametrize("operator", ["MosaicRunAgentOperator", "MosaicResumeRunOperator"])
+@WAITS
+def test_permission_ends_if_a_user_resumes_the_run_before_the_retry(
+    mosaic: Emulator, clock: Clock, hook: MosaicHook, operator: str, deferrable: bool
+) -> None:
+    mosaic.configure(hold_runs=True)
+    is_start, store = operator == "MosaicRunAgentOperator", StateStore()
+    task = run_task(store) if is_start else resuming(hook.run_agent(AGENT), store)
+    with (
+        killed_once(received(mosaic, "GET", "/agent_run/{run_id}"), task),
+        pytest.raises(MosaicRunCancelledError, match="killed"),
+    ):
+        task.execute()
+    run_id = started(mosaic)
+    hook.resume_run(run_id)
+    clock.sleep(300)
+    task.make = (run_task(deferrable=deferrable) if is_start else resuming(run_id, deferrable=deferrable)).make
+    seen = sent(mosaic, GET_RUN)
+
+    def cancel() -> None:
+        # The first read is before the wait.
+        until(lambda: sent(mosaic, GET_RUN) > seen + 1)
+        hook.cancel_run(run_id)
+
+    with InBackground(cancel):
+        fails_with(task.run_to_end, MosaicRunCancelledError)
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 2, "runs_resumed": 1}
+
+
 def test_cancel_that_cannot_be_recorded_needs_manual_review(mosaic: Emulator, clock: Clock) -> None:
     mosaic.configure(hold_runs=True)
     store = StateStore()
