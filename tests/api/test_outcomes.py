@@ -141,6 +141,47 @@ def test_failed_post_with_unreadable_destinations_may_be_published(places: dict[
     assert not post.is_published_nowhere
 
 
+@pytest.mark.parametrize(
+    "shown",
+    [
+        {"destinations": [{"platform": "x", "url": "https://x.com/n/status/1"}, {"platform": "linkedin"}]},
+        {"destinations": [{"platform": "x", "postUrl": "https://x.com/n/status/1"}]},
+        {"destinations": [{"platform": "x", "state": "posted"}]},
+        {"destinations": [{"platform": "x", "publish_status": "Success"}]},
+        {"results": [{"platform": "x", "result": {"permalink": "HTTPS://x.com/n/status/1"}}]},
+        {"postIds": [{"platform": "x", "id": "99", "postUrl": "https://x.com/n/status/1"}]},
+        {"postIds": {"x": 99}},
+        {"destinations": [{"platform": "x", "remotePostId": "99"}]},
+        {"posts": [{"status": "success", "id": "post-1"}]},
+        {"deep": [[{"a": {"b": {"url": "https://x.com/n/status/1"}}}]]},
+    ],
+    ids=str,
+)
+def test_failed_post_with_undocumented_signs_of_publication_may_be_published(shown: dict[str, Any]) -> None:
+    body = json.dumps({"status": "failed", **shown}).encode()
+    assert not get_post("post-1").result(Response(200, {}, body)).is_published_nowhere
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        {"destinations": [{"platform": "x", "profile_url": "https://x.com/n", "connect_url": "https://x.com/c"}]},
+        {"thumbnail_url": "https://cdn.example/t.jpg", "mediaUrls": ["https://cdn.example/v.mp4"]},
+        {"youTubeOptions": {"thumbNail": "https://cdn.example/t.jpg"}},
+        {"destinations": [{"platform": "x", "user": {"avatar": {"url": "https://cdn.example/a.jpg"}}}]},
+        {"destinations": [{"platform": "x", "status": "errored", "state": "Timed-Out"}], "tracked_status": "FAILED"},
+        {"destinations": [{"platform": "x", "connection_status": "connected"}], "approval_status": "approved"},
+        {"error": "Late", "errors": [{"message": "https://x.com refused the post", "status": "error", "code": 187}]},
+        {"postIds": [], "post_ids": {"x": None, "linkedin": ""}, "mosaic_post_id": "post-1", "state": ""},
+        {"destinations": [{"platform": "x", "platform_post_id": "", "post_id": "post-1"}], "workspace_id": "w"},
+    ],
+    ids=str,
+)
+def test_failed_post_without_signs_of_publication_is_published_nowhere(shown: dict[str, Any]) -> None:
+    body = json.dumps({"status": "failed", **shown}).encode()
+    assert get_post("post-1").result(Response(200, {}, body)).is_published_nowhere
+
+
 @pytest.mark.parametrize("places", [{"links": {}}, {"results": ""}, {"destinations": {}}])
 def test_failed_post_with_empty_places_of_another_type_is_published_nowhere(places: dict[str, Any]) -> None:
     body = json.dumps({"status": "failed", **places}).encode()

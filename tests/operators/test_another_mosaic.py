@@ -235,6 +235,8 @@ def post_runner(**options: Any) -> TaskRunner:
         {"destinations": [], "results": [{"platform": "x", "status": "failed", "post_id": "187"}]},
         {"destinations": [{"platform": "x", "status": "failed"}], "platform_post_id": "187"},
         {"destinations": [{"platform": "x", "status": "failed"}], "post_url": "https://x.com/1"},
+        # Names that Mosaic does not document.
+        {"destinations": [{"platform": "x", "url": "https://x.com/1"}, {"platform": "linkedin", "error": "Late"}]},
     ],
     ids=str,
 )

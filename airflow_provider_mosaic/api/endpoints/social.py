@@ -48,6 +48,7 @@ from airflow_provider_mosaic.api.options import (
 )
 from airflow_provider_mosaic.api.paging import Listing, filters, paged, read_list, read_page
 from airflow_provider_mosaic.api.post_options import ProviderOptions, validate_provider_options
+from airflow_provider_mosaic.api.publication_signs import has_address_or_state, has_post_id
 from airflow_provider_mosaic.api.redaction import label
 
 
@@ -90,6 +91,8 @@ UNCLEAR_ENDS = status_words(
 
 #: Statuses of a destination that does not have the post. A post that expired may have been public.
 _FAILURES = frozenset({PostStatus.FAILED.value, PostStatus.REJECTED.value, *UNCLEAR_ENDS.values()} - {"expired"})
+#: All spellings of these statuses.
+_FAILURE_WORDS = frozenset(word for word, status in {**_STATUS_WORDS, **UNCLEAR_ENDS}.items() if status in _FAILURES)
 
 #: The fields of a post that show where it is published.
 _PLACES = frozenset({"destinations", "results", "links"})
@@ -139,9 +142,9 @@ class Destination(Model):
 
     @property
     def may_be_published(self) -> bool:
-        """Whether the post is published there, or may be: its status is no failure, or can't be read."""
+        """Whether the post is published there, or may be, because of its status or an undocumented field."""
         has_other_status = bool(self.status and self.status not in _FAILURES) or "status" in self._unreadable
-        return self.is_published or has_other_status
+        return self.is_published or has_other_status or has_address_or_state(self.model_extra, _FAILURE_WORDS)
 
     @property
     def name(self) -> str:
@@ -201,13 +204,19 @@ class Post(Model):
         Whether the post has failed, and may be created again.
 
         Mosaic has the statuses ``failed`` and ``partial_failure``, and does not say that nothing of a failed post is
-        published. The provider assumes it, unless a destination shows otherwise, for example by the id of the post on
-        the platform, or the destinations can't be read.
+        published. The provider assumes it, unless the post or a destination shows otherwise, for example by the id of
+        the post on the platform, also in an undocumented field, or the destinations can't be read.
         """
+        if self.status != PostStatus.FAILED or self._unreadable & _PLACES:
+            return False
         # A destination may repeat the id of the post in Mosaic.
-        has_platform_id = any(place.platform_post_id not in (None, "", self.post_id) for place in self.places)
-        is_unclear = any(place.may_be_published for place in self.places) or self._unreadable & _PLACES
-        return self.status == PostStatus.FAILED and not (is_unclear or has_platform_id)
+        has_id = any(
+            place.platform_post_id not in (None, "", self.post_id) or has_post_id(place.model_extra, self.post_id)
+            for place in self.places
+        )
+        is_unclear = any(place.may_be_published for place in self.places)
+        has_sign = has_post_id(self.model_extra, self.post_id) or has_address_or_state(self.model_extra, _FAILURE_WORDS)
+        return not (has_id or is_unclear or has_sign)
 
 
 class ListedPost(Post):
