@@ -11,6 +11,7 @@ from airflow_provider_mosaic.api.arguments import validate_flag
 from airflow_provider_mosaic.api.endpoints.avatars import create_avatar_profile
 from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, MosaicError
 from airflow_provider_mosaic.api.search import Candidate
+from airflow_provider_mosaic.api.text_match import Match, match_name
 from airflow_provider_mosaic.durable.create_once import CreateOnce
 from airflow_provider_mosaic.durable.failures import Consequences
 from airflow_provider_mosaic.durable.siblings import SiblingTasks
@@ -63,11 +64,11 @@ class CreateAvatarProfile(CreateOnce):
         return profile.id
 
     def snapshot_existing(self, record: StartRecord) -> StartRecord:
-        """Add the profiles of this name."""
+        """Add the profiles that may have this name."""
         return replace(record, existing_ids=tuple(profile.id for profile in self._of_this_name()))
 
     def find_candidates(self, record: StartRecord) -> list[Candidate]:
-        """Return the profiles of this name that did not exist before."""
+        """Return the profiles that may have this name and did not exist before."""
         return [profile for profile in self._of_this_name() if profile.id not in (record.existing_ids or ())]
 
     def siblings(self) -> SiblingTasks:
@@ -89,8 +90,8 @@ class CreateAvatarProfile(CreateOnce):
 
     def _of_this_name(self) -> list[Candidate]:
         return [
-            Candidate(id=profile.id, status=profile.status)
+            Candidate(id=profile.id, status=profile.status, is_partial_match=match is Match.PARTIAL)
             for profile in self._hook.list_avatar_profiles()
             # A row without a name may be any profile.
-            if profile.name is None or profile.name.split() == self._name.split()
+            if (match := match_name(profile.name, self._name)) is not Match.NONE
         ]

@@ -11,6 +11,7 @@ from tasks.fakes import DagRun, Killed, StateStore, TaskRunner
 from tasks.fixtures import Clock, effects, sent
 from tasks.task_runs import LATE
 
+from airflow_provider_mosaic.api.endpoints.avatars import AvatarProfile, list_avatar_profiles
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicNotFoundError,
@@ -37,6 +38,16 @@ def task_runner(
 def profiles(hook: MosaicHook) -> list[str]:
     """Return the names, the oldest first."""
     return [profile.id for profile in hook.list_avatar_profiles()][::-1]
+
+
+def show_names(monkeypatch: pytest.MonkeyPatch, names: dict[str, str]) -> None:
+    """Let the list show names as a server may rewrite them."""
+
+    def rewritten(hook: MosaicHook) -> list[AvatarProfile]:
+        listed = hook.send(list_avatar_profiles())
+        return [profile.model_copy(update={"name": names[str(profile.name)]}) for profile in listed]
+
+    monkeypatch.setattr(MosaicHook, "list_avatar_profiles", rewritten)
 
 
 def failure_of(task: TaskRunner, kind: type[Exception]) -> str:
@@ -78,6 +89,49 @@ def test_profile_is_found_by_name_after_a_lost_response(
     profile_id = task_runner(StateStore()).execute()
     assert profiles(hook) == [*before, profile_id]
     assert sent(mosaic, "POST " + CREATE) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Cafe\u0301 host", "Caf\u00e9 host"),
+        ("Host & Co", "Host &amp; Co"),
+        ("Host & Co", "HOST & CO"),
+        ("Host of the  show", "Host of the show"),
+        ("Host of the morning show", "Host of the morn…"),
+    ],
+)
+def test_profile_whose_name_was_rewritten_is_found_after_a_lost_response(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, clock: Clock, name: str, shown: str
+) -> None:
+    show_names(monkeypatch, {name: shown})
+    mosaic.inject("response_lost", method="POST", path=CREATE)
+    first = task_runner(StateStore(), name=name).execute()
+    assert effects(mosaic) == {"avatars_created": 1}
+    # The profile from before is not taken for the next one.
+    mosaic.inject("response_lost", method="POST", path=CREATE)
+    assert task_runner(StateStore(), name=name).execute() != first
+    assert effects(mosaic) == {"avatars_created": 2}
+
+
+@pytest.mark.parametrize("shown", ["Host of the morn", "", "Host of the morning show (2)"])
+def test_profile_whose_name_was_cut_or_extended_is_not_created_again(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, clock: Clock, shown: str
+) -> None:
+    name = "Host of the morning show"
+    show_names(monkeypatch, {name: shown})
+    mosaic.inject("response_lost", method="POST", path=CREATE)
+    failure_of(task_runner(StateStore(), name=name), MosaicAmbiguousOutcomeError)
+    assert effects(mosaic) == {"avatars_created": 1}
+
+
+def test_profile_with_a_similar_name_is_another_one(mosaic: Emulator, hook: MosaicHook, clock: Clock) -> None:
+    store = StateStore()
+    # Another program creates it after the snapshot.
+    store.after_set = lambda value: profiles(hook) or hook.create_avatar_profile("Host B", video_url=VIDEO)
+    mosaic.inject("server_error", method="POST", path=CREATE, status=504, skip=1)
+    task_runner(store, name="Host A").execute()
+    assert effects(mosaic) == {"avatars_created": 2}
 
 
 @pytest.mark.parametrize("shape", ["wrapped", "id"])
