@@ -16,6 +16,7 @@ from airflow_provider_mosaic.api.arguments import raise_invalid
 from airflow_provider_mosaic.api.endpoints.agents import Agent, delete_agent, get_agent, list_agents
 from airflow_provider_mosaic.api.errors import MosaicConflictError, MosaicError
 from airflow_provider_mosaic.api.redaction import listed
+from airflow_provider_mosaic.api.text_match import is_same_name
 
 if TYPE_CHECKING:
     from airflow_provider_mosaic.api.paging import ApiClient
@@ -38,10 +39,9 @@ class AgentsByName:
         self._name = name
 
     def all(self) -> list[Agent]:
-        """Return the agents of this name that the list shows."""
-        name = str(self._name).strip()
+        """Return the agents of this name that the list shows. Mosaic may have rewritten the name."""
         agents = self._client.iterate(list_agents().all_or_error())
-        return [agent for agent in agents if (agent.name or "").strip() == name]
+        return [agent for agent in agents if is_same_name(agent.name or "", str(self._name))]
 
     def find(self, choose: Callable[[list[str]], str] | None) -> str | None:
         """

@@ -19,6 +19,7 @@ from airflow_provider_mosaic.api.endpoints.agents import AgentGraph, AgentNode
 from airflow_provider_mosaic.api.error_collector import ErrorCollector
 from airflow_provider_mosaic.api.file_links import fingerprint
 from airflow_provider_mosaic.api.redaction import label, one_line, redact
+from airflow_provider_mosaic.api.text_match import is_same_name
 
 _MISSING = object()
 #: Characters of a value in a change, and before the first difference of two long values.
@@ -240,7 +241,9 @@ def _compare_metadata(definition: AgentDefinition, graph: AgentGraph | None) -> 
         existing: str | None = getattr(graph.agent, name) if graph else None
         # Mosaic may strip spaces. An agent without a visibility is private.
         default = "private" if name == "visibility" else ""
-        if defined is not None and defined.strip() != (existing or default).strip():
+        if defined is None or (name == "name" and is_same_name(existing or "", defined)):
+            continue
+        if defined.strip() != (existing or default).strip():
             metadata[name] = defined
             changes.append(f"~ {name}:{_change(existing, defined)}" if graph else f"+ {name}:{_text(defined)}")
     return metadata, changes

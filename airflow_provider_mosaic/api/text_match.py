@@ -10,6 +10,7 @@ import enum
 import functools
 import re
 import unicodedata
+from typing import Literal
 
 from airflow_provider_mosaic.api.responses import REPLACEMENT, unescaped
 
@@ -51,6 +52,12 @@ def match_name(shown: str | None, sent: str) -> Match:
     return min(match, Match.PARTIAL) if max(len(shown), len(sent)) > _MAX_COMPARED else match
 
 
+def is_same_name(shown: str, sent: str) -> bool:
+    """Return whether two names are the same, but for composed characters, escapes and spaces. Case counts."""
+    ours = _compose(sent, "NFC")
+    return any(_compose(text, "NFC") == ours for text in (shown, unescaped(shown)))
+
+
 def _match_beginnings(shown: str, sent: str) -> Match:
     ours = _normalize(sent)
     cut = _before_ellipsis(shown)
@@ -86,7 +93,11 @@ def _before_ellipsis(text: str) -> str:
 
 
 def _normalize(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", _limit_marks(text)).split()).casefold()
+    return _compose(text, "NFKC").casefold()
+
+
+def _compose(text: str, form: Literal["NFC", "NFKC"]) -> str:
+    return " ".join(unicodedata.normalize(form, _limit_marks(text)).split())
 
 
 @functools.lru_cache(4096)

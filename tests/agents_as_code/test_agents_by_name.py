@@ -121,6 +121,27 @@ def test_nothing_is_deleted_if_the_creation_times_are_unknown(
     assert other[0] in warning
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("Cafe\u0301", "Caf\u00e9"), ("Cuts & Clips", "Cuts &amp; Clips"), ("Nightly  clips", "Nightly clips")],
+)
+def test_an_agent_whose_name_the_server_rewrote_is_found(
+    mosaic_emulator: Emulator, hook: MosaicHook, name: str, shown: str
+) -> None:
+    agent_id = hook.create_agent(name=shown).agent_id
+    hook.apply_agent({**DEFINITION, "name": name})
+    applied = hook.apply_agent({**DEFINITION, "name": name})
+    assert (applied.agent_id, applied.changes) == (agent_id, ())
+    assert mosaic_emulator.counts().agents_created == 1
+
+
+@pytest.mark.parametrize("other", ["nightly", "Nightl", "Nightly 2", "Nightly...", "N\uff49ghtly", "Nightl\u00ff"])
+def test_an_agent_of_another_name_is_not_changed(mosaic_emulator: Emulator, hook: MosaicHook, other: str) -> None:
+    agent_id = hook.create_agent(name=other).agent_id
+    assert hook.apply_agent(DEFINITION).agent_id != agent_id
+    assert mosaic_emulator.counts().agents_created == 2
+
+
 def agent(agent_id: str, minutes: float | None = 0) -> Agent:
     created_at = None if minutes is None else (NOON + timedelta(minutes=minutes)).isoformat()
     return Agent.model_validate({"id": agent_id, "created_at": created_at})
