@@ -35,6 +35,8 @@ def mosaic_credits_used() -> None:
         usage = MosaicHook().get_credits_usage(start_date=day, end_date=day.add(days=1).subtract(seconds=1))
         if usage.truncated:
             raise ValueError(f"Mosaic did not count all events of {day:%Y-%m-%d}. Request shorter periods.")
+        if usage.total_credits_used != 0 and not usage.by_date_and_tile:
+            raise ValueError(f"Mosaic's response for {day:%Y-%m-%d} has no rows by day and tile.")
         folder = ObjectStoragePath(Variable.get("mosaic_costs"))
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{day:%Y-%m-%d}.jsonl"

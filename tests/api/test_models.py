@@ -14,7 +14,7 @@ from airflow_provider_mosaic.api.endpoints.account import Whoami, whoami
 from airflow_provider_mosaic.api.endpoints.agents import AgentNode, update_agent
 from airflow_provider_mosaic.api.endpoints.assets import start_upload
 from airflow_provider_mosaic.api.endpoints.avatars import create_avatar_profile, get_avatar_profile
-from airflow_provider_mosaic.api.endpoints.billing import PlanOffer, get_credits, get_credits_usage
+from airflow_provider_mosaic.api.endpoints.billing import PlanOffer, get_credits, get_credits_usage, set_auto_topup
 from airflow_provider_mosaic.api.endpoints.engagement import PostAnalytics
 from airflow_provider_mosaic.api.endpoints.runs import NodeCounts, Output, Run, RunNode
 from airflow_provider_mosaic.api.endpoints.social import Destination, Post, SocialConnection
@@ -317,6 +317,39 @@ def test_null_counts_as_absent_where_two_objects_are_merged() -> None:
     usage = {"summary": {"total_credits_used": 5}, "breakdown": {"total_credits_used": None}}
     assert read(get_credits_usage(), usage).total_credits_used == 5
     assert PlanOffer.model_validate({"id": "p", "billing": None, "monthly_price_usd": 50}).billing == "monthly"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"total_credits_used": 120, "by_tile": [{"tile_id": "t", "credits_used": 120}]},
+        {"summary": {"total_credits_used": 120}, "by_tile": [{"tile_id": "t", "credits_used": 120}]},
+        {"summary": {"total_credits_used": 120}, "breakdown": {"by_tile": [{"tile_id": "t", "credits_used": 120}]}},
+    ],
+    ids=["flat", "half nested", "nested"],
+)
+def test_usage_of_credits_is_read_in_every_shape(body: Any) -> None:
+    usage = read(get_credits_usage(), body)
+    assert usage.total_credits_used == 120
+    assert [(row.tile_id, row.credits_used, row.events) for row in usage.by_tile] == [("t", 120, None)]
+
+
+def test_usage_of_credits_without_a_total_is_unknown() -> None:
+    assert read(get_credits_usage(), {"breakdown": {"by_tile": []}}).total_credits_used is None
+
+
+@pytest.mark.parametrize("body", [{"usage": {"total": 120}}, {}, {"summary": {"truncated": False}}], ids=str)
+def test_usage_of_credits_in_an_unknown_shape_is_an_error(body: Any) -> None:
+    with pytest.raises(MosaicResponseError, match="'total_credits_used' is missing, and so are all rows"):
+        read(get_credits_usage(), body)
+
+
+def test_setting_of_the_top_up_that_is_not_reported_is_unknown() -> None:
+    setting = read(set_auto_topup(enabled=True, threshold=5, quantity=10), {"success": True})
+    assert (setting.eligible, setting.enabled, setting.threshold, setting.quantity) == (None, None, None, None)
+    assert read(get_credits(), {"balance": 5}).auto_topup.enabled is None
+    off = read(set_auto_topup(enabled=False), {"auto_topup": {"enabled": False, "quantity": 0}})
+    assert (off.enabled, off.quantity) == (False, 0)
 
 
 def test_null_counts_as_absent_beside_an_older_field() -> None:

@@ -19,7 +19,7 @@ from airflow_provider_mosaic.api.arguments import (
     validate_integer,
     validate_url,
 )
-from airflow_provider_mosaic.api.call import Call, RetrySafety
+from airflow_provider_mosaic.api.call import Call, InvalidResponse, RetrySafety
 from airflow_provider_mosaic.api.models import Flag, Many, Model, Time, Words, object_in, read_object
 from airflow_provider_mosaic.api.paging import filters, read_list
 
@@ -30,12 +30,16 @@ def _merged(*objects: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class AutoTopup(Model):
-    """Automatic purchases: ``quantity`` credits whenever the balance falls below ``threshold``."""
+    """
+    Automatic purchases: ``quantity`` credits whenever the balance falls below ``threshold``.
 
-    eligible: Flag = False
-    enabled: Flag = False
-    threshold: float = 0
-    quantity: float = 0
+    A field is None if the response does not have it.
+    """
+
+    eligible: Flag | None = None
+    enabled: Flag | None = None
+    threshold: float | None = None
+    quantity: float | None = None
 
 
 class Credits(Model):
@@ -73,14 +77,18 @@ class UsageRow(Model):
     date: Words = None
     tile_id: Words = None
     tile_name: Words = None
-    credits_used: int | float = 0
-    events: int | float = 0
+    credits_used: int | float | None = None
+    events: int | float | None = None
 
 
 class CreditUsage(Model):
-    """Credits used in a period. ``truncated`` is True if there were more events than the limit."""
+    """
+    Credits used in a period. ``truncated`` is True if there were more events than the limit.
 
-    total_credits_used: int | float = 0
+    The total is None if the response has rows only.
+    """
+
+    total_credits_used: int | float | None = None
     truncated: Flag = False
     by_tile: Many[UsageRow] = ()
     by_date: Many[UsageRow] = ()
@@ -174,7 +182,10 @@ def get_credits_usage(
     def read(data: Any) -> CreditUsage:
         body = object_in(data)
         summary, breakdown = (object_in(body.get(name) or {}) for name in ("summary", "breakdown"))
-        return CreditUsage.model_validate(_merged(summary, breakdown))
+        usage = CreditUsage.model_validate(_merged(body, summary, breakdown))
+        if usage.model_fields_set.isdisjoint({"total_credits_used", "by_tile", "by_date", "by_date_and_tile"}):
+            raise InvalidResponse("the field 'total_credits_used' is missing, and so are all rows")
+        return usage
 
     return Call(
         description="read the use of credits",
@@ -193,6 +204,7 @@ def set_auto_topup(*, enabled: bool, threshold: float = 0, quantity: float = 0) 
     :param enabled: Whether Mosaic buys credits automatically.
     :param threshold: Balance below which it buys, 0 to 1,000,000 credits.
     :param quantity: Credits to buy each time, 0 to 1,000,000.
+    :returns: The settings in the response. If one is None, read it with :func:`get_credits`.
     :raises MosaicAmbiguousOutcomeError: The settings may have been changed. Read them with :func:`get_credits`.
     """
     validate_flag("enabled", enabled)
