@@ -7,7 +7,7 @@ import logging
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_mosaic.api.endpoints.billing import Credits
-from airflow_provider_mosaic.api.errors import MosaicError, MosaicNeedsCreditsError
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicNeedsCreditsError, MosaicResponseError
 from airflow_provider_mosaic.api.outcomes import credits_outcome
 from airflow_provider_mosaic.durable.failures import fail_exception
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -23,9 +23,9 @@ def read_credits(hook: MosaicHook, min_credits: float) -> Credits:
     try:
         plan = hook.get_plan()
     except MosaicError as error:
-        if error.transient:
+        if error.transient and not isinstance(error, MosaicResponseError):
             raise
-        # The key may have no permission to read the plan.
+        # The key may have no permission to read the plan. An unreadable response is no reason to retry.
         return credits
     return credits.model_copy(update={"unlimited": plan.credits.unlimited})
 

@@ -10,7 +10,10 @@ from tasks.airflow_exceptions import AirflowFailException, AirflowSkipException
 from tasks.fakes import Deferred, Killed, StateStore, TaskRunner
 from tasks.fixtures import AGENT, START, Clock, effects, sent
 
+from airflow_provider_mosaic.api.endpoints.billing import get_plan
 from airflow_provider_mosaic.api.errors import MosaicNeedsCreditsError, MosaicServerError
+from airflow_provider_mosaic.api.responses import Response
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicRunAgentOperator
 
 SHAPES = pytest.mark.parametrize("shape", ["flat", "nested"])
@@ -44,6 +47,18 @@ def test_plan_that_can_not_be_read_means_a_limit(mosaic: Emulator, status: int) 
     mosaic.inject("server_error", method="GET", path="/plan", status=status, times=None)
     with pytest.raises(AirflowFailException, match="min_credits=100"):
         task_runner().execute()
+    assert effects(mosaic) == {}
+
+
+@pytest.mark.parametrize(("option", "expected"), [("fail", AirflowFailException), ("skip", AirflowSkipException)])
+@pytest.mark.parametrize("response", [Response(204, {}, b""), Response(200, {}, b"null"), Response(200, {}, b"<p>")])
+def test_plan_without_a_readable_body_means_a_limit(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, response: Response, option: str, expected: type[Exception]
+) -> None:
+    mosaic.configure(credits=99)
+    monkeypatch.setattr(MosaicHook, "get_plan", lambda hook: get_plan().result(response))
+    with pytest.raises(expected, match="min_credits=100"):
+        task_runner(on_short_of_credits=option).execute()
     assert effects(mosaic) == {}
 
 
