@@ -236,6 +236,12 @@ def test_null_scopes_and_empty_scopes_differ() -> None:
     assert Whoami.model_validate({"scopes": []}).scopes == ()
 
 
+@pytest.mark.parametrize("text", ["runs:read social:write", "runs:read,social:write", " runs:read, social:write "])
+def test_scopes_as_text_are_a_restriction(text: str) -> None:
+    assert Whoami.model_validate({"scopes": text}).scopes == ("runs:read", "social:write")
+    assert Whoami.model_validate({"scopes": ""}).scopes == ()
+
+
 def test_destination_results_are_read_from_destinations_or_results() -> None:
     newer = {"destinations": [{"platform": "x", "status": "posted"}], "results": [{"platform": "y", "status": "error"}]}
     older = {"destinations": [{"platform": "x"}], "results": [{"platform": "x", "status": "error", "message": "m"}]}

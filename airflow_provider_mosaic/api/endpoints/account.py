@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from pydantic import field_validator
+
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.models import Model, Time, Words, read_object
 from airflow_provider_mosaic.api.redaction import label
@@ -25,6 +29,11 @@ class Whoami(Model):
     scopes: tuple[str, ...] | None = None
 
     lenient_fields = frozenset({"scopes"})
+
+    @field_validator("scopes", mode="before")
+    @classmethod
+    def _scopes_in_text(cls, value: Any) -> Any:
+        return value.replace(",", " ").split() if isinstance(value, str) else value
 
     @property
     def name(self) -> str:
