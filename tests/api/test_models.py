@@ -18,7 +18,7 @@ from airflow_provider_mosaic.api.endpoints.billing import PlanOffer, get_credits
 from airflow_provider_mosaic.api.endpoints.engagement import PostAnalytics
 from airflow_provider_mosaic.api.endpoints.runs import NodeCounts, Output, Run, RunNode
 from airflow_provider_mosaic.api.endpoints.social import Destination, Post, SocialConnection
-from airflow_provider_mosaic.api.endpoints.triggers import list_triggers
+from airflow_provider_mosaic.api.endpoints.triggers import add_youtube_channels, list_triggers
 from airflow_provider_mosaic.api.errors import MosaicResponseError
 from airflow_provider_mosaic.api.models import parse_time
 from airflow_provider_mosaic.api.responses import Response
@@ -240,6 +240,14 @@ def test_null_scopes_and_empty_scopes_differ() -> None:
 def test_scopes_as_text_are_a_restriction(text: str) -> None:
     assert Whoami.model_validate({"scopes": text}).scopes == ("runs:read", "social:write")
     assert Whoami.model_validate({"scopes": ""}).scopes == ()
+
+
+@pytest.mark.parametrize(
+    "body", [{"channels": ["UC1"], "channel_ids": {"@demo": "UC1"}, "message": "Added"}, "ok", True, ["UC1"], None]
+)
+def test_added_channels_without_readable_ids_are_no_failure(body: Any) -> None:
+    added = read(add_youtube_channels("a", ["@demo"]), body)
+    assert (added.channels, added.channel_ids) == ((), ())
 
 
 def test_destination_results_are_read_from_destinations_or_results() -> None:

@@ -55,6 +55,8 @@ class YouTubeTrigger(Model):
 class AddedChannels(Model):
     """Result of adding channels: the channel id for each input. It has no trigger id."""
 
+    lenient_fields = frozenset({"channel_ids", "channels"})
+
     message: Words = None
     channel_ids: Many[str] = ()
     channels: Many[dict[str, Any]] = ()
@@ -117,7 +119,7 @@ def add_youtube_channels(
         path="/agent/{agent_id}/triggers/add_youtube_channels",
         ids={"agent_id": agent_id},
         body=body,
-        read=lambda data: AddedChannels.model_validate(data or {}),
+        read=lambda data: AddedChannels.model_validate(data if isinstance(data, Mapping) else {}),
     )
 
 
