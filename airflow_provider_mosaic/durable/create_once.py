@@ -140,9 +140,8 @@ class CreateOnce(ABC):
     def on_cleared(self, id: str) -> None:  # noqa: B027 - optional
         """Clean up the item from before a user's clear. The task creates another one."""
 
-    def on_changed(self, record: StartRecord) -> None:
+    def on_changed(self, record: StartRecord) -> None:  # noqa: B027 - optional
         """Clean up the item of an earlier attempt with another request, or raise if no other item may be created."""
-        self.on_cleared(str(record.id))
 
     def validate_adopted(self, id: str) -> None:  # noqa: B027 - optional
         """Raise if the item that a user named does not exist, or can't be the task's."""

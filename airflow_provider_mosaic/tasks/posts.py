@@ -19,7 +19,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicPostFailedError,
     MosaicRunPartialError,
 )
-from airflow_provider_mosaic.api.metrics import POSTS_CREATED
+from airflow_provider_mosaic.api.metrics import OUTCOMES_AMBIGUOUS, POSTS_CREATED, count
 from airflow_provider_mosaic.api.options import validate_media_of_post
 from airflow_provider_mosaic.api.outcomes import post_outcome
 from airflow_provider_mosaic.api.search import Candidate
@@ -229,6 +229,7 @@ class CreatePost(CreateOnce):
         """Raise unless the post of an earlier attempt with another request is published nowhere."""
         post_id = self._wait.item_id = str(record.id)
         if not self._read_earlier(record).is_published_nowhere:
+            count(OUTCOMES_AMBIGUOUS)
             raise MosaicAmbiguousOutcomeError(
                 f"An earlier attempt created post {post_id!r} with other arguments.",
                 means="It may be published, now or later, so this attempt publishes no second one.",

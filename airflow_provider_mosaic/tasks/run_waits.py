@@ -13,17 +13,20 @@ from airflow_provider_mosaic.airflow_compat import supervisor_is_gone
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.runs import Run, RunStatus, get_run
 from airflow_provider_mosaic.api.errors import (
+    MosaicAmbiguousOutcomeError,
     MosaicError,
+    MosaicNotFoundError,
     MosaicRunCancelledError,
     MosaicRunFailedError,
 )
-from airflow_provider_mosaic.api.metrics import RUNS_DURATION, RUNS_ENDED, count, record_duration
+from airflow_provider_mosaic.api.metrics import OUTCOMES_AMBIGUOUS, RUNS_DURATION, RUNS_ENDED, count, record_duration
 from airflow_provider_mosaic.api.outcomes import run_outcome
 from airflow_provider_mosaic.api.poll_state import PollState, run_poll_state
 from airflow_provider_mosaic.api.reports import run_failure
 from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter, WaitOptions
 from airflow_provider_mosaic.durable.failures import fail_exception
 from airflow_provider_mosaic.durable.outages import api_server_is_unreachable
+from airflow_provider_mosaic.durable.reads import read_started
 from airflow_provider_mosaic.durable.task_state import can_save_state
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook, read_with_timeout
 from airflow_provider_mosaic.tasks.reporting import (
@@ -132,22 +135,28 @@ class RunCancels:
             transient=self._durable and not result.is_accepted,
         )
 
-    def cancel(self, run_id: str) -> CancelResult:
-        """Cancel the run, unless it must keep running."""
+    def why_not(self, run_id: str) -> str:
+        """Return as sentences why the run must keep running; empty if it may be cancelled."""
         if not self._enabled:
-            return CancelResult(f"Run {run_id!r} keeps running because cancel_on_kill=False.")
+            return f"Run {run_id!r} keeps running because cancel_on_kill=False."
         if supervisor_is_gone() and can_save_state(self._context, durable=self._durable):
-            return CancelResult(
+            return (
                 f"Run {run_id!r} keeps running: Airflow's supervisor of this process died, and another attempt may "
                 "wait for the run."
             )
-        if not self.is_killed:
-            return cancel_and_read(self._hook, run_id, own=self._own)
-        if self._in_outage:
-            return CancelResult(
+        if self.is_killed and self._in_outage:
+            return (
                 f"Run {run_id!r} keeps running: Airflow's API server does not respond, so no user ended the task. "
                 "Unless a retry continues with it, wait for it with a MosaicRunSensor or cancel it in the editor."
             )
+        return ""
+
+    def cancel(self, run_id: str) -> CancelResult:
+        """Cancel the run, unless it must keep running."""
+        if why_not := self.why_not(run_id):
+            return CancelResult(why_not)
+        if not self.is_killed:
+            return cancel_and_read(self._hook, run_id, own=self._own)
         if not self._hook.has_access:
             self._warn_of_lookup(run_id)
         return cancel_at_kill(self._hook, run_id, self._own)
@@ -274,7 +283,7 @@ class RunWait(CompletionWaiter[Run]):
             self._cancels.save_end_of_wait(run_id, result)
 
     def cancel_cleared_run(self, run_id: str) -> None:
-        """Cancel the run from before a clear or a change, if its trigger never ran and could not cancel it."""
+        """Cancel the run from before a clear, if its trigger never ran and could not cancel it."""
         if not self.cancels:
             log.info("Run %r of an earlier attempt may still be running: this task cancels no runs.", run_id)
             return
@@ -283,11 +292,47 @@ class RunWait(CompletionWaiter[Run]):
                 return
         except MosaicError as error:
             log.info("Run %r of an earlier attempt could not be read. %s", run_id, error)
-        result = self._cancels.cancel(run_id)
-        if result.is_accepted:
-            # If no other run is started after all, a retry with the old arguments resumes this one.
-            self.permission.grant(run_id)
-        log.warning("%s", result.text)
+        log.warning("%s", self._cancels.cancel(run_id).text)
+
+    def cancel_changed_run(self, run_id: str, *, started_at: float) -> None:
+        """
+        Cancel the run of an earlier attempt with other arguments, unless it has ended.
+
+        :param started_at: When the run was started, in seconds since the epoch.
+        :raises MosaicAmbiguousOutcomeError: The run may keep running. Another run would be paid besides it.
+        """
+        try:
+            run = read_started(self.hook, get_run(run_id), name=f"Run {run_id!r}", started_at=started_at)
+        except MosaicNotFoundError:
+            log.warning("Run %r of an earlier attempt does not exist any more.", run_id)
+            return
+        except MosaicError as error:
+            log.info("Run %r of an earlier attempt could not be read. %s", run_id, error)
+        else:
+            if run_outcome(run).ended:
+                return
+        why = self._cancels.why_not(run_id)
+        if not self._options.wait_for_completion:
+            why = f"Run {run_id!r} keeps running because wait_for_completion=False."
+        if not why:
+            result = self._cancels.cancel(run_id)
+            log.warning("%s", result.text)
+            if result.is_accepted:
+                # If no other run is started after all, a retry with the old arguments resumes this one.
+                self.permission.grant(run_id)
+            if result.is_accepted or result.error is None:
+                return
+            why = result.text
+        count(OUTCOMES_AMBIGUOUS)
+        raise MosaicAmbiguousOutcomeError(
+            f"An earlier attempt started run {run_id!r} with other arguments. {why}",
+            means="It may cost credits, so this attempt starts no second run.",
+            to_do=(
+                f"To start another run, cancel run {run_id!r} in the editor, and clear this task.",
+                "Use templates that are the same in each attempt, such as {{ ts }} or {{ logical_date }}.",
+            ),
+            candidates=[run_id],
+        )
 
     def _timeout_error(self, item_id: str, *, is_final: bool) -> Exception:
         if self._cancels.is_killed:

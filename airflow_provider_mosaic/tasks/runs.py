@@ -376,6 +376,12 @@ class StartRun(CreateOnce):
         """Cancel the run from before the clear."""
         self._wait.cancel_cleared_run(id)
 
+    def on_changed(self, record: StartRecord) -> None:
+        """Cancel the run of an earlier attempt with another request. Raise if it may keep running."""
+        run_id = self._wait.item_id = str(record.id)
+        self._wait.cancel_changed_run(run_id, started_at=record.started_at)
+        self._wait.item_id = None
+
     def validate_adopted(self, id: str) -> None:
         """Raise if there is no such run of the agent."""
         run = self._hook.get_run(id)

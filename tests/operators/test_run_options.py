@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException
-from tasks.fakes import Killed, StateStore
-from tasks.fixtures import START, Clock, effects, until
-from tasks.task_runs import fail_first_attempt, fails_with, run_task
+from tasks.fakes import Killed, StateStore, TaskRunner
+from tasks.fixtures import START, Clock, effects, started, until
+from tasks.task_runs import fail_first_attempt, fails_with, run_operator, run_task
 
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
@@ -26,13 +26,72 @@ from airflow_provider_mosaic.api.errors import (
 NODE = "b0000004-0000-4000-8000-000000000002"
 
 
-def test_changed_arguments_start_a_new_run_and_keep_the_old_one(mosaic: Emulator) -> None:
+def changed_task(mosaic: Emulator, **options: Any) -> tuple[TaskRunner, str]:
+    """Kill the first attempt after the start of its run, and change the arguments. Return the task and the run."""
     mosaic.configure(hold_runs=True)
-    store = StateStore()
-    old, new = (
-        run_task(store, wait_for_completion=False, update_params={NODE: {"a": number}}).execute() for number in (1, 2)
-    )
-    assert old != new
+    task = run_task(StateStore().killing_at("id"), update_params={NODE: {"a": 1}}, **options)
+    with pytest.raises(Killed):
+        task.execute()
+    task.make = run_operator(update_params={NODE: {"a": 2}}, **options)
+    return task, started(mosaic)
+
+
+@pytest.mark.parametrize("options", [{"cancel_on_kill": False}, {"wait_for_completion": False}], ids=str)
+def test_changed_arguments_start_no_run_beside_one_that_keeps_running(mosaic: Emulator, options: Any) -> None:
+    task, old = changed_task(mosaic, deferrable=True, **options)
+    message = fails_with(task.execute, MosaicAmbiguousOutcomeError)
+    assert f"started run {old!r} with other arguments" in message
+    assert next(iter(options)) in message
+    assert effects(mosaic) == {"runs_started": 1}
+    # The user decides: a clear starts another run.
+    task.clear()
+    task.execute()
+    assert effects(mosaic) == {"runs_started": 2}
+
+
+@pytest.mark.parametrize("fault", ["forbidden", "server_error"])
+def test_changed_arguments_start_no_run_if_the_cancel_fails(mosaic: Emulator, clock: Clock, fault: str) -> None:
+    task, old = changed_task(mosaic, deferrable=True)
+    mosaic.inject(fault, method="POST", path="/agent_run/{run_id}/cancel", times=None)
+    message = fails_with(task.execute, MosaicAmbiguousOutcomeError)
+    assert old in message
+    assert "clear this task" in message
+    assert effects(mosaic) == {"runs_started": 1}
+    mosaic.clear_faults()
+    task.clear()
+    task.execute()
+    assert effects(mosaic) == {"runs_started": 2, "runs_cancelled": 1}
+
+
+def test_changed_arguments_start_no_run_beside_one_that_can_not_be_read_or_cancelled(
+    mosaic: Emulator, clock: Clock
+) -> None:
+    task, old = changed_task(mosaic, deferrable=True)
+    for path in ("/agent_run/{run_id}", "/agent_run/{run_id}/cancel"):
+        mosaic.inject("server_error", path=path, times=None)
+    assert old in fails_with(task.execute, MosaicAmbiguousOutcomeError)
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_changed_arguments_start_no_run_after_a_few_404s(mosaic: Emulator, clock: Clock) -> None:
+    task, _ = changed_task(mosaic, deferrable=True)
+    for path in ("/agent_run/{run_id}", "/agent_run/{run_id}/cancel"):
+        mosaic.inject("not_found", path=path, times=3)
+    task.execute()
+    assert effects(mosaic) == {"runs_started": 2, "runs_cancelled": 1}
+
+
+@pytest.mark.parametrize("options", [{}, {"cancel_on_kill": False}, {"wait_for_completion": False}], ids=str)
+@pytest.mark.parametrize("became", ["completed", "failed", "forgotten"])
+def test_changed_arguments_start_a_run_after_the_end_of_the_old_one(
+    mosaic: Emulator, clock: Clock, became: str, options: Any
+) -> None:
+    task, old = changed_task(mosaic, deferrable=True, **options)
+    if became == "forgotten":
+        mosaic.forget_run(old)
+    else:
+        mosaic.finish_run(old, became)
+    task.execute()
     assert effects(mosaic) == {"runs_started": 2}
 
 
@@ -74,6 +133,7 @@ def test_newly_signed_link_is_the_same_request(mosaic: Emulator, before: str, af
     store, address = StateStore(), "http://127.0.0.1:9/hook?"
     old = run_task(store, wait_for_completion=False, callback_url=address + before).execute()
     assert run_task(store, wait_for_completion=False, callback_url=address + after).execute() == old
+    mosaic.finish_run(old, "completed")
     assert run_task(store, wait_for_completion=False, callback_url=address + "v=2").execute() != old
     assert effects(mosaic) == {"runs_started": 2}
 
