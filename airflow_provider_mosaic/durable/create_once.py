@@ -102,6 +102,8 @@ class CreateOnce(ABC):
         self.was_sent_before = False
         #: Whether a user named the item, and the task has not continued with it yet.
         self.is_named = False
+        #: Whether the known item is of an earlier attempt with another request, and is not given up yet.
+        self.is_replacing = False
 
     @abstractmethod
     def send(self) -> str:
@@ -205,9 +207,14 @@ class CreateOnce(ABC):
         if record.id is None:
             # A search compares the lists with the new request, and would not find the item.
             raise self._unknown_outcome((), None, "The arguments have changed since, so it can't be searched for.")
+        self.is_replacing = True
+        # The error of the check names the item, and Airflow deletes the XComs of the earlier attempt.
+        self.on_started(record.id)
         # Before an item is given up that nothing would replace.
         self.check_before_start()
         self.on_changed(record)
+        self.on_replaced(record.id)
+        self.is_replacing = False
 
     def resume_search(self, record: StartRecord) -> StartRecord:
         """Search for the item of an earlier attempt that saved no id. Create it if the lists do not show it."""

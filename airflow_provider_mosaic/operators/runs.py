@@ -90,7 +90,8 @@ class MosaicRunAgentOperator(WaitingOperator):
         marked, cleared or ended with its DAG run, this needs Airflow 3.3 or newer.
     :param min_credits: The balance that is required before a new run is started. It is not reserved. An organization
         without a limit always has enough. None skips the check.
-    :param on_short_of_credits: How the task ends if the balance is lower: ``fail``, without retries, or ``skip``.
+    :param on_short_of_credits: How the task ends if the balance is lower: ``fail``, without retries, or ``skip``. It
+        always fails if an earlier attempt started a run with other arguments.
     :param mosaic_conn_id: The Airflow connection to Mosaic.
     """
 

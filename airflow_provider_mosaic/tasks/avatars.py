@@ -84,6 +84,10 @@ class CreateAvatarProfile(CreateOnce):
         """Push the id."""
         push_xcom(self._context, AVATAR_PROFILE_ID_KEY, id, name=f"avatar profile {id!r}")
 
+    def on_replaced(self, id: str) -> None:
+        """Withdraw the id of the profile with other arguments."""
+        push_xcom(self._context, AVATAR_PROFILE_ID_KEY, None, name=f"avatar profile {id!r}")
+
     def validate_adopted(self, id: str) -> None:
         """Raise if there is no such profile."""
         self._hook.get_avatar_profile(id)

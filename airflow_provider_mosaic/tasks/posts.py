@@ -227,7 +227,7 @@ class CreatePost(CreateOnce):
 
     def on_changed(self, record: StartRecord) -> None:
         """Raise unless the post of an earlier attempt with another request is published nowhere."""
-        post_id = self._wait.item_id = str(record.id)
+        post_id = str(record.id)
         if not self._read_earlier(record).is_published_nowhere:
             count(OUTCOMES_AMBIGUOUS)
             raise MosaicAmbiguousOutcomeError(

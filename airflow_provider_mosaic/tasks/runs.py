@@ -158,6 +158,9 @@ class RunTask:
             return "starts a second run and pays for it, because durable=False"
         if not self._is_saved:
             return "searches for what this attempt started, and fails if it finds anything"
+        if self._creation is not None and self._creation.is_replacing:
+            another = f"cancels {run} and starts another one" if self.wait.cancels else f"fails unless {run} has ended"
+            return f"{another}, because the arguments changed"
         is_named = self._creation is not None and self._creation.is_named
         on_retry = "resume" if is_named else self.options.on_retry
         # A kill that leaves the run running is a transient failure.
@@ -328,7 +331,9 @@ class StartRun(CreateOnce):
             # Only this imports the models of the billing.
             from airflow_provider_mosaic.tasks.credits import require_credits
 
-            require_credits(self._hook, self._options.min_credits, on_short=self._options.on_short_of_credits)
+            # A skipped task would hide the run of an earlier attempt.
+            on_short = "fail" if self.is_replacing else self._options.on_short_of_credits
+            require_credits(self._hook, self._options.min_credits, on_short=on_short)
 
     def can_continue(self, record: StartRecord) -> bool:
         """Return whether to continue with the run of an earlier attempt, and resume it if necessary."""
@@ -378,8 +383,7 @@ class StartRun(CreateOnce):
 
     def on_changed(self, record: StartRecord) -> None:
         """Cancel the run of an earlier attempt with another request. Raise if it may keep running."""
-        run_id = self._wait.item_id = str(record.id)
-        self._wait.cancel_changed_run(run_id, started_at=record.started_at)
+        self._wait.cancel_changed_run(str(record.id), started_at=record.started_at)
         self._wait.item_id = None
 
     def validate_adopted(self, id: str) -> None:

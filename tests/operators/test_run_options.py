@@ -21,6 +21,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicServerError,
     MosaicTimeoutError,
 )
+from airflow_provider_mosaic.tasks.reporting import ITEM_KEY, RUN_ID_KEY
 
 #: A node of the emulator's agent.
 NODE = "b0000004-0000-4000-8000-000000000002"
@@ -103,6 +104,40 @@ def test_changed_arguments_cancel_the_run_that_no_attempt_waits_for(mosaic: Emul
     run_task(store, update_params={NODE: {"a": 2}}, deferrable=True).execute()
     assert effects(mosaic) == {"runs_started": 2, "runs_cancelled": 1}
     assert [run["status"] for run in mosaic.runs()].count("cancelled") == 1
+
+
+@pytest.mark.parametrize("on_short", ["fail", "skip"])
+def test_changed_arguments_name_the_old_run_if_the_credits_do_not_allow_another(
+    mosaic: Emulator, on_short: str
+) -> None:
+    mosaic.configure(credits=1000)
+    task, old = changed_task(mosaic, deferrable=True, min_credits=1000, on_short_of_credits=on_short)
+    mosaic.configure(credits=10)
+    # A skipped task would hide that the run still runs.
+    assert f"continue with run {old!r}" in fails_with(task.execute, MosaicNeedsCreditsError)
+    assert task.xcom(RUN_ID_KEY) == task.xcom(ITEM_KEY)["id"] == old
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_changed_arguments_announce_what_a_retry_does_with_the_old_run(mosaic: Emulator, clock: Clock) -> None:
+    mosaic.configure(credits=1000)
+    task, old = changed_task(mosaic, deferrable=True, min_credits=10)
+    mosaic.inject("server_error", path="/credits", times=None)
+    with pytest.raises(MosaicServerError) as failure:
+        task.execute()
+    assert f"cancels run {old!r} and starts another one, because the arguments changed" in str(failure.value)
+    mosaic.clear_faults()
+    new = task.execute().kwargs["run_id"]
+    assert effects(mosaic) == {"runs_started": 2, "runs_cancelled": 1}
+    assert task.xcom(RUN_ID_KEY) == task.xcom(ITEM_KEY)["id"] == new
+
+
+def test_changed_arguments_withdraw_the_id_of_a_cancelled_run(mosaic: Emulator) -> None:
+    task, _ = changed_task(mosaic, deferrable=True)
+    mosaic.inject("forbidden", method="POST", path=START)
+    with pytest.raises(AirflowFailException, match="This attempt started no run"):
+        task.execute()
+    assert task.xcom(RUN_ID_KEY) is None
 
 
 def test_run_that_a_change_cancelled_is_resumed_if_no_other_one_was_started(mosaic: Emulator) -> None:
