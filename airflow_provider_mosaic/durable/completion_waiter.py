@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -63,7 +63,11 @@ class WaitOptions:
 
 
 class CompletionWaiter(ABC, Generic[S]):
-    """The wait of a task for the completion of an item, on workers and in the triggerer."""
+    """
+    The wait of a task for the completion of an item, on workers and in the triggerer.
+
+    :param save_missing: Saves the id and the deadline for a retry, if no id is saved. Called after a deferral.
+    """
 
     #: The kind of item in log lines.
     noun: ClassVar[str]
@@ -76,8 +80,16 @@ class CompletionWaiter(ABC, Generic[S]):
     #: Kinds of item under which the task state store may have the id: see ``TaskState``.
     kinds: ClassVar[tuple[str, ...]]
 
-    def __init__(self, options: WaitOptions, hook: MosaicHook, context: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        options: WaitOptions,
+        hook: MosaicHook,
+        context: Mapping[str, Any],
+        *,
+        save_missing: Callable[[str, float | None], None],
+    ) -> None:
         self._options = options
+        self._save_missing = save_missing
         self.hook = hook
         self._context = context
         #: The item that the task started, once it is known.
@@ -167,7 +179,7 @@ class CompletionWaiter(ABC, Generic[S]):
         :param deadline: The deadline that the first attempt set, in seconds since the epoch.
         :param try_started_at: The start of the attempt, in seconds since the epoch, as the deferral passed it on.
         """
-        self._follow(item_id)
+        self._resume(item_id, deadline)
         is_over = False
         try:
             read_event(event, item_id, f"{self.noun} {item_id!r}")
@@ -175,6 +187,14 @@ class CompletionWaiter(ABC, Generic[S]):
             # The task may have queued for a worker since then. The item may be complete.
             is_over = True
         return self._wait(item_id, deadline=deadline, try_started_at=try_started_at, is_over=is_over)
+
+    def _resume(self, item_id: str, deadline: float | None) -> None:
+        self._follow(item_id)
+        try:
+            self._save_missing(item_id, deadline)
+        except MosaicError as error:
+            # Templates are rendered again, and an argument may be invalid by now.
+            log.warning("%s %r could not be saved for a retry. %s", self.noun, item_id, error)
 
     def resume_after_timeout(self) -> str | None:
         """
@@ -185,7 +205,7 @@ class CompletionWaiter(ABC, Generic[S]):
         item_id = self._saved_id()
         if item_id is None:
             return None
-        self._follow(item_id)
+        self._resume(item_id, None)
         item = None if self.is_stopped() else self._poll(item_id, self._new_state(item_id), is_last=True)
         if item is not None:
             self._count_end(item)

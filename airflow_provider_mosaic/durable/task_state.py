@@ -245,6 +245,28 @@ class TaskState:
             consequence=f"The task continues with {self._noun} {record.id!r}. A retry would have to search for it.",
         )
 
+    def save_missing(self, record: StartRecord) -> None:
+        """
+        Save what a deferral passed on, unless an id is saved. If that fails, log it and continue.
+
+        No id is saved if Airflow had no store at the start and was upgraded since, or if the save failed then.
+        """
+        if self._store is None:
+            return
+        try:
+            stored = read_entry(self._store, self._key)
+        except Exception as error:
+            log.warning(
+                "Airflow's task state store could not be read (%s: %s). The task continues with %s %r.",
+                type(error).__name__,
+                one_line(str(error)),
+                self._noun,
+                record.id,
+            )
+            return
+        if stored.get("max_tries") != self._counters.max_tries or not stored.get("id"):
+            self.save_best_effort(record)
+
     def restore(self) -> None:
         """Put back what earlier attempts left, because the request of this attempt had no effect."""
         self._may_have_started = False

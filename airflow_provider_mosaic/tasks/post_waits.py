@@ -41,6 +41,7 @@ class PostWait(CompletionWaiter[Post]):
     """
     The wait until a post is published or has failed.
 
+    :param save_missing: See :class:`CompletionWaiter`.
     :param inputs: Returns the URIs of what the post shows, for lineage.
     :param can_repeat: Returns whether a retry can create the post again.
     """
@@ -57,10 +58,11 @@ class PostWait(CompletionWaiter[Post]):
         hook: MosaicHook,
         context: Mapping[str, Any],
         *,
+        save_missing: Callable[[str, float | None], None],
         inputs: Callable[[], Iterable[str]],
         can_repeat: Callable[[], bool],
     ) -> None:
-        super().__init__(options, hook, context)
+        super().__init__(options, hook, context, save_missing=save_missing)
         self._inputs = inputs
         self._can_repeat = can_repeat
 

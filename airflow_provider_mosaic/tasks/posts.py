@@ -86,7 +86,12 @@ class PostTask:
         # Whether a retry knows the post.
         self._is_saved = can_save_state(context, durable=options.durable)
         self.wait = PostWait(
-            options, hook, context, inputs=self._lineage_inputs, can_repeat=lambda: not options.is_overdue
+            options,
+            hook,
+            context,
+            save_missing=lambda post_id, deadline: CreatePost(self).save_missing(post_id, deadline),
+            inputs=self._lineage_inputs,
+            can_repeat=lambda: not options.is_overdue,
         )
 
     def prepare(self) -> None:

@@ -199,6 +199,7 @@ class RunWait(CompletionWaiter[Run]):
     """
     The wait for a run. When the task is killed or out of time, :class:`RunCancels` cancels the run.
 
+    :param save_missing: See :class:`CompletionWaiter`.
     :param advise: Returns what a user can do about a failed run; empty for the usual advice.
     :param durable: Whether anything is saved for the next attempt.
     :param inputs: Returns the URIs of what the run reads, for lineage.
@@ -216,11 +217,12 @@ class RunWait(CompletionWaiter[Run]):
         hook: MosaicHook,
         context: Mapping[str, Any],
         *,
+        save_missing: Callable[[str, float | None], None],
         advise: Callable[[Run], str] = lambda _: "",
         durable: bool = True,
         inputs: Callable[[], Iterable[str]] = tuple,
     ) -> None:
-        super().__init__(options, hook, context)
+        super().__init__(options, hook, context, save_missing=save_missing)
         self._advise = advise
         self._inputs = inputs
         self._cancels = RunCancels(

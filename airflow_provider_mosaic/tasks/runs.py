@@ -89,6 +89,7 @@ class RunTask:
             options,
             hook,
             context,
+            save_missing=lambda run_id, deadline: StartRun(self).save_missing(run_id, deadline),
             advise=self._advice_without_retry,
             durable=options.durable,
             inputs=self._lineage_inputs,
@@ -204,11 +205,19 @@ class ResumeTask:
         self._hook = hook
         self._context = context
         self._run_id = run_id
-        self.wait = RunWait(options, hook, context)
+        self.wait = RunWait(options, hook, context, save_missing=self._save_missing)
 
     def prepare(self) -> None:
         """Raise if the run id is invalid."""
         self._run_id = validate_id("run_id", self._run_id)
+
+    def _save_missing(self, run_id: str, deadline: float | None) -> None:
+        """Save after a deferral that the run was resumed, if that is not saved."""
+        now, timeout = time.time(), self._options.timeout
+        if deadline is None and timeout is not None:
+            deadline = now + timeout
+        state = TaskState(self._context, kind="resume", request=run_id)
+        state.save_missing(StartRecord(started_at=now, id=run_id, deadline=deadline))
 
     def non_retryable(self) -> tuple[type[MosaicError], ...]:
         """Return the errors of a run that a retry would meet again."""
