@@ -24,10 +24,10 @@ class MosaicCreateAvatarProfileOperator(MosaicOperator):
     ends when Mosaic accepts the profile: a run may use it at once. To wait until it is ready, add a
     MosaicAvatarProfileSensor.
 
-    A retry never creates a second profile. If the response is lost, the list of profiles is searched for the name
-    before anything is sent again. An Airflow without a task state store (before 3.3) does not know what an earlier
-    attempt did: a retry there searches the list too, and fails if a profile has the name. A cleared task creates a new
-    profile.
+    With ``durable=True``, a retry continues with the profile of the earlier attempt. If the response is lost, the list
+    of profiles is searched for the name before anything is sent again. An Airflow without a task state store (before
+    3.3) does not know what an earlier attempt did: a retry there searches the list too, and fails if a profile has the
+    name. A cleared task creates a new profile.
 
     XCom: ``mosaic_avatar_profile_id``, as soon as the profile is created. The profile's id is the ``return_value``.
 

@@ -51,7 +51,9 @@ class CreateAvatarProfile(CreateOnce):
         """Return what an error of the task means."""
         return Consequences(
             means="This attempt created no avatar profile.",
-            retry="creates the profile, unless it finds one of an earlier attempt",
+            retry="creates the profile, unless it finds one of an earlier attempt"
+            if self._durable
+            else "creates the profile and does not search for an earlier one, because durable=False",
             choices=()
             if isinstance(error, MosaicAmbiguousOutcomeError)
             else ("Clear this task to create the profile.",),

@@ -127,12 +127,12 @@ class PostTask:
         was_sent_before = self._creation is not None and self._creation.was_sent_before
         if isinstance(error, MosaicAmbiguousOutcomeError):
             # The error itself contains what it means and what to do.
-            return Consequences(means="", retry="searches for the post before it publishes anything", choices=())
+            return Consequences(means="", retry=self._retry_effect, choices=())
         # Without a creation, the task continues after a deferral, and has a post.
         if post_id is None and self._creation is not None:
             return Consequences(
                 means="This attempt published nothing.",
-                retry="publishes the post, unless it finds one of an earlier attempt",
+                retry=self._retry_effect,
                 choices=() if was_sent_before else ("Clear this task to publish the post.",),
             )
         post = f"post {post_id!r}" if post_id else "its post"
@@ -149,6 +149,13 @@ class PostTask:
             retry=retry,
             choices=(f"Check {post} in Mosaic. Clearing this task publishes a second post.",),
         )
+
+    @property
+    def _retry_effect(self) -> str:
+        """What a retry does if no post is known, as the end of a sentence."""
+        if self.options.durable:
+            return "publishes the post, unless it finds one of an earlier attempt"
+        return "publishes the post and does not search for an earlier one, because durable=False"
 
 
 class CreatePost(CreateOnce):
