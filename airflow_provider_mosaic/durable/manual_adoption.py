@@ -16,8 +16,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from airflow_provider_mosaic.airflow_compat import has_provider_commands, read_variable, task_state_store
-from airflow_provider_mosaic.api.arguments import validate_id
-from airflow_provider_mosaic.api.errors import MosaicValidationError
+from airflow_provider_mosaic.api.arguments import id_key, validate_id
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicValidationError
 from airflow_provider_mosaic.durable.failures import nothing_sent_error
 from airflow_provider_mosaic.durable.task_state import read_entry, save_entry
 
@@ -85,6 +85,17 @@ class ManualAdoption:
             id,
         )
         return None
+
+    def adopt_effect(self, id: str) -> str:
+        """Return that a retry adopts an item, as the end of a sentence; empty if the Variable does not name it."""
+        try:
+            named = self.read()
+        except MosaicError as error:
+            log.info("It is unknown whether a user named %s %r. %s", self._noun, id, error)
+            return ""
+        if named is None or id_key(named) != id_key(id):
+            return ""
+        return f"adopts {self._noun} {id!r} again while Variable {self.variable!r} names it"
 
     def save_used(self, id: str) -> None:
         """

@@ -26,6 +26,7 @@ from airflow_provider_mosaic.api.search import Candidate
 from airflow_provider_mosaic.durable.completion_waiter import WaitOptions
 from airflow_provider_mosaic.durable.create_once import CreateOnce
 from airflow_provider_mosaic.durable.failures import NON_RETRYABLE_ERRORS, Consequences
+from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
 from airflow_provider_mosaic.durable.reads import read_started
 from airflow_provider_mosaic.durable.siblings import SiblingTasks
 from airflow_provider_mosaic.durable.task_state import StartRecord, can_save_state
@@ -136,7 +137,12 @@ class PostTask:
                 choices=() if was_sent_before else ("Clear this task to publish the post.",),
             )
         post = f"post {post_id!r}" if post_id else "its post"
-        if self.options.durable and not self._is_saved:
+        adopts = ""
+        if post_id and not self._is_saved:
+            adopts = ManualAdoption(self.context, kind="post", durable=self.options.durable).adopt_effect(post_id)
+        if adopts and not isinstance(error, MosaicPostFailedError):
+            retry = adopts
+        elif self.options.durable and not self._is_saved and not adopts:
             retry = "searches for the post of this attempt, and fails if it finds one"
         elif isinstance(error, MosaicPostFailedError):
             retry = "creates the post again, because it is not published anywhere"

@@ -155,6 +155,8 @@ class RunTask:
 
     def _retry_effect(self, run: str, error: MosaicError) -> str:
         """Return what a retry does with the run, whose name is given: see :class:`Consequences`."""
+        if adopts := self._adopt_effect():
+            return adopts
         if not self.options.durable:
             return "starts a second run and pays for it, because durable=False"
         if not self._is_saved:
@@ -174,6 +176,14 @@ class RunTask:
         if on_retry == "new":
             return f"continues with {run}, or starts a new run and pays for it if that one failed"
         return f"continues with {run}: nothing is paid twice"
+
+    def _adopt_effect(self) -> str:
+        """Return that a retry adopts the run again, if nothing is saved and a user named it; otherwise nothing."""
+        run_id = self.wait.item_id
+        # After a kill there is no time to read the Variable.
+        if self._is_saved or run_id is None or self.wait.is_stopped():
+            return ""
+        return ManualAdoption(self.context, kind="run", durable=self.options.durable).adopt_effect(run_id)
 
     def _choices(self, run_id: str, error: MosaicError) -> tuple[str, ...]:
         """Return what a user can do with the run when no retry follows."""

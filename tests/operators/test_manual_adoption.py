@@ -173,6 +173,45 @@ def test_changed_variable_is_used_too(
     assert effects(mosaic) == {"runs_started": 2}
 
 
+@pytest.mark.parametrize("options", [{}, {"durable": False}], ids=str)
+@pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
+def test_without_a_store_a_failure_of_a_named_run_announces_that_it_is_adopted_again(
+    mosaic: Emulator, clock: Clock, set_variable: SetVariable, deferrable: bool, options: dict[str, Any]
+) -> None:
+    task, run_id = lose_start(mosaic, deferrable=deferrable, **options)
+    set_variable(run_id)
+    mosaic.finish_run(run_id, "failed")
+    # The retry resumes it, and it fails again.
+    mosaic.configure(hold_runs=False, failing_nodes={"Captions": "broken"})
+    adopts = f"which adopts run {run_id!r} again while Variable 'mosaic_adopt.dag.run' names it"
+    with pytest.raises(MosaicRunFailedError) as failure:
+        task.run_to_end()
+    assert adopts in str(failure.value)
+    mosaic.configure(failing_nodes={})
+    assert task.run_to_end() == run_id
+    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 2}
+
+
+@pytest.mark.parametrize("options", [{}, {"durable": False}], ids=str)
+def test_without_a_store_a_failure_of_a_named_post_announces_that_it_is_adopted_again(
+    mosaic: Emulator, hook: MosaicHook, set_variable: SetVariable, options: dict[str, Any]
+) -> None:
+    mosaic.configure(hold_posts=True)
+    post_id = hook.create_post("Hello", social_connection_ids=[ACCOUNT]).post_id
+    task = post_task(None, wait_for_completion=True, deferrable=True, **options)
+    task.try_number = 1
+    set_variable(post_id, task="post")
+    deferred = task.execute()
+    assert deferred.kwargs["post_id"] == post_id
+    event = {"outcome": "error", "id": post_id, "error": "MosaicServerError", "message": "Down.", "transient": True}
+    with pytest.raises(
+        MosaicServerError, match=f"adopts post {post_id!r} again while Variable 'mosaic_adopt.dag.post'"
+    ):
+        task.resume(deferred, event)
+    assert task.execute().kwargs["post_id"] == post_id
+    assert effects(mosaic) == {"posts_made": 1}
+
+
 def test_without_a_store_the_log_asks_to_delete_the_variable(
     mosaic: Emulator, clock: Clock, set_variable: SetVariable, caplog: pytest.LogCaptureFixture
 ) -> None:
