@@ -111,6 +111,7 @@ def test_other_receiver_is_another_request(mosaic: Emulator, received: list[str]
     store = StateStore()
     first = run_task(store, callback_url="airflow", wait_for_completion=False).execute()
     assert run_task(store, callback_url="airflow", wait_for_completion=False).execute() == first
+    mosaic.finish_run(str(first), "completed")
     assert run_task(store, wait_for_completion=False).execute() != first
 
 
