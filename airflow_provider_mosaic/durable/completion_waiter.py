@@ -165,7 +165,7 @@ class CompletionWaiter(ABC, Generic[S]):
         self._follow(item_id)
         return self._wait(item_id, deadline=deadline, started_at=started_at)
 
-    def resume(
+    def continue_after_deferral(
         self,
         event: Mapping[str, Any] | None,
         item_id: str,
@@ -179,7 +179,7 @@ class CompletionWaiter(ABC, Generic[S]):
         :param deadline: The deadline that the first attempt set, in seconds since the epoch.
         :param try_started_at: The start of the attempt, in seconds since the epoch, as the deferral passed it on.
         """
-        self._resume(item_id, deadline)
+        self._follow_and_save(item_id, deadline)
         is_over = False
         try:
             read_event(event, item_id, f"{self.noun} {item_id!r}")
@@ -188,7 +188,7 @@ class CompletionWaiter(ABC, Generic[S]):
             is_over = True
         return self._wait(item_id, deadline=deadline, try_started_at=try_started_at, is_over=is_over)
 
-    def _resume(self, item_id: str, deadline: float | None) -> None:
+    def _follow_and_save(self, item_id: str, deadline: float | None) -> None:
         self._follow(item_id)
         try:
             self._save_missing(item_id, deadline)
@@ -196,7 +196,7 @@ class CompletionWaiter(ABC, Generic[S]):
             # Templates are rendered again, and an argument may be invalid by now.
             log.warning("%s %r could not be saved for a retry. %s", self.noun, item_id, error)
 
-    def resume_after_timeout(self) -> str | None:
+    def on_trigger_timeout(self) -> str | None:
         """
         Read the item once more after Airflow ended the trigger by its timeout.
 
@@ -205,7 +205,7 @@ class CompletionWaiter(ABC, Generic[S]):
         item_id = self._saved_id()
         if item_id is None:
             return None
-        self._resume(item_id, None)
+        self._follow_and_save(item_id, None)
         item = None if self.is_stopped() else self._poll(item_id, self._new_state(item_id), is_last=True)
         if item is not None:
             self._count_end(item)

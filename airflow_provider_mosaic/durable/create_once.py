@@ -176,7 +176,7 @@ class CreateOnce(ABC):
                 self._replace_changed(self.state.changed)
             return self._create()
         if record.id is None:
-            return self.resume_search(record)
+            return self.search_for_earlier(record)
         # Airflow deletes the XComs of the earlier attempt.
         self.on_started(record.id)
         self.is_named = bool(record.facts.get(_NAMED))
@@ -226,7 +226,7 @@ class CreateOnce(ABC):
         self.on_replaced(record.id)
         self.is_replacing = False
 
-    def resume_search(self, record: StartRecord) -> StartRecord:
+    def search_for_earlier(self, record: StartRecord) -> StartRecord:
         """Search for the item of an earlier attempt that saved no id. Create it if the lists do not show it."""
         log.info("An earlier attempt may have created %s and saved no id. Searching for it.", self._description)
         self.was_sent_before = bool(record.facts.get(_RESENT))

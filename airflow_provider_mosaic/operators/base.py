@@ -195,7 +195,7 @@ class WaitingOperator(MosaicOperator):
             key = task.wait.key
             item_id = deferred.pop(key, None) or validate_id(key, (event or {}).get("id"))
         with self._running(task, context):
-            return task.wait.resume(event, item_id, **deferred)
+            return task.wait.continue_after_deferral(event, item_id, **deferred)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Continue after a deferral. If the trigger timed out, read the status first, and cancel a running run."""
@@ -203,7 +203,7 @@ class WaitingOperator(MosaicOperator):
             with self._resuming(context, None):
                 task = self._task(context)
             with self._running(task, context):
-                item_id = task.wait.resume_after_timeout()
+                item_id = task.wait.on_trigger_timeout()
             if item_id is not None:
                 return item_id
         return super().resume_execution(next_method, next_kwargs, context)

@@ -86,9 +86,9 @@ class CreateAgent(CreateOnce):
             if agent.agent_id not in (record.existing_ids or ())
         ]
 
-    def resume_search(self, record: StartRecord) -> StartRecord:
+    def search_for_earlier(self, record: StartRecord) -> StartRecord:
         """Adopt any agent of this name, because a new one is this task's: the list showed none a moment ago."""
-        return super().resume_search(replace(record, is_saved=True, existing_ids=()))
+        return super().search_for_earlier(replace(record, is_saved=True, existing_ids=()))
 
     def can_continue(self, record: StartRecord) -> bool:
         """Continue with an agent that still exists."""

@@ -303,9 +303,9 @@ def _failed_cancel(run_id: str, error: MosaicError, *, unread: MosaicError | Non
     return CancelResult(text, error=unread or error)
 
 
-def resume(run: Run, wait: RunWait, *, deadline: float | None) -> None:
+def ensure_resumed(run: Run, wait: RunWait, *, deadline: float | None) -> None:
     """
-    Resume a run that failed or was cancelled: only what is missing is done again.
+    Resume a run that failed or was cancelled, unless it was resumed already: only what is missing is done again.
 
     :param run: The run as it was read last.
     :param wait: The wait for the run. It reports a run that can't be resumed.
@@ -387,7 +387,7 @@ def resume_after_late_kill(run_id: str, wait: RunWait, *, deadline: float | None
         wait.permission.grant(run_id)
         return
     log.info("Run %r was cancelled by the trigger from before the clear. Resuming it.", run_id)
-    resume(run, wait, deadline=deadline)
+    ensure_resumed(run, wait, deadline=deadline)
 
 
 def _read_until_changed(wait: RunWait, run: Run) -> Run:

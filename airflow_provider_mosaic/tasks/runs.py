@@ -36,7 +36,7 @@ from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState, c
 from airflow_provider_mosaic.hooks.endpoint_methods import with_node_ids
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks.reporting import RUN_ID_KEY, mosaic_uris, push_xcom
-from airflow_provider_mosaic.tasks.run_control import resume, resume_after_late_kill
+from airflow_provider_mosaic.tasks.run_control import ensure_resumed, resume_after_late_kill
 from airflow_provider_mosaic.tasks.run_waits import RunWait, push_run
 from airflow_provider_mosaic.webhook_address import webhook_url
 
@@ -275,7 +275,7 @@ class ResumeTask:
         if outcome is Outcome.FAILED:
             if is_retry:
                 wait.fail_if_cancelled_elsewhere(run)
-            resume(run, wait, deadline=record.deadline)
+            ensure_resumed(run, wait, deadline=record.deadline)
         elif outcome is Outcome.PENDING:
             log.info("Run %r is already %s. There is nothing to resume.", run_id, run.status)
             wait.permission.revoke_if_resumed(run_id)
@@ -382,7 +382,7 @@ class StartRun(CreateOnce):
             return False
         if on_retry == "fail":
             raise self._wait.failure(run, "It is not resumed, because on_retry='fail'.")
-        resume(run, self._wait, deadline=record.deadline)
+        ensure_resumed(run, self._wait, deadline=record.deadline)
         return True
 
     def on_started(self, id: str) -> None:

@@ -83,7 +83,7 @@ def prepare(context: Mapping[str, Any]) -> None:
 
     set_failpoint(TaskState, "save", after="die_after_intent")
     set_failpoint(TaskState, "save_best_effort", before="die_before_id", after="die_after_id")
-    set_failpoint(RunWait, "resume", before="die_after_deferral")
+    set_failpoint(RunWait, "continue_after_deferral", before="die_after_deferral")
     set_failpoint(RunWait, "finish", after="die_at_end")
     set_failpoint(RunCancels, "cancel", after="die_after_cancel")
     break_airflow(failpoints, ti.try_number, folder)
