@@ -102,7 +102,7 @@ class CompletionWaiter(ABC, Generic[S]):
         self._was_pending = False
 
     @abstractmethod
-    def _read(self, item_id: str) -> Call[S]:
+    def _read_call(self, item_id: str) -> Call[S]:
         """Return the call that reads the item."""
 
     @abstractmethod
@@ -299,7 +299,7 @@ class CompletionWaiter(ABC, Generic[S]):
     def _poll(self, item_id: str, state: PollState[S], *, is_last: bool) -> S | None:
         """Poll with one request, or with all retries if this poll is the last one. Return the item if it has ended."""
         count(POLLS, "single")
-        call = self._read(item_id)
+        call = self._read_call(item_id)
 
         def read(retries: RetryPolicy | None = None) -> S | None:
             # The first use looks the connection up. If a kill interrupts a slow lookup, there is no time to read too.

@@ -70,7 +70,7 @@ class PostWait(CompletionWaiter[Post]):
         """Report the post and what it shows."""
         report_lineage(self.hook, inputs=self._inputs(), outputs=mosaic_uris(self.hook, "posts", [post_id]))
 
-    def _read(self, item_id: str) -> Call[Post]:
+    def _read_call(self, item_id: str) -> Call[Post]:
         return get_post(item_id)
 
     def _poll_state(self, item_id: str, **options: Any) -> PollState[Post]:

@@ -372,7 +372,7 @@ def resume_after_late_kill(run_id: str, wait: RunWait, *, deadline: float | None
 
     :param deadline: When the wait stops, in seconds since the epoch.
     """
-    if not (wait.cancels and triggers_receive_kills()):
+    if not (wait.can_cancel_earlier_run and triggers_receive_kills()):
         return
     # Measured: the kill came 1.1 and 1.4 s after the start of the new attempt. This waits up to 15 s for it.
     run = read_until(

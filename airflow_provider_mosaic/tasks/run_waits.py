@@ -114,8 +114,8 @@ class RunCancels:
         self._in_outage = self._enabled and api_server_is_unreachable(_OUTAGE_CHECK_TIMEOUT)
         self.is_killed = True
         # A second signal must not replace an accepted cancel by "had ended already", after which no retry resumes it.
-        is_cancelled = self._result_of_kill is not None and self._result_of_kill.is_accepted
-        if run_id is None or is_cancelled:
+        was_accepted = self._result_of_kill is not None and self._result_of_kill.is_accepted
+        if run_id is None or was_accepted:
             return self._result_of_kill
         if is_in_signal and self._enabled and not (self._in_outage or self._hook.has_access):
             self._warn_of_lookup(run_id)
@@ -171,14 +171,14 @@ class RunCancels:
     def save_end_of_wait(self, run_id: str, result: CancelResult) -> CancelResult:
         """Save the cancel, push the status and outputs that the run has now, and return what the cancel did."""
         result = self._save(run_id, result)
-        if (run := self._read(run_id)) is not None:
+        if (run := self._read_best_effort(run_id)) is not None:
             push_end(self._context, run)
         return result
 
     def _save(self, run_id: str, result: CancelResult) -> CancelResult:
         """Let a retry resume the run that this task cancelled. Return what the cancel did."""
         if not result.is_accepted and run_id in self._own:
-            run = self._read(run_id)
+            run = self._read_best_effort(run_id)
             if run is not None and run.status == RunStatus.CANCELLED:
                 result = cancelled_result(run_id)
                 log.info("%s", result.text)
@@ -187,7 +187,7 @@ class RunCancels:
             self.permission.grant(run_id)
         return result
 
-    def _read(self, run_id: str) -> Run | None:
+    def _read_best_effort(self, run_id: str) -> Run | None:
         try:
             return read_with_timeout(self._hook.access, run_id)
         except MosaicError as error:
@@ -238,8 +238,8 @@ class RunWait(CompletionWaiter[Run]):
         self.run_to_cancel: str | None = None
 
     @property
-    def cancels(self) -> bool:
-        """Whether the trigger cancels the run when a user marks or clears the task."""
+    def can_cancel_earlier_run(self) -> bool:
+        """Whether the run of an earlier attempt may be cancelled: by its trigger after a clear, or by this task."""
         return self._options.wait_for_completion and self._options.cancel_on_kill
 
     @property
@@ -286,7 +286,7 @@ class RunWait(CompletionWaiter[Run]):
 
     def cancel_cleared_run(self, run_id: str) -> None:
         """Cancel the run from before a clear, if its trigger never ran and could not cancel it."""
-        if not self.cancels:
+        if not self.can_cancel_earlier_run:
             log.info("Run %r of an earlier attempt may still be running: this task cancels no runs.", run_id)
             return
         try:
@@ -351,7 +351,7 @@ class RunWait(CompletionWaiter[Run]):
         super()._follow(item_id)
         self.run_to_cancel = item_id
 
-    def _read(self, item_id: str) -> Call[Run]:
+    def _read_call(self, item_id: str) -> Call[Run]:
         return get_run(item_id)
 
     def _poll_state(self, item_id: str, **options: Any) -> PollState[Run]:

@@ -162,7 +162,8 @@ class RunTask:
         if not self._is_saved:
             return "searches for what this attempt started, and fails if it finds anything"
         if self._creation is not None and self._creation.is_replacing:
-            another = f"cancels {run} and starts another one" if self.wait.cancels else f"fails unless {run} has ended"
+            can_cancel = self.wait.can_cancel_earlier_run
+            another = f"cancels {run} and starts another one" if can_cancel else f"fails unless {run} has ended"
             return f"{another}, because the arguments changed"
         is_named = self._creation is not None and self._creation.is_named
         on_retry = "resume" if is_named else self.options.on_retry
@@ -370,7 +371,8 @@ class StartRun(CreateOnce):
                 self._wait.permission.revoke_if_resumed(run_id)
             log.info("Continuing with run %r of an earlier attempt, which is %s.", run_id, run.status)
             return True
-        if run.status == RunStatus.CANCELLED and self.is_named and self._wait.cancels and self.state.is_cleared(run_id):
+        is_cancelled = run.status == RunStatus.CANCELLED
+        if is_cancelled and self.is_named and self._wait.can_cancel_earlier_run and self.state.is_cleared(run_id):
             # The trigger from before the clear cancelled it since the read that validated it.
             self._wait.permission.grant(run_id)
         self._wait.fail_if_cancelled_elsewhere(run)

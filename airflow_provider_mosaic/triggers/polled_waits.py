@@ -28,14 +28,14 @@ class Wait(Generic[S]):
     Airflow keeps the event in its database until the task resumes. The event holds only ids and statuses; the resumed
     task reads the rest itself.
 
-    :param read: Returns the call that reads the item. Each poll creates a new call: calls are large, and there are
+    :param read_call: Returns the call that reads the item. Each poll creates a new call: calls are large, and there are
         many waits.
     """
 
-    __slots__ = ("_context", "due", "event", "item_id", "last_pause", "read", "state")
+    __slots__ = ("_context", "due", "event", "item_id", "last_pause", "read_call", "state")
 
-    def __init__(self, read: Callable[[], Call[S]], state: PollState[S], item_id: str) -> None:
-        self.read = read
+    def __init__(self, read_call: Callable[[], Call[S]], state: PollState[S], item_id: str) -> None:
+        self.read_call = read_call
         self.state = state
         self.item_id = item_id
         self.event: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()

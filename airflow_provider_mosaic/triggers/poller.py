@@ -302,7 +302,7 @@ class Poller:
         was_alone = wait in self._to_poll_alone
         self._to_poll_alone.discard(wait)
         try:
-            wait.record_success(await self._send(wait.read(), "single"))
+            wait.record_success(await self._send(wait.read_call(), "single"))
         except MosaicError as error:
             wait.record_error(error)
             if was_alone and isinstance(error, MosaicRateLimitError) and not wait.is_done:
