@@ -135,22 +135,23 @@ class OwnCancels:
 
         :param send: Sends the cancel. It is called with what collects the errors after which the cancel is sent again.
         """
-        failed: list[MosaicError] = []
+        errors: list[MosaicError] = []
         was_running = self.was_running()
-        is_accepted = is_interrupted = False
         try:
-            cancelled = send(failed.append)
-            is_accepted = not cancelled.had_no_effect
+            cancelled = send(errors.append)
+            if not cancelled.had_no_effect:
+                self._run_ids.add(run_id)
             return cancelled
         except MosaicError as error:
-            failed.append(error)
+            errors.append(error)
             raise
         except BaseException:
-            is_interrupted = True
+            # Airflow interrupted the request. It may have had an effect.
+            if was_running:
+                self._run_ids.add(run_id)
             raise
         finally:
-            is_lost = is_interrupted or any(error.effect_unknown for error in failed)
-            if is_accepted or (is_lost and was_running):
+            if was_running and any(error.effect_unknown for error in errors):
                 self._run_ids.add(run_id)
 
 
