@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -65,6 +65,11 @@ class _File:
     part: str
     field: str
 
+    @property
+    def is_extra(self) -> bool:
+        """Whether the part comes beside the output's media."""
+        return self.field in _EXTRAS
+
 
 class DownloadTask:
     """The task of ``MosaicDownloadOutputsOperator``, in one execution. The arguments are those of the operator."""
@@ -91,6 +96,15 @@ class DownloadTask:
         run = with_outputs(self._hook, self._hook.get_run(self._run_id))
         push_item(context, self._hook, "run", run.run_id, agent_id=run.agent_id)
         push_agent_link(context, self._hook, run.agent_id, name=f"run {run.run_id!r}")
+        files = self._files_to_download(run)
+        names = self._download_all(run, files)
+        log.info("Run %r: %d file(s) of %d output(s).", self._run_id, len(names), len(run.outputs))
+        paths = [self._directory.uri_of(names[file]) for file in files if file in names]
+        self._report(context, paths, names)
+        return paths
+
+    def _files_to_download(self, run: Run) -> list[_File]:
+        """Return the requested parts that have links, or raise if there is nothing to download."""
         if not run_outcome(run).ended:
             raise still_running_error(run, before="its outputs are downloaded")
         if not run.outputs:
@@ -99,39 +113,14 @@ class DownloadTask:
                 run_id=self._run_id,
             )
         files = self._files(run)
-        names: dict[_File, str] = {}
-        missing: list[tuple[_File, MosaicError]] = []
-        # The media first: a thumbnail of the same name gets another suffix.
-        for file in sorted(files, key=lambda file: file.field in _EXTRAS):
-            if any(file.index == other.index and other.field not in _EXTRAS for other, _ in missing):
-                # The task fails. The file could get the name that the missing one has in a retry.
-                continue
-            try:
-                names[file] = self._download(run, file, names)
-            except _MISSING as error:
-                if error.transient:
-                    raise
-                missing.append((file, error))
-                log.warning("Output %r has no %s to download. %s", file.output.output_id, file.part, error)
-        # A missing extra fails the task only if there is no other file.
-        for file, failure in missing:
-            if file.field not in _EXTRAS or not names:
-                raise failure
-        if not names and self._parts & {"video", "image", "audio"}:
+        if not files and self._parts & {"video", "image", "audio"}:
             raise MosaicRunFailedError(
                 f"Run {self._run_id!r} is {run.status} with {len(run.outputs)} output(s), but none has a link. Nothing "
                 "was downloaded.",
                 to_do="The links may appear later.",
                 run_id=self._run_id,
             )
-        log.info("Run %r: %d file(s) of %d output(s).", self._run_id, len(names), len(run.outputs))
-        paths = [self._directory.uri_of(names[file]) for file in files if file in names]
-        uris = [redact(path) for path in paths]
-        size = sum(self._sizes.values())
-        add_to_outlet_events(context, run_id=self._run_id, files=uris, file_count=len(uris), size=size)
-        output_ids = (file.output.output_id for file in names)
-        report_lineage(self._hook, inputs=mosaic_uris(self._hook, "outputs", output_ids), outputs=uris)
-        return paths
+        return files
 
     def _files(self, run: Run) -> list[_File]:
         """Return the parts that have links, in the order of the outputs."""
@@ -153,6 +142,28 @@ class DownloadTask:
                 if part in links.values()
             )
         return files
+
+    def _download_all(self, run: Run, files: Iterable[_File]) -> dict[_File, str]:
+        """Download the files. Return their names, without those of missing extras."""
+        names: dict[_File, str] = {}
+        missing: list[tuple[_File, MosaicError]] = []
+        # The media first: a thumbnail of the same name gets another suffix.
+        for file in sorted(files, key=lambda file: file.is_extra):
+            if any(file.index == other.index and not other.is_extra for other, _ in missing):
+                # The task fails. The file could get the name that the missing one has in a retry.
+                continue
+            try:
+                names[file] = self._download(run, file, names)
+            except _MISSING as error:
+                if error.transient:
+                    raise
+                missing.append((file, error))
+                log.warning("Output %r has no %s to download. %s", file.output.output_id, file.part, error)
+        # A missing extra fails the task only if there is no other file.
+        for file, failure in missing:
+            if not file.is_extra or not names:
+                raise failure
+        return names
 
     def _download(self, run: Run, file: _File, names: Mapping[_File, str]) -> str:
         """Download one file unless it exists. Return its name."""
@@ -180,6 +191,14 @@ class DownloadTask:
         self._sizes[name] = size
         log.info("Downloaded %s (%s).", uri, format_size(size))
         return name
+
+    def _report(self, context: Mapping[str, Any], paths: Iterable[str], files: Iterable[_File]) -> None:
+        """Report the downloaded files to Airflow."""
+        uris = [redact(path) for path in paths]
+        size = sum(self._sizes.values())
+        add_to_outlet_events(context, run_id=self._run_id, files=uris, file_count=len(uris), size=size)
+        output_ids = (file.output.output_id for file in files)
+        report_lineage(self._hook, inputs=mosaic_uris(self._hook, "outputs", output_ids), outputs=uris)
 
     def _existing_size(self, name: str) -> int | None:
         """Return the bytes of a file that must not be replaced. A task that replaces files may lack the permission."""
