@@ -131,13 +131,12 @@ class MosaicRunSensor(CompletionSensor):
         return run_poll_state(self._id, **options)
 
     def _finish(self, context: Context, item: Run, hook: MosaicHook) -> None:
-        from airflow_provider_mosaic.tasks.reporting import push_agent_link, push_item
+        from airflow_provider_mosaic.tasks.reporting import push_run_links
         from airflow_provider_mosaic.tasks.run_ends import push_end, raise_unless_successful, with_outputs
 
         run = with_outputs(hook, item)
         push_end(context, run)
-        push_item(context, hook, "run", run.run_id, agent_id=run.agent_id)
-        push_agent_link(context, hook, run.agent_id, name=f"run {run.run_id!r}")
+        push_run_links(context, hook, run.run_id, run.agent_id)
         raise_unless_successful(context, hook, run, on_partial=self.on_partial)
 
 

@@ -30,8 +30,7 @@ from airflow_provider_mosaic.hooks.paths import DownloadDirectory
 from airflow_provider_mosaic.tasks.reporting import (
     add_to_outlet_events,
     mosaic_uris,
-    push_agent_link,
-    push_item,
+    push_run_links,
     report_lineage,
 )
 from airflow_provider_mosaic.tasks.run_ends import with_outputs
@@ -94,8 +93,7 @@ class DownloadTask:
         :raises MosaicRunFailedError: The run still runs, or it has no outputs, or no output has a link.
         """
         run = with_outputs(self._hook, self._hook.get_run(self._run_id))
-        push_item(context, self._hook, "run", run.run_id, agent_id=run.agent_id)
-        push_agent_link(context, self._hook, run.agent_id, name=f"run {run.run_id!r}")
+        push_run_links(context, self._hook, run.run_id, run.agent_id)
         files = self._files_to_download(run)
         names = self._download_all(run, files)
         log.info("Run %r: %d file(s) of %d output(s).", self._run_id, len(names), len(run.outputs))

@@ -146,6 +146,12 @@ def push_agent_link(context: Mapping[str, Any], hook: MosaicHook, agent_id: str 
         push_link(context, MosaicAgentLink().xcom_key, url, name=name)
 
 
+def push_run_links(context: Mapping[str, Any], hook: MosaicHook, run_id: str, agent_id: str | None) -> None:
+    """Push a run as the task's item, and the URL of its agent's page: a run has no documented URL."""
+    push_item(context, hook, "run", run_id, agent_id=agent_id)
+    push_agent_link(context, hook, agent_id, name=f"run {run_id!r}")
+
+
 def agent_url(agent_id: str | None, base_url: str) -> str | None:
     """
     Return the URL of an agent's page in the editor, which shows its runs.

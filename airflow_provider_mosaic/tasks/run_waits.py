@@ -33,8 +33,7 @@ from airflow_provider_mosaic.tasks.reporting import (
     RUN_ID_KEY,
     add_to_outlet_events,
     mosaic_uris,
-    push_agent_link,
-    push_item,
+    push_run_links,
     push_xcom,
     report_lineage,
 )
@@ -403,5 +402,4 @@ def push_run(context: Mapping[str, Any], hook: MosaicHook, run_id: str, agent_id
     """Push the id and the link of a run, before the wait: they matter most if the task fails."""
     add_to_outlet_events(context, run_id=run_id, agent_id=agent_id)
     push_xcom(context, RUN_ID_KEY, run_id, name=f"run {run_id!r}")
-    push_item(context, hook, "run", run_id, agent_id=agent_id)
-    push_agent_link(context, hook, agent_id, name=f"run {run_id!r}")
+    push_run_links(context, hook, run_id, agent_id)
