@@ -322,32 +322,16 @@ def ensure_resumed(run: Run, wait: RunWait, *, deadline: float | None) -> None:
         # A subclass of MosaicValidationError. Nothing was sent.
         raise
     except (MosaicConflictError, MosaicValidationError) as conflict:
-        # It may have been resumed a moment ago, by a user or by an earlier attempt that was killed.
-        now = _read_until_changed(wait, run)
-        if run_outcome(now).ended and now.status == run.status:
-            why = conflict.detail or "its state does not allow it"
-            raise fail_exception(wait.failure(now, f"It can't be resumed: {why}.")) from conflict
-        log.info("Run %r was resumed outside this task. The task continues with it.", run.run_id)
+        _fail_unless_resumed_elsewhere(run, wait, conflict)
     except MosaicAmbiguousOutcomeError as lost:
-        wait.item_id = run.run_id
-        # The status shows whether the resume had an effect. A short run may already have ended, with another status.
-        if _read_until_changed(wait, run).status == run.status:
-            raise (lost.__cause__ or lost) from None
-        log.info("Run %r was resumed, although the response was lost.", run.run_id)
+        _fail_unless_lost_resume_shows(run, wait, lost)
     else:
         wait.run_to_cancel = run.run_id
         count(RUNS_RESUMED)
         log.info(
             "Resumed run %r, which was %s. %d node(s) are queued again.", run.run_id, run.status, resumed.nodes_queued
         )
-        is_shown = True
-        try:
-            # The wait must not read the old status as the end of the run.
-            is_shown = _read_until_changed(wait, run).status != run.status
-        finally:
-            # The next cancel is a user's, also if the reads failed. After a kill, an accepted cancel grants it again.
-            if is_shown or wait.is_stopped():
-                wait.permission.revoke()
+        _wait_until_shown(run, wait)
         return
     # The permission is for one resume, also of a run that failed before a cancel of this task reached it.
     wait.permission.revoke()
@@ -363,6 +347,39 @@ def _send_resume(run_id: str, wait: RunWait) -> Resumed:
     except Exception:
         wait.item_id = known_id
         raise
+
+
+def _fail_unless_resumed_elsewhere(
+    run: Run, wait: RunWait, conflict: MosaicConflictError | MosaicValidationError
+) -> None:
+    """Fail without retries after a rejected resume, unless a user or an earlier attempt has resumed the run."""
+    # An earlier attempt that was killed may have resumed it a moment ago.
+    now = _read_until_changed(wait, run)
+    if run_outcome(now).ended and now.status == run.status:
+        why = conflict.detail or "its state does not allow it"
+        raise fail_exception(wait.failure(now, f"It can't be resumed: {why}.")) from conflict
+    log.info("Run %r was resumed outside this task. The task continues with it.", run.run_id)
+
+
+def _fail_unless_lost_resume_shows(run: Run, wait: RunWait, lost: MosaicAmbiguousOutcomeError) -> None:
+    """Raise the error of a resume whose response was lost, unless the run shows that it was resumed."""
+    wait.item_id = run.run_id
+    # A short run may already have ended, with another status.
+    if _read_until_changed(wait, run).status == run.status:
+        raise (lost.__cause__ or lost) from None
+    log.info("Run %r was resumed, although the response was lost.", run.run_id)
+
+
+def _wait_until_shown(run: Run, wait: RunWait) -> None:
+    """Wait until the run shows an accepted resume, and revoke the permission for it."""
+    is_shown = True
+    try:
+        # The wait must not read the old status as the end of the run.
+        is_shown = _read_until_changed(wait, run).status != run.status
+    finally:
+        # The next cancel is a user's, also if the reads failed. After a kill, an accepted cancel grants it again.
+        if is_shown or wait.is_stopped():
+            wait.permission.revoke()
 
 
 def resume_after_late_kill(run_id: str, wait: RunWait, *, deadline: float | None) -> None:
