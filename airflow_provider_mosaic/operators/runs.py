@@ -271,7 +271,7 @@ class MosaicCancelRunOperator(MosaicOperator):
     def execute(self, context: Context) -> str:
         """Cancel the run."""
         from airflow_provider_mosaic.tasks.reporting import push_item
-        from airflow_provider_mosaic.tasks.run_control import cancel
+        from airflow_provider_mosaic.tasks.run_cancels import cancel
 
         with self._executing(context):
             hook = self._open_hook()

@@ -37,15 +37,15 @@ from airflow_provider_mosaic.tasks.reporting import (
     push_xcom,
     report_lineage,
 )
-from airflow_provider_mosaic.tasks.run_control import (
+from airflow_provider_mosaic.tasks.run_cancels import (
     CancelResult,
     OwnCancels,
-    ResumePermission,
     cancel_and_read,
     cancel_at_kill,
     cancelled_result,
 )
 from airflow_provider_mosaic.tasks.run_ends import nodes_of, push_end, raise_unless_successful, with_outputs
+from airflow_provider_mosaic.tasks.run_resumes import ResumePermission
 from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class RunCancels:
     after the kill, that also cancels the run.
 
     :param enabled: The operator's ``cancel_on_kill``: otherwise the run keeps running.
-    :param was_running: See :class:`~airflow_provider_mosaic.tasks.run_control.OwnCancels`.
+    :param was_running: See :class:`~airflow_provider_mosaic.tasks.run_cancels.OwnCancels`.
     """
 
     def __init__(

@@ -36,7 +36,7 @@ from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState, c
 from airflow_provider_mosaic.hooks.endpoint_methods import with_node_ids
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks.reporting import RUN_ID_KEY, mosaic_uris, push_xcom
-from airflow_provider_mosaic.tasks.run_control import ensure_resumed, resume_after_late_kill
+from airflow_provider_mosaic.tasks.run_resumes import ensure_resumed, resume_after_late_kill
 from airflow_provider_mosaic.tasks.run_waits import RunWait, push_run
 from airflow_provider_mosaic.webhook_address import webhook_url
 

@@ -18,7 +18,7 @@ from airflow_provider_mosaic.api.run_completions import RunCompletionTracker
 from airflow_provider_mosaic.durable import manual_adoption
 from airflow_provider_mosaic.durable.manual_adoption import ManualAdoption
 from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState
-from airflow_provider_mosaic.tasks.run_control import ResumePermission
+from airflow_provider_mosaic.tasks.run_resumes import ResumePermission
 from airflow_provider_mosaic.triggers.run_watcher import RunWatcher
 
 RECORDED = [json.loads(path.read_text()) for path in sorted((Path(__file__).parent / "recorded").glob("*.json"))]

@@ -23,7 +23,7 @@ from airflow_provider_mosaic.operators import (
     MosaicSocialPostOperator,
 )
 from airflow_provider_mosaic.sensors import MosaicRunSensor
-from airflow_provider_mosaic.tasks import run_control, runs
+from airflow_provider_mosaic.tasks import run_cancels, runs
 
 WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 
@@ -139,7 +139,7 @@ def test_cancel_of_an_ended_run_that_is_rejected_with_400(other: OtherMosaic, mo
         other.runs[0]["status"] = "completed"
         return cancel_run(run_id)
 
-    monkeypatch.setattr(run_control, "cancel_run", cancel_too_late)
+    monkeypatch.setattr(run_cancels, "cancel_run", cancel_too_late)
     with pytest.raises(AirflowFailException, match="had ended already"):
         task.resume(deferred, {"outcome": "timeout", "id": "started-0"})
 

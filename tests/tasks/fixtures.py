@@ -28,7 +28,7 @@ ACCOUNT = "c0000000-0000-4000-8000-000000000001"
 OTHER_ACCOUNT = "c0000000-0000-4000-8000-000000000002"
 
 
-TASK_MODULES = ("runs", "run_control", "post_waits", "youtube")
+TASK_MODULES = ("runs", "run_cancels", "run_resumes", "post_waits", "youtube")
 
 
 #: The pauses of late effects, which :func:`short_pauses` shortens.
