@@ -22,7 +22,7 @@ from tasks.fixtures import ACCOUNT, AGENT, InBackground, effects, run_bounded, s
 from tasks.other_mosaic import OtherMosaic, serving
 
 from airflow_provider_mosaic import operators, sensors
-from airflow_provider_mosaic.api import poll_state, retries
+from airflow_provider_mosaic.api import poll_state, rate_limit
 from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.poll_state import MAX_ERRORS, MAX_NOT_FOUND, MAX_REFUSALS
 from airflow_provider_mosaic.durable.completion_waiter import read_event
@@ -114,7 +114,7 @@ def test_the_twentieth_error_in_a_row_ends_the_wait(
     # Count them without waiting for 15 minutes.
     monkeypatch.setattr(poll_state, "ERRORS_TIMEOUT", 0.0)
     # A 429 starts a cooldown although it does not ask for one.
-    monkeypatch.setattr(retries, "_MAX_OWN_COOLDOWN", 0.002)
+    monkeypatch.setattr(rate_limit, "_MAX_OWN_COOLDOWN", 0.002)
     mosaic.finish_run(run_id)
     mosaic.inject(fault, method="GET", path=GET_RUN, times=MAX_ERRORS - 1, **options)
     assert event_of(run_trigger(run_id, poll_interval=0.002))["outcome"] == "ended"
