@@ -116,18 +116,21 @@ def test_timed_out_post_is_not_withdrawn_and_never_created_again(mosaic: Emulato
     assert one_post(mosaic)["status"] == "processing"
 
 
-def test_failed_request_at_the_timeout_fails_no_published_post(mosaic: Emulator) -> None:
+def test_failed_request_at_the_timeout_fails_no_published_post(
+    mosaic: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mosaic.configure(hold_posts=True)
     # The first poll finds the post processing. The second one is at the timeout.
     mosaic.inject("server_error", method="GET", path=GET_POST, status=502, skip=1)
-    task = post_task(StateStore(), wait_for_completion=True, timeout=1, poll_interval=60)
+    task = post_task(StateStore(), wait_for_completion=True, timeout=60, poll_interval=600)
+    sleep = clock.sleep
 
-    def publish_it() -> None:
-        until(lambda: sent(mosaic, "GET " + GET_POST))
+    def publish_and_sleep(seconds: float) -> None:
         mosaic.configure(hold_posts=False)
+        sleep(seconds)
 
-    with InBackground(publish_it):
-        assert task.execute() == one_post(mosaic)["post_id"]
+    monkeypatch.setattr(clock, "sleep", publish_and_sleep)
+    assert task.execute() == one_post(mosaic)["post_id"]
     assert mosaic.counts().faults_used == {"server_error": 1}
 
 
