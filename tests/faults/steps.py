@@ -90,7 +90,8 @@ def start_with_hang(method: str, path: str, *, when: str, seconds: float | None 
     :param seconds: How long it hangs. Default: forever.
     """
     options = {} if seconds is None else {"seconds": seconds}
-    hanging = await_counts(**{EFFECTS[path]: 1}) if when == "after" else await_requests(method, path)
+    # A process that is killed between its request and the fault would leave the fault to the retry.
+    hanging = await_counts(**{EFFECTS[path]: 1}) if when == "after" else await_fault("hang")
     return inject("hang", method, path, when=when, **options), start, hanging
 
 

@@ -153,19 +153,20 @@ FAILED_POLLS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("fault", "options"), FAILED_POLLS, ids=lambda value: str(value))
 def test_failed_request_at_the_timeout_cancels_no_ended_run(
-    mosaic: Emulator, fault: str, options: dict[str, Any]
+    mosaic: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch, fault: str, options: dict[str, Any]
 ) -> None:
     mosaic.configure(hold_runs=True)
     # The first poll finds the run running. The second one is at the timeout.
     mosaic.inject(fault, method="GET", path=GET_RUN, skip=1, **options)
-    task = run_task(StateStore(), timeout=1, poll_interval=60)
+    task = run_task(StateStore(), timeout=60, poll_interval=600)
+    sleep = clock.sleep
 
-    def end_it() -> None:
-        until(lambda: sent(mosaic, "GET " + GET_RUN))
+    def end_run_and_sleep(seconds: float) -> None:
         mosaic.finish_run(started(mosaic))
+        sleep(seconds)
 
-    with InBackground(end_it):
-        assert task.execute() == started(mosaic)
+    monkeypatch.setattr(clock, "sleep", end_run_and_sleep)
+    assert task.execute() == started(mosaic)
     assert effects(mosaic) == {"runs_started": 1}
     assert mosaic.counts().faults_used == {fault: 1}
 
@@ -174,8 +175,8 @@ def test_failed_request_at_the_timeout_cancels_no_ended_run(
 def test_poll_that_was_sent_before_the_timeout_cancels_no_run(mosaic: Emulator, deferrable: bool) -> None:
     mosaic.configure(hold_runs=True)
     # The response is older than the end of the run, and arrives after the timeout.
-    mosaic.inject("hang", method="GET", path=GET_RUN, when="after", seconds=1.2)
-    task = run_task(StateStore(), timeout=1, poll_interval=60, deferrable=deferrable)
+    mosaic.inject("hang", method="GET", path=GET_RUN, when="after", seconds=3.2)
+    task = run_task(StateStore(), timeout=3, poll_interval=60, deferrable=deferrable)
 
     def end_it() -> None:
         until(lambda: mosaic.counts().faults_used)
