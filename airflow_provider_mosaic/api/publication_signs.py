@@ -14,10 +14,15 @@ from airflow_provider_mosaic.api.models import status_key
 
 #: Characters of the path of a field that are read, from its end.
 _MAX_PATH_LENGTH = 200
-#: Fields about something else: accounts, pictures, the approval, and options of the request.
-_UNRELATED = re.compile(r"profile|thumb|image|picture|avatar|media|connect|approv|option", re.IGNORECASE)
+#: Fields about something else: accounts, pictures, the approval, options of the request, errors and help with them.
+_UNRELATED = re.compile(
+    r"profile|thumb|image|picture|avatar|media|connect|approv|option|error|resolution|docs_|help|support|callback",
+    re.IGNORECASE,
+)
 _ADDRESS = re.compile(r"\s*https?://\S+\s*", re.IGNORECASE)
-_STATE = re.compile(r"(?:.*_)?(?:state|status)", re.IGNORECASE | re.DOTALL)
+#: The post's own texts, of which one may be a link.
+_TEXT = re.compile(r"_(?:post|text|title|description|message)", re.IGNORECASE)
+_STATE = re.compile(r"(?!.*(?:analytic|account|privacy))(?:.*_)?(?:state|status)", re.IGNORECASE | re.DOTALL)
 _POST_ID = re.compile(r"(?:^|_)posts?_(?:.*_)?ids?(?:_|$)", re.IGNORECASE | re.DOTALL)
 
 
@@ -28,7 +33,8 @@ def has_address_or_state(fields: Mapping[str, Any] | None, failures: Collection[
     :param failures: The failures, in snake case.
     """
     return any(
-        _ADDRESS.fullmatch(value) or (value and _STATE.fullmatch(path) and status_key(value) not in failures)
+        (_ADDRESS.fullmatch(value) and not _TEXT.fullmatch(path))
+        or (value and _STATE.fullmatch(path) and status_key(value) not in failures)
         for path, value in _values(fields)
         if isinstance(value, str)
     )

@@ -174,6 +174,10 @@ def test_failed_post_with_undocumented_signs_of_publication_may_be_published(sho
         {"error": "Late", "errors": [{"message": "https://x.com refused the post", "status": "error", "code": 187}]},
         {"postIds": [], "post_ids": {"x": None, "linkedin": ""}, "mosaic_post_id": "post-1", "state": ""},
         {"destinations": [{"platform": "x", "platform_post_id": "", "post_id": "post-1"}], "workspace_id": "w"},
+        {"analytics": {"status": "success", "totals": {"views": None}, "platforms": []}},
+        {"destinations": [{"platform": "x", "message": "No", "error": {"docs_url": "https://docs.example"}}]},
+        {"destinations": [{"platform": "x", "help_url": "https://docs.example", "account_status": "active"}]},
+        {"description": "https://example.com/episode", "post": "https://example.com/episode"},
     ],
     ids=str,
 )

@@ -142,9 +142,9 @@ class Destination(Model):
 
     @property
     def may_be_published(self) -> bool:
-        """Whether the post is published there, or may be, because of its status or an undocumented field."""
+        """Whether the post is published there, or may be: its status is no failure, or can't be read."""
         has_other_status = bool(self.status and self.status not in _FAILURES) or "status" in self._unreadable
-        return self.is_published or has_other_status or has_address_or_state(self.model_extra, _FAILURE_WORDS)
+        return self.is_published or has_other_status
 
     @property
     def name(self) -> str:
@@ -214,8 +214,8 @@ class Post(Model):
             place.platform_post_id not in (None, "", self.post_id) or has_post_id(place.model_extra, self.post_id)
             for place in self.places
         )
-        is_unclear = any(place.may_be_published for place in self.places)
-        has_sign = has_post_id(self.model_extra, self.post_id) or has_address_or_state(self.model_extra, _FAILURE_WORDS)
+        is_unclear = any(place.may_be_published for place in self.places) or has_post_id(self.model_extra, self.post_id)
+        has_sign = any(has_address_or_state(item.model_extra, _FAILURE_WORDS) for item in (self, *self.places))
         return not (has_id or is_unclear or has_sign)
 
 
