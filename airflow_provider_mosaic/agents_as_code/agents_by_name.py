@@ -50,7 +50,9 @@ class AgentsByName:
         :param choose: Called if several agents have the name. Returns the id of one, or raises.
         :raises MosaicValidationError: Several agents have the name, and ``choose`` is None.
         """
-        ids = [agent.agent_id for agent in self.all()]
+        agents = self.all()
+        exact = [agent for agent in agents if (agent.name or "").strip() == str(self._name).strip()]
+        ids = [agent.agent_id for agent in exact or agents]
         if len(ids) < 2:
             return ids[0] if ids else None
         return (choose or self.raise_ambiguous)(ids)

@@ -71,7 +71,10 @@ class CreateAvatarProfile(CreateOnce):
 
     def find_candidates(self, record: StartRecord) -> list[Candidate]:
         """Return the profiles that may have this name and did not exist before."""
-        return [profile for profile in self._of_this_name() if profile.id not in (record.existing_ids or ())]
+        if record.existing_ids is None:
+            # The profiles are of any age: one with a similar name is most likely another one.
+            return [profile for profile in self._of_this_name() if not profile.is_partial_match]
+        return [profile for profile in self._of_this_name() if profile.id not in record.existing_ids]
 
     def siblings(self) -> SiblingTasks:
         """Return the tasks that create profiles."""

@@ -135,6 +135,14 @@ def test_an_agent_whose_name_the_server_rewrote_is_found(
     assert mosaic_emulator.counts().agents_created == 1
 
 
+def test_an_agent_with_exactly_the_name_comes_before_one_with_a_rewritten_name(
+    mosaic_emulator: Emulator, hook: MosaicHook
+) -> None:
+    exact = hook.create_agent(name="Cuts & Clips").agent_id
+    hook.create_agent(name="Cuts &amp; Clips")
+    assert hook.apply_agent({**DEFINITION, "name": "Cuts & Clips"}).agent_id == exact
+
+
 @pytest.mark.parametrize("other", ["nightly", "Nightl", "Nightly 2", "Nightly...", "N\uff49ghtly", "Nightl\u00ff"])
 def test_an_agent_of_another_name_is_not_changed(mosaic_emulator: Emulator, hook: MosaicHook, other: str) -> None:
     agent_id = hook.create_agent(name=other).agent_id

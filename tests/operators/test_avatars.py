@@ -14,6 +14,7 @@ from tasks.task_runs import LATE
 from airflow_provider_mosaic.api.endpoints.avatars import AvatarProfile, list_avatar_profiles
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
+    MosaicError,
     MosaicNotFoundError,
     MosaicServerError,
     MosaicValidationError,
@@ -183,6 +184,20 @@ def test_retry_without_a_store_fails_if_the_name_exists(mosaic: Emulator, hook: 
     made = task.execute()
     assert made in failure_of(task, MosaicAmbiguousOutcomeError)
     assert effects(mosaic) == {"avatars_created": 1}
+
+
+def test_retry_without_a_store_ignores_profiles_with_similar_names(
+    mosaic: Emulator, hook: MosaicHook, clock: Clock
+) -> None:
+    for name in ("Host 10", "H"):
+        hook.create_avatar_profile(name, video_url=VIDEO)
+    task = task_runner(None)
+    mosaic.inject("rate_limit", method="POST", path=CREATE, times=6)
+    with pytest.raises(MosaicError):
+        task.execute()
+    mosaic.clear_faults()
+    assert task.execute() in profiles(hook)
+    assert effects(mosaic) == {"avatars_created": 3}
 
 
 def test_profile_of_a_sibling_is_not_adopted(mosaic: Emulator, hook: MosaicHook, clock: Clock) -> None:
