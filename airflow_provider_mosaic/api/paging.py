@@ -168,7 +168,8 @@ def read_page(
         # The name is documented for runs and agents, but not for posts.
         inner = body.get("pagination")
         places = (body, inner) if isinstance(inner, Mapping) else (body,)
-        cursor = None if by_offset else _next_cursor(places)
+        # By offset, a page with items needs no cursor to have more.
+        cursor = None if by_offset and items else _next_cursor(places)
         has_cursor = newest_first or _has_any(places, _CURSOR_FIELDS)
         return Page(items, cursor, None if has_cursor else _total(places), _failure(body, key))
 

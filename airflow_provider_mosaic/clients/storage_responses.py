@@ -215,8 +215,14 @@ def read_error_response(response: requests.Response, secrets: Iterable[str] = ()
         code="error" if json_error else _first_match(_CODE, text, masked),
         message=json_error or _first_match(_MESSAGE, text, masked),
         retry_after=reply.retry_after(),
-        is_web_page=is_web_page(reply),
+        is_web_page=is_web_page(reply) or _claims_web_page(reply),
     )
+
+
+def _claims_web_page(response: Response) -> bool:
+    """Return whether a body has the media type of a web page, and is no response to an upload."""
+    content = response.content.strip()
+    return bool(content) and _media_type(response.headers) in _WEB_PAGES and b"PostResponse" not in content
 
 
 def _json_error(response: Response, secrets: tuple[str, ...]) -> str:

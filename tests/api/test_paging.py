@@ -229,3 +229,11 @@ def test_two_names_of_the_next_cursor(read_all: ReadAll) -> None:
 def test_list_with_more_items_and_no_cursor_is_an_error(read_all: ReadAll, more: dict[str, Any]) -> None:
     with pytest.raises(MosaicResponseError, match=r"has_more|hasMore"):
         read_all(Pages({None: {"posts": [{"post_id": "a"}], **more}}), list_posts())
+
+
+def test_empty_page_of_an_offset_list_that_has_more_is_an_error() -> None:
+    def send(call: Call[Any]) -> Any:
+        return call.result(Response(200, {}, b'{"runs": [], "has_more": true}'))
+
+    with pytest.raises(MosaicResponseError, match="'has_more' is true"):
+        list(iterate(send, by_offset("list", "/automations/runs", Row, query={})))

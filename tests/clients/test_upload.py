@@ -236,6 +236,17 @@ def test_error_in_json_contains_no_secret_of_the_form(video: Path) -> None:
         assert secret not in str(caught.value) + repr(caught.value.detail)
 
 
+@pytest.mark.parametrize(
+    "body", [b"<!-- login --><html>", b"<?xml version='1.0'?><!DOCTYPE html>", b"<script>location='/login'</script>"]
+)
+def test_page_that_is_known_by_its_media_type_fails_the_upload(video: Path, body: bytes) -> None:
+    with (
+        HostileServer(answer(200, body, Content_Type="text/html")) as host,
+        pytest.raises(MosaicResponseError, match="returned an HTML page"),
+    ):
+        send_form(form_for(host.url), local_source(video), "video/mp4")
+
+
 @pytest.mark.parametrize("body", [b"<html>please log in</html>", b"\r\n<!DOCTYPE html>log in", b"<head></head>log in"])
 @pytest.mark.parametrize("media_type", ["text/html; charset=utf-8", "application/octet-stream"])
 def test_login_page_fails_the_upload(video: Path, body: bytes, media_type: str) -> None:
