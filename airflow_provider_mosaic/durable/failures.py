@@ -79,9 +79,9 @@ def fail_without_retry(*more: type[MosaicError]) -> Iterator[None]:
     """
     Convert non-retryable errors of the block to Airflow's failure without retries.
 
-    A transient error stays retryable. Two kinds of non-retryable errors can be transient: a refusal that lasted for a
-    whole wait, since a retry continues the wait at no cost; and a connection that Airflow did not return, since its API
-    server or its secrets backend may be back by then.
+    A transient error stays retryable. Three kinds of non-retryable errors can be transient: a refusal that lasted for a
+    whole wait, since a retry continues the wait at no cost; a connection that Airflow did not return, since its API
+    server or its secrets backend may be back by then; and a run that could not be cancelled in an outage.
 
     :param more: More classes of errors that are non-retryable here. A refusal of these classes is non-retryable also
         after a whole wait.

@@ -14,6 +14,7 @@ from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.runs import Run, RunStatus, get_run
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
+    MosaicConflictError,
     MosaicError,
     MosaicNotFoundError,
     MosaicRunCancelledError,
@@ -315,6 +316,7 @@ class RunWait(CompletionWaiter[Run]):
         why = self._cancels.why_not(run_id)
         if not self._options.wait_for_completion:
             why = f"Run {run_id!r} keeps running because wait_for_completion=False."
+        may_end_later = self.is_stopped()
         if not why:
             result = self._cancels.cancel(run_id)
             log.warning("%s", result.text)
@@ -324,6 +326,8 @@ class RunWait(CompletionWaiter[Run]):
             if result.is_accepted or result.error is None:
                 return
             why = result.text
+            # In an outage, or a moment after an earlier cancel, the next attempt may find that the run has ended.
+            may_end_later |= result.error.transient or isinstance(result.error, MosaicConflictError)
         count(OUTCOMES_AMBIGUOUS)
         raise MosaicAmbiguousOutcomeError(
             f"An earlier attempt started run {run_id!r} with other arguments. {why}",
@@ -333,6 +337,7 @@ class RunWait(CompletionWaiter[Run]):
                 "Use templates that are the same in each attempt, such as {{ ts }} or {{ logical_date }}.",
             ),
             candidates=[run_id],
+            transient=may_end_later,
         )
 
     def _timeout_error(self, item_id: str, *, is_final: bool) -> Exception:
