@@ -61,6 +61,8 @@ class SiblingTasks:
         ]
         self._task_ids = [task.task_id for task in starting]
         self._mapped = frozenset(task.task_id for task in starting if _is_mapped(task))
+        # It has an instance in each DAG run from the beginning.
+        self._unmapped = next((task.task_id for task in context["dag"].tasks if not _is_mapped(task)), None)
         self._tasks = [_SiblingTask(self._ti, task_id, key) for task_id in self._task_ids]
 
     def read(self, include_waiting: bool) -> Siblings:
@@ -114,8 +116,9 @@ class SiblingTasks:
             return found
         if running > _MAX_DAG_RUNS + 1:
             raise ValueError(f"{running} DAG runs are running.")
-        # Most DAG runs have this task: usually no other one is read.
-        for task_id in sorted(self._task_ids, key=lambda id: id != ti.task_id):
+        # One that is not mapped comes first: all DAG runs of the current version have an instance of it.
+        task_ids = {*self._task_ids, *([self._unmapped] if self._unmapped else [])}
+        for task_id in sorted(task_ids, key=lambda id: (id in self._mapped, id != ti.task_id, id)):
             # Without an instance 0, a mapped task has created nothing. Airflow's client does not send the index -1.
             one = {"map_index": 0} if task_id in self._mapped else {}
             states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task_id], **one)

@@ -227,7 +227,7 @@ def siblings_beside(*others: DagRun, map_index: int = -1) -> SiblingTasks:
         mapped = StartOperator.partial(task_id="run").expand(pool=["a", "b"])
         start = mapped if map_index >= 0 else StartOperator(task_id="start")
         start >> BaseOperator(task_id="sensor")
-    own = DagRun(states={"start": "running", f"run_{max(0, map_index)}": "running"})
+    own = DagRun(states={"start": "running", f"run_{max(0, map_index)}": "running", "sensor": "scheduled"})
     ti = TaskInstance(task=start, dag_run=own, map_index=map_index, other_dag_runs=list(others))
     return SiblingTasks({"ti": ti, "dag": dag}, kind="run", key=KEY)
 
@@ -265,6 +265,21 @@ def test_ended_dag_runs_cost_few_requests(running: int) -> None:
     assert siblings.ids_of_other_dag_runs() == frozenset({"b"})
     asked = siblings._ti.dag_run.requests
     assert len(asked) <= (20 if running >= 1998 else 60)
+
+
+def test_a_dag_run_whose_mapped_task_has_no_instances_yet_costs_no_search_of_the_history() -> None:
+    ended = {"run_0": "success", "sensor": "success"}
+    others = [DagRun(run_id=f"other-{number}", state="success", states=ended) for number in range(2000)]
+    others.append(DagRun(run_id="new", states={"run": "scheduled", "sensor": "scheduled"}))
+    siblings = siblings_beside(*others, map_index=0)
+    assert siblings.ids_of_other_dag_runs() == frozenset()
+    assert len(siblings._ti.dag_run.requests) <= 20
+
+
+def test_a_task_that_was_not_mapped_in_the_version_of_an_older_dag_run_owns_what_it_started() -> None:
+    other = DagRun(run_id="other", states={"run": "deferred", "sensor": "scheduled"})
+    push(other, -1, "b")
+    assert siblings_beside(other, map_index=0).ids_of_other_dag_runs() == frozenset({"b"})
 
 
 def test_a_task_that_still_waits_in_an_old_dag_run_is_found_first() -> None:
