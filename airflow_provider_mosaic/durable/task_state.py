@@ -264,8 +264,11 @@ class TaskState:
                 record.id,
             )
             return
-        if stored.get("max_tries") != self._counters.max_tries or not stored.get("id"):
-            self.save_best_effort(record)
+        if stored.get("max_tries") == self._counters.max_tries:
+            if stored.get("id"):
+                return
+            record = replace(record, deadline=stored.get("deadline") or record.deadline)
+        self.save_best_effort(record)
 
     def restore(self) -> None:
         """Put back what earlier attempts left, because the request of this attempt had no effect."""
