@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -91,20 +92,26 @@ def test_retry_of_a_resume_does_not_resume_a_run_that_a_user_cancelled(mosaic: E
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1, "runs_cancelled": 1}
 
 
-def test_resume_saves_an_id_whose_save_failed(mosaic: Emulator, clock: Clock) -> None:
+@pytest.mark.parametrize("ends", ["by an error", "by the timeout of its trigger"])
+def test_resume_saves_an_id_whose_save_failed(mosaic: Emulator, clock: Clock, ends: str) -> None:
     mosaic.configure(hold_runs=True)
     store = StateStore()
-    task = run_task(store, deferrable=True)
+    task = run_task(store, deferrable=True, timeout=3600)
 
     def fail_next(value: dict[str, Any]) -> None:
         store.after_set, store.broken_sets = lambda value: None, 3
 
     store.after_set = fail_next
     deferred = task.execute()
-    assert "id" not in store.get("mosaic_run")
-    with pytest.raises(MosaicError):
-        task.resume(deferred, lost_connection(deferred.kwargs["run_id"]))
-    assert store.get("mosaic_run")["id"] == deferred.kwargs["run_id"]
+    intent = store.get("mosaic_run")
+    assert "id" not in intent
+    event = lost_connection(deferred.kwargs["run_id"])
+    end = partial(task.resume, deferred, event) if ends == "by an error" else task.on_timeout
+    with pytest.raises(Exception, match=r"No response|Trigger timeout"):
+        end()
+    # The first deadline stays, although Airflow passes none on after a timeout.
+    saved = store.get("mosaic_run")
+    assert (saved["id"], saved["deadline"]) == (deferred.kwargs["run_id"], intent["deadline"])
 
 
 def test_resume_keeps_what_is_saved_and_needs_no_store(mosaic: Emulator) -> None:
