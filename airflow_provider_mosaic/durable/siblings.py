@@ -10,6 +10,7 @@ from typing import Any
 from airflow_provider_mosaic.api.arguments import id_key
 from airflow_provider_mosaic.api.search import Siblings
 from airflow_provider_mosaic.base import is_constant, template_markers
+from airflow_provider_mosaic.durable.running_dag_runs import RunningDagRuns
 from airflow_provider_mosaic.durable.task_state import NOT_STARTED_KEY
 
 log = logging.getLogger(__name__)
@@ -18,14 +19,6 @@ log = logging.getLogger(__name__)
 _CAN_START = frozenset({"running", "restarting", "up_for_retry", "up_for_reschedule", "failed"})
 # In one of these states too if it is a retry. Airflow does not show the try number of other tasks.
 _WAITING = frozenset({"scheduled", "queued"})
-# A task of another DAG run in one of these states has not ended.
-_ACTIVE = _CAN_START - {"failed"} | _WAITING | {"deferred"}
-#: Other running DAG runs that are read, with one request for each task.
-_MAX_DAG_RUNS = 200
-#: DAG runs in one request, whose URL contains their ids. The limit of URLs is 8 KB in some proxies.
-_CHUNK = 50
-#: The most requests for the states of DAG runs: for 10,000 of them.
-_MAX_CHUNKS = 200
 
 
 class SiblingTasks:
@@ -60,9 +53,7 @@ class SiblingTasks:
             and not (same_argument is not None and _differs(task, *same_argument, template_markers(context["dag"])))
         ]
         self._task_ids = [task.task_id for task in starting]
-        self._mapped = frozenset(task.task_id for task in starting if _is_mapped(task))
-        # It has an instance in each DAG run from the beginning.
-        self._unmapped = next((task.task_id for task in context["dag"].tasks if not _is_mapped(task)), None)
+        self._dag_runs = RunningDagRuns(self._ti, dag=context["dag"], tasks=starting)
         self._tasks = [_SiblingTask(self._ti, task_id, key) for task_id in self._task_ids]
 
     def read(self, include_waiting: bool) -> Siblings:
@@ -92,7 +83,7 @@ class SiblingTasks:
         try:
             return frozenset(
                 id
-                for run_id in self._running_dag_runs()
+                for run_id in self._dag_runs.read()
                 if run_id != ti.run_id
                 for task_id in self._task_ids
                 for id in _pushed(ti, task_id, self._key, run_id)
@@ -100,57 +91,6 @@ class SiblingTasks:
         except Exception:
             _log_unreadable()
             return None
-
-    def _running_dag_runs(self) -> list[str]:
-        """
-        Return the DAG runs that are running and have one of the tasks, with that of this task.
-
-        Airflow returns no list of them. It returns the states of tasks in all DAG runs, which can be 100,000 instances
-        if a task is mapped. This reads one instance of a task in each DAG run, and counts which of these are running.
-        """
-        ti, chunks = self._ti, 0
-        found: list[str] = []
-        checked: set[str] = set()
-        running = self._count_running()
-        if running <= 1:
-            return found
-        if running > _MAX_DAG_RUNS + 1:
-            raise ValueError(f"{running} DAG runs are running.")
-        # One that is not mapped comes first: all DAG runs of the current version have an instance of it.
-        task_ids = {*self._task_ids, *([self._unmapped] if self._unmapped else [])}
-        for task_id in sorted(task_ids, key=lambda id: (id in self._mapped, id != ti.task_id, id)):
-            # Without an instance 0, a mapped task has created nothing. Airflow's client does not send the index -1.
-            one = {"map_index": 0} if task_id in self._mapped else {}
-            states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task_id], **one)
-            new = [run_id for run_id in reversed(states) if run_id not in checked]
-            # Those that are most likely running come first: with an active instance, then the newest ones.
-            new.sort(key=lambda run_id: _ACTIVE.isdisjoint(states[run_id].values()))
-            checked.update(new)
-            for start in range(0, len(new), _CHUNK):
-                if len(found) >= running:
-                    return found
-                if chunks == _MAX_CHUNKS:
-                    raise ValueError("The DAG has too many DAG runs.")
-                chunks += 1
-                chunk = new[start : start + _CHUNK]
-                found += self._running_among(chunk, self._count_running(chunk))
-        return found
-
-    def _running_among(self, run_ids: list[str], running: int) -> list[str]:
-        """Return which DAG runs are running, given how many of them are."""
-        # A DAG run may end between two counts.
-        if running <= 0 or running >= len(run_ids):
-            return run_ids if running > 0 else []
-        middle = len(run_ids) // 2
-        first, second = run_ids[:middle], run_ids[middle:]
-        in_first = self._count_running(first)
-        return self._running_among(first, in_first) + self._running_among(second, running - in_first)
-
-    def _count_running(self, run_ids: list[str] | None = None) -> int:
-        """Return how many of some DAG runs, or of all of the DAG, are running."""
-        given = {} if run_ids is None else {"run_ids": run_ids}
-        count: int = self._ti.get_dr_count(dag_id=self._ti.dag_id, states=["running"], **given)
-        return count
 
 
 def _log_unreadable() -> None:
@@ -253,10 +193,6 @@ class _SiblingTask:
 
     def _names(self, indexes: set[int]) -> frozenset[str]:
         return frozenset(f"{self._task_id}[{index}]" for index in indexes)
-
-
-def _is_mapped(task: Any) -> bool:
-    return hasattr(task, "partial_kwargs") or task.get_closest_mapped_task_group() is not None
 
 
 def _differs(task: Any, argument: str, value: str, markers: Collection[str]) -> bool:

@@ -294,7 +294,7 @@ def test_dag_runs_that_end_between_two_counts_are_no_endless_search() -> None:
     others = [DagRun(run_id=f"other-{number}", states={"start": "deferred"}) for number in range(40)]
     others += [DagRun(run_id=f"ended-{number}", state="success", states={"start": "deferred"}) for number in range(9)]
     siblings = siblings_beside(*others)
-    count = siblings._count_running
+    count = siblings._dag_runs._count
 
     def count_and_end(run_ids: list[str] | None = None) -> int:
         result = count(run_ids)
@@ -303,7 +303,7 @@ def test_dag_runs_that_end_between_two_counts_are_no_endless_search() -> None:
                 other.state = "success"
         return result
 
-    siblings._count_running = count_and_end  # type: ignore[method-assign]
+    siblings._dag_runs._count = count_and_end  # type: ignore[method-assign]
     assert siblings.ids_of_other_dag_runs() == frozenset()
 
 
