@@ -23,7 +23,7 @@ from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
 from airflow_provider_mosaic.durable.failures import fail_exception, log_lines
 from airflow_provider_mosaic.durable.outages import raise_if_orphaned
 from airflow_provider_mosaic.durable.reads import read_known
-from airflow_provider_mosaic.durable.task_state import recorded_id
+from airflow_provider_mosaic.durable.task_state import StartRecord, TaskState, recorded_id
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class CompletionWaiter(ABC, Generic[S]):
     """
     The wait of a task for the completion of an item, on workers and in the triggerer.
 
-    :param save_missing: Saves the id and the deadline for a retry, if no id is saved. Called after a deferral.
+    :param state: Returns the saved state of the task. Called after a deferral, whose id may not be saved.
     """
 
     #: The kind of item in log lines.
@@ -86,10 +86,10 @@ class CompletionWaiter(ABC, Generic[S]):
         hook: MosaicHook,
         context: Mapping[str, Any],
         *,
-        save_missing: Callable[[str, float | None], None],
+        state: Callable[[], TaskState],
     ) -> None:
         self._options = options
-        self._save_missing = save_missing
+        self._state = state
         self.hook = hook
         self._context = context
         #: The item that the task started, once it is known.
@@ -190,8 +190,12 @@ class CompletionWaiter(ABC, Generic[S]):
 
     def _follow_and_save(self, item_id: str, deadline: float | None) -> None:
         self._follow(item_id)
+        now, timeout = time.time(), self._options.timeout
+        if deadline is None and timeout is not None:
+            # dag.test() and a timeout of the trigger pass no deadline on.
+            deadline = now + timeout
         try:
-            self._save_missing(item_id, deadline)
+            self._state().save_missing(StartRecord(started_at=now, id=item_id, deadline=deadline))
         except MosaicError as error:
             # Templates are rendered again, and an argument may be invalid by now.
             log.warning("%s %r could not be saved for a retry. %s", self.noun, item_id, error)

@@ -194,16 +194,6 @@ class CreateOnce(ABC):
             )
         return record
 
-    def save_missing(self, id: str, deadline: float | None) -> None:
-        """
-        Save the id that a deferral passed on, if no id is saved. If that fails, log it and continue.
-
-        :param deadline: The deadline that the first attempt set. None under ``dag.test()``, or without a timeout.
-        """
-        now = time.time()
-        deadline = self._deadline(now) if deadline is None else deadline
-        self.state.save_missing(StartRecord(started_at=now, id=id, deadline=deadline))
-
     def load(self) -> StartRecord | None:
         """Return the record of an earlier attempt. If it has no id, adopt the item that a user named."""
         record = self.state.load()

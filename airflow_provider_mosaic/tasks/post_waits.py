@@ -21,6 +21,7 @@ from airflow_provider_mosaic.api.redaction import listed
 from airflow_provider_mosaic.api.reports import post_failure
 from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter, WaitOptions
 from airflow_provider_mosaic.durable.failures import fail_exception, log_lines
+from airflow_provider_mosaic.durable.task_state import TaskState
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.links import MosaicPostLink
 from airflow_provider_mosaic.tasks.reporting import (
@@ -41,7 +42,7 @@ class PostWait(CompletionWaiter[Post]):
     """
     The wait until a post is published or has failed.
 
-    :param save_missing: See :class:`CompletionWaiter`.
+    :param state: See :class:`CompletionWaiter`.
     :param inputs: Returns the URIs of what the post shows, for lineage.
     :param can_repeat: Returns whether a retry can create the post again.
     """
@@ -58,11 +59,11 @@ class PostWait(CompletionWaiter[Post]):
         hook: MosaicHook,
         context: Mapping[str, Any],
         *,
-        save_missing: Callable[[str, float | None], None],
+        state: Callable[[], TaskState],
         inputs: Callable[[], Iterable[str]],
         can_repeat: Callable[[], bool],
     ) -> None:
-        super().__init__(options, hook, context, save_missing=save_missing)
+        super().__init__(options, hook, context, state=state)
         self._inputs = inputs
         self._can_repeat = can_repeat
 

@@ -90,7 +90,7 @@ class PostTask:
             options,
             hook,
             context,
-            save_missing=lambda post_id, deadline: CreatePost(self).save_missing(post_id, deadline),
+            state=lambda: CreatePost(self).state,
             inputs=self._lineage_inputs,
             can_repeat=lambda: not options.is_overdue,
         )

@@ -28,7 +28,7 @@ from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter, 
 from airflow_provider_mosaic.durable.failures import fail_exception
 from airflow_provider_mosaic.durable.outages import api_server_is_unreachable
 from airflow_provider_mosaic.durable.reads import read_started
-from airflow_provider_mosaic.durable.task_state import can_save_state
+from airflow_provider_mosaic.durable.task_state import TaskState, can_save_state
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook, read_with_timeout
 from airflow_provider_mosaic.tasks.reporting import (
     RUN_ID_KEY,
@@ -199,7 +199,7 @@ class RunWait(CompletionWaiter[Run]):
     """
     The wait for a run. When the task is killed or out of time, :class:`RunCancels` cancels the run.
 
-    :param save_missing: See :class:`CompletionWaiter`.
+    :param state: See :class:`CompletionWaiter`.
     :param advise: Returns what a user can do about a failed run; empty for the usual advice.
     :param durable: Whether anything is saved for the next attempt.
     :param inputs: Returns the URIs of what the run reads, for lineage.
@@ -217,12 +217,12 @@ class RunWait(CompletionWaiter[Run]):
         hook: MosaicHook,
         context: Mapping[str, Any],
         *,
-        save_missing: Callable[[str, float | None], None],
+        state: Callable[[], TaskState],
         advise: Callable[[Run], str] = lambda _: "",
         durable: bool = True,
         inputs: Callable[[], Iterable[str]] = tuple,
     ) -> None:
-        super().__init__(options, hook, context, save_missing=save_missing)
+        super().__init__(options, hook, context, state=state)
         self._advise = advise
         self._inputs = inputs
         self._cancels = RunCancels(

@@ -89,7 +89,7 @@ class RunTask:
             options,
             hook,
             context,
-            save_missing=lambda run_id, deadline: StartRun(self).save_missing(run_id, deadline),
+            state=lambda: StartRun(self).state,
             advise=self._advice_without_retry,
             durable=options.durable,
             inputs=self._lineage_inputs,
@@ -216,19 +216,15 @@ class ResumeTask:
         self._hook = hook
         self._context = context
         self._run_id = run_id
-        self.wait = RunWait(options, hook, context, save_missing=self._save_missing)
+        self.wait = RunWait(options, hook, context, state=self._state)
 
     def prepare(self) -> None:
         """Raise if the run id is invalid."""
         self._run_id = validate_id("run_id", self._run_id)
 
-    def _save_missing(self, run_id: str, deadline: float | None) -> None:
-        """Save after a deferral that the run was resumed, if that is not saved."""
-        now, timeout = time.time(), self._options.timeout
-        if deadline is None and timeout is not None:
-            deadline = now + timeout
-        state = TaskState(self._context, kind="resume", request=run_id)
-        state.save_missing(StartRecord(started_at=now, id=run_id, deadline=deadline))
+    def _state(self) -> TaskState:
+        # After a deferral, run_id is not validated: a template is rendered again.
+        return TaskState(self._context, kind="resume", request=self.wait.item_id or self._run_id)
 
     def non_retryable(self) -> tuple[type[MosaicError], ...]:
         """Return the errors of a run that a retry would meet again."""
@@ -251,8 +247,7 @@ class ResumeTask:
 
     def start(self) -> str:
         """Resume the run if it failed or was cancelled, then wait for it. Return its id."""
-        run_id, wait = self._run_id, self.wait
-        state = TaskState(self._context, kind="resume", request=run_id)
+        run_id, wait, state = self._run_id, self.wait, self._state()
         record = state.load()
         is_retry = record is not None and record.is_saved
         if is_retry:
