@@ -178,11 +178,15 @@ def read_page(
 
 def _next_cursor(places: _Places) -> str | None:
     """Return the cursor of the next page; None on the last page. Raise if more pages follow without a usable cursor."""
+    more = [(name, place[name]) for place in places for name in _MORE_FIELDS if isinstance(place.get(name), bool)]
+    has_more = next((name for name, value in more if value), None)
+    if more and not has_more:
+        # Some servers return the id of the last item as the cursor of every page.
+        return None
     # Beside a next cursor, even if it is null, "cursor" may be the one that was sent.
     names = _NEXT_CURSOR_FIELDS if _has_any(places, _NEXT_CURSOR_FIELDS) else _CURSOR_FIELDS
     cursor = next((place[name] for place in places for name in names if place.get(name)), None)
     if not cursor:
-        has_more = next((name for place in places for name in _MORE_FIELDS if place.get(name) is True), None)
         if has_more:
             raise InvalidResponse(f"'{has_more}' is true, but there is no 'next_cursor'")
         return None

@@ -9,6 +9,7 @@ import pytest
 
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.agents import list_agents
+from airflow_provider_mosaic.api.endpoints.billing import list_plans
 from airflow_provider_mosaic.api.endpoints.runs import list_runs
 from airflow_provider_mosaic.api.endpoints.social import PostStatus, list_posts
 from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicServerError
@@ -206,6 +207,10 @@ def test_cursor_has_other_names(read_all: ReadAll, more: dict[str, Any]) -> None
         {"next_cursor": "", "cursor": "c"},
         {"pagination": {"next_cursor": None, "cursor": "c", "has_more": False}},
         {"cursor": "c", "pagination": {"next_cursor": None}},
+        {"next_cursor": "c", "has_more": False},
+        {"next_cursor": "d", "hasMore": False},
+        {"next_cursor": {"after": "b"}, "has_more": False},
+        {"pagination": {"next_cursor": "c", "has_more": False}},
     ],
     ids=str,
 )
@@ -216,6 +221,16 @@ def test_last_page_may_repeat_the_cursor_that_was_sent(
     assert ids(read_all(pages, list_runs().all_or_error())) == ["a", "b"]
     assert pages.cursors == [None, "c"]
     assert caplog.messages == []
+
+
+def test_cursor_counts_if_one_of_two_fields_says_that_more_follows(read_all: ReadAll) -> None:
+    more = {"next_cursor": "c", "has_more": False, "pagination": {"has_more": True}}
+    assert ids(read_all(Pages({None: runs("a", **more), "c": runs("b")}), list_runs())) == ["a", "b"]
+
+
+def test_list_without_pagination_may_end_with_a_cursor() -> None:
+    body = {"plans": [{"id": "p"}], "next_cursor": "p", "has_more": False}
+    assert [plan.id for plan in list_plans().result(Response(200, {}, json.dumps(body).encode()))] == ["p"]
 
 
 def test_two_names_of_the_next_cursor(read_all: ReadAll) -> None:
