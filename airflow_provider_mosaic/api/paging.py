@@ -51,6 +51,8 @@ _NEXT_CURSOR_FIELDS = ("next_cursor", "nextCursor")
 _CURSOR_FIELDS = (*_NEXT_CURSOR_FIELDS, "cursor")
 _MORE_FIELDS = ("has_more", "hasMore")
 _TOTAL_FIELDS = ("total", "total_count", "totalCount")
+#: Fields of a body that may describe its place in the list.
+PAGE_FIELDS = (*_CURSOR_FIELDS, *_MORE_FIELDS, *_TOTAL_FIELDS, "pagination")
 #: The objects of a body that may have the fields above: the body, and its "pagination".
 _Places = tuple[Mapping[str, Any], ...]
 #: Items of any list that is permitted fewer pages: a server may ignore the page limit.

@@ -51,7 +51,7 @@ class ListScan:
     One walk through the pages of the running runs, for as long as it saves requests.
 
     A scan ends with the last page, when all requested runs were shown, when a page or a cursor repeats, when the list
-    is too long, or when the pages have cost more than they saved.
+    is too long or lacks rows, or when the pages have cost more than they saved.
     """
 
     def __init__(self, requested: Iterable[str]) -> None:
@@ -64,8 +64,8 @@ class ListScan:
         self.next_call: Call[Page[RunningRow]] | None = running_runs()
         #: Whether the scan has read the whole list, or shown all requested runs.
         self.is_complete = False
-        #: Whether a page or a cursor came twice, or the list is too long.
-        self.is_circular = False
+        #: Whether a page or a cursor came twice, or the list is too long, or lacks rows that it counts.
+        self.is_broken = False
         self._seen: set[str] = set()
         self._cursors: set[str] = set()
         self._found_by_page: deque[int] = deque(maxlen=_RECENT_PAGES)
@@ -90,10 +90,13 @@ class ListScan:
         self._found_by_page.append(missing_before - len(self.missing))
         self.next_call = None
         cursor = page.next_cursor
-        if cursor is None or not self.missing:
+        if not self.missing:
             self.is_complete = True
+        elif cursor is None:
+            self.is_broken = page.total is not None and page.total > len(self._seen)
+            self.is_complete = not self.is_broken
         elif cursor in self._cursors or len(self._seen) == seen_before or len(self._seen) > _MAX_SEEN:
-            self.is_circular = True
+            self.is_broken = True
         elif self._saves_requests():
             self._cursors.add(cursor)
             self.next_call = running_runs(cursor)
@@ -128,7 +131,7 @@ class PollStrategy:
 
     def record_scan(self, scan: ListScan, *, now: float) -> None:
         """Learn the cost of the list from a scan that ended without an error."""
-        if scan.is_circular:
+        if scan.is_broken:
             # An error of the list, which says nothing about its cost.
             self._avoid_list(self._rest, now=now)
             return

@@ -17,7 +17,7 @@ import msgspec
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call
 from airflow_provider_mosaic.api.endpoints.runs import NodeCounts, Run, RunStatus
 from airflow_provider_mosaic.api.models import as_count, list_in, object_in, status_key
-from airflow_provider_mosaic.api.paging import PAGE_LIMIT, Page, read_page
+from airflow_provider_mosaic.api.paging import PAGE_FIELDS, PAGE_LIMIT, Page, read_page
 from airflow_provider_mosaic.api.responses import decode_json
 
 #: How many nodes are completed, in progress, and failed.
@@ -71,13 +71,12 @@ class _Item(msgspec.Struct, gc=False):
 
 class _Body(msgspec.Struct, gc=False):
     runs: list[_Item]
-    # A null next cursor differs from none.
-    next_cursor: Any = msgspec.UNSET
-    cursor: Any = None
 
 
-_body = msgspec.json.Decoder(_Body)
-_read_cursor = read_page("runs", object_in)
+# A null next cursor differs from none.
+_page_fields = [(name, Any, msgspec.UNSET) for name in PAGE_FIELDS]
+_body = msgspec.json.Decoder(msgspec.defstruct("_PageBody", _page_fields, bases=(_Body,), gc=False))
+_read_place = read_page("runs", object_in)
 
 
 def _decode(content: bytes) -> _Body | Any:
@@ -90,12 +89,12 @@ def _decode(content: bytes) -> _Body | Any:
 
 def _read(data: _Body | Any) -> Page[RunningRow]:
     if isinstance(data, _Body):
-        items, cursors = data.runs, {"cursor": data.cursor}
-        if data.next_cursor is not msgspec.UNSET:
-            cursors["next_cursor"] = data.next_cursor
+        items = data.runs
+        fields = {name: value for name in PAGE_FIELDS if (value := getattr(data, name)) is not msgspec.UNSET}
     else:
-        items, cursors = [msgspec.convert(item, _Item) for item in list_in(data, "runs")], object_in(data)
-    return Page(tuple(map(_row, items)), _read_cursor({**cursors, "runs": None}).next_cursor)
+        items, fields = [msgspec.convert(item, _Item) for item in list_in(data, "runs")], object_in(data)
+    page = _read_place({**fields, "runs": None})
+    return Page(tuple(map(_row, items)), page.next_cursor, page.total)
 
 
 def _row(item: _Item) -> RunningRow:

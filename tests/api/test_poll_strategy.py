@@ -209,6 +209,10 @@ def test_a_row_has_the_counts_that_a_read_of_the_run_has(count: Any) -> None:
         ({"next_cursor": "c", "cursor": "b"}, "c"),
         ({"next_cursor": None, "cursor": "b"}, None),
         ({}, None),
+        ({"nextCursor": "c"}, "c"),
+        ({"nextCursor": None, "cursor": "b"}, None),
+        ({"pagination": {"next_cursor": "c", "has_more": True}}, "c"),
+        ({"next_cursor": "c", "has_more": False}, None),
     ],
     ids=str,
 )
@@ -216,6 +220,30 @@ def test_a_row_has_the_counts_that_a_read_of_the_run_has(count: Any) -> None:
 def test_next_cursor_of_a_page(rows: list[Any], fields: dict[str, Any], cursor: str | None) -> None:
     page = running_runs().result(Response(200, {}, json.dumps({"runs": rows, **fields}).encode()))
     assert page.next_cursor == cursor
+
+
+@pytest.mark.parametrize("rows", [[ROW], [ROW, None]], ids=["documented", "with a null"])
+def test_a_page_with_more_rows_and_no_cursor_is_an_error(rows: list[Any]) -> None:
+    with pytest.raises(MosaicResponseError, match="'has_more' is true"):
+        running_runs().result(Response(200, {}, json.dumps({"runs": rows, "has_more": True}).encode()))
+
+
+@pytest.mark.parametrize("fields", [{"total": 9}, {"totalCount": 9}, {"pagination": {"total_count": 9}}], ids=str)
+@pytest.mark.parametrize("rows", [[ROW], [ROW, None]], ids=["documented", "with a null"])
+def test_a_scan_whose_total_exceeds_its_rows_is_incomplete(rows: list[Any], fields: dict[str, Any]) -> None:
+    page = running_runs().result(Response(200, {}, json.dumps({"runs": rows, **fields}).encode()))
+    scan, strategy = ListScan(["r", *(f"w{number}" for number in range(8))]), PollStrategy()
+    scan.add_page(page)
+    strategy.record_scan(scan, now=0.0)
+    assert (scan.next_call, scan.is_complete) == (None, False), "the other runs may be running"
+    assert not strategy.prefers_list(1000, now=14.0)
+
+
+def test_a_scan_whose_total_is_reached_is_complete() -> None:
+    scan = ListScan(["r0", "w"])
+    scan.add_page(page_of(["r0", "r1"], "c"))
+    scan.add_page(Page((RunningRow("r2", True),), total=3))
+    assert scan.is_complete
 
 
 @pytest.mark.parametrize("content", [b"[]", b"{}", b'{"runs": {}}', b'{"runs": [1]}', b'"runs"'])
