@@ -11,11 +11,13 @@ A :class:`Row` is an item of a list with mostly undocumented fields
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pydantic import model_validator
@@ -75,12 +77,22 @@ def _format_filter_time(name: str, value: object) -> str:
     return format_time(validate_datetime(name, value))
 
 
+def _format_filter_date_or_time(name: str, value: object) -> str:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, str):
+        with contextlib.suppress(ValueError):
+            return date.fromisoformat(value.strip()).isoformat()
+    return _format_filter_time(name, value)
+
+
 _IDS = ("agent_id", "batch_id", "production_id", "social_connection_id", "storage_trigger_id", "trigger_id")
-_TIMES = ("created_from", "created_to", "end_date", "since", "start_date", "updated_from")
+_TIMES = ("created_from", "created_to", "since", "updated_from")
 #: The validator of each filter. It returns the query parameter.
 _FILTERS: dict[str, Validator] = {
     **dict.fromkeys(_IDS, validate_id),
     **dict.fromkeys(_TIMES, _format_filter_time),
+    **dict.fromkeys(("end_date", "start_date"), _format_filter_date_or_time),
     **dict.fromkeys(("batch_key", "folder_id", "platform"), validate_filled_text),
     "status": _join_statuses,
 }

@@ -3,13 +3,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from datetime import date
 from typing import Any
 
+import pendulum
 import pytest
 
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.agents import list_agents
-from airflow_provider_mosaic.api.endpoints.billing import list_plans
+from airflow_provider_mosaic.api.endpoints.billing import get_credits_usage, list_plans
 from airflow_provider_mosaic.api.endpoints.runs import list_runs
 from airflow_provider_mosaic.api.endpoints.social import PostStatus, list_posts
 from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicServerError
@@ -231,6 +233,17 @@ def test_cursor_counts_if_one_of_two_fields_says_that_more_follows(read_all: Rea
 def test_list_without_pagination_may_end_with_a_cursor() -> None:
     body = {"plans": [{"id": "p"}], "next_cursor": "p", "has_more": False}
     assert [plan.id for plan in list_plans().result(Response(200, {}, json.dumps(body).encode()))] == ["p"]
+
+
+@pytest.mark.parametrize("day", ["2026-09-01", " 2026-09-01 ", date(2026, 9, 1), pendulum.date(2026, 9, 1)], ids=repr)
+def test_period_of_used_credits_may_be_dates(day: Any) -> None:
+    assert get_credits_usage(start_date=day, end_date=day).query["start_date"] == "2026-09-01"
+    assert get_credits_usage(start_date=day, end_date=day).query["end_date"] == "2026-09-01"
+
+
+def test_period_of_used_credits_may_be_times() -> None:
+    query = get_credits_usage(start_date="2026-09-01T02:00:00+02:00", end_date=pendulum.datetime(2026, 9, 2)).query
+    assert (query["start_date"], query["end_date"]) == ("2026-09-01T00:00:00Z", "2026-09-02T00:00:00Z")
 
 
 def test_two_names_of_the_next_cursor(read_all: ReadAll) -> None:

@@ -7,7 +7,7 @@ Requests that move money are never retried: the API has no idempotency key.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
@@ -165,15 +165,15 @@ def get_credits() -> Call[Credits]:
 
 
 def get_credits_usage(
-    *, start_date: datetime | str | None = None, end_date: datetime | str | None = None, limit: int | None = None
+    *, start_date: date | str | None = None, end_date: date | str | None = None, limit: int | None = None
 ) -> Call[CreditUsage]:
     """
     Return the credits used, by tile and by day.
 
     API page: https://docs.mosaic.so/api/credits/get-credits-usage
 
-    :param start_date: Default: 30 days before the end.
-    :param end_date: Default: now.
+    :param start_date: A date such as ``2026-09-01``, or a time with a time zone. Default: 30 days before the end.
+    :param end_date: The same. Default: now.
     :param limit: Most events to count, 1 to 10,000.
     """
     if limit is not None:
