@@ -366,7 +366,8 @@ class Row(Model):
     """
     One item of a list with mostly undocumented fields, which ``model_extra`` has unchanged.
 
-    Other ids in it are not its own: many tasks have the same ``run_id``.
+    Other ids in it are not its own: many tasks have the same ``run_id``. An ``id`` beside a field that precedes it in
+    :attr:`id_fields` is kept as ``reported_id``.
     """
 
     #: Fields that may hold the id of the row, by precedence.
@@ -381,8 +382,10 @@ class Row(Model):
         """Keep nulls, which other models drop: all rows have the same columns. Set the id."""
         if not isinstance(data, Mapping):
             return data
-        own = next((data[name] for name in cls.id_fields if data.get(name) is not None), None)
-        return {**data, "id": own}
+        names = [name for name in cls.id_fields if name in data]
+        own = next((data[name] for name in names if data[name] is not None), None)
+        reported = {"reported_id": data["id"]} if "id" in names[1:] else {}
+        return {**reported, **data, "id": own}
 
     def as_row(self) -> dict[str, Any]:
         """Return all fields for a warehouse, ids first."""
@@ -446,8 +449,9 @@ def rows_reader(model: type[R], path: str, *, by_offset: bool = False) -> Callab
 
 
 def row_key(row: Row) -> str:
-    """Return what identifies a row in its list: its id, or all of its fields if it has none."""
-    return row.id or all_fields(row)
+    """Return what identifies a row in its list: its ids, or all of its fields if it has none."""
+    reported = (row.model_extra or {}).get("reported_id")
+    return f"{row.id} {reported or ''}" if row.id else all_fields(row)
 
 
 def all_fields(item: Model) -> str:

@@ -12,6 +12,7 @@ from airflow_provider_mosaic.api.endpoints.billing import get_credits_usage
 from airflow_provider_mosaic.api.endpoints.engagement import get_post_analytics, list_post_comments
 from airflow_provider_mosaic.api.endpoints.observability import (
     RunRow,
+    list_pipeline_runs,
     list_run_notifications,
     list_run_tasks,
     read_run_progress,
@@ -93,6 +94,24 @@ def test_row_keeps_null_columns(value: Any) -> None:
 )
 def test_names_of_the_id_of_a_run_row(facts: dict[str, Any], own: str | None) -> None:
     assert RunRow.model_validate(facts).id == own
+
+
+def test_id_beside_a_run_id_is_kept() -> None:
+    items = [
+        {"id": "pr_1", "run_id": "r_1"},
+        {"id": "pr_2", "run_id": "r_1"},
+        {"id": None, "run_id": "r_1"},
+        {"id": "pr_1", "run_id": "r_1"},
+    ]
+    found = list(iterate(lambda call: read(call, {"pipeline_runs": items}), list_pipeline_runs()))
+    assert [row.as_row() for row in found] == [
+        {"id": "r_1", "reported_id": own, "run_id": "r_1", "agent_id": None, "status": None}
+        for own in ("pr_1", "pr_2", None)
+    ]
+
+
+def test_id_of_a_run_row_is_not_repeated() -> None:
+    assert "reported_id" not in RunRow.model_validate({"id": "r", "agent_id": "a"}).as_row()
 
 
 def test_rows_of_the_same_run_are_different_rows() -> None:
