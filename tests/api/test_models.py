@@ -14,7 +14,14 @@ from airflow_provider_mosaic.api.endpoints.account import Whoami, whoami
 from airflow_provider_mosaic.api.endpoints.agents import AgentNode, update_agent
 from airflow_provider_mosaic.api.endpoints.assets import start_upload
 from airflow_provider_mosaic.api.endpoints.avatars import create_avatar_profile, get_avatar_profile
-from airflow_provider_mosaic.api.endpoints.billing import PlanOffer, get_credits, get_credits_usage, set_auto_topup
+from airflow_provider_mosaic.api.endpoints.billing import (
+    PlanOffer,
+    get_credits,
+    get_credits_usage,
+    get_plan,
+    list_plans,
+    set_auto_topup,
+)
 from airflow_provider_mosaic.api.endpoints.engagement import PostAnalytics
 from airflow_provider_mosaic.api.endpoints.runs import NodeCounts, Output, Run, RunNode
 from airflow_provider_mosaic.api.endpoints.social import Destination, Post, SocialConnection
@@ -299,8 +306,10 @@ def test_metric_does_not_replace_an_id_column() -> None:
         (whoami(), {"organization_id": "o", "scopes": "agents:read"}),
         (get_credits(), {"balance": 5, "auto_topup": {"threshold": "low"}}),
         (list_triggers("a"), [{"id": "t", "youtube_channel_details": [{"channel_id": None, "channel_name": "x"}]}]),
+        (list_plans(), {"plans": [{"id": "p", "price_usd": "custom", "credits_per_month": "unlimited"}]}),
+        (list_plans(), {"plans": [{"id": "p", "annual_price_usd": "custom"}]}),
     ],
-    ids=["scopes", "top-up", "channel details"],
+    ids=["scopes", "top-up", "channel details", "plan", "plan of early 2026"],
 )
 def test_field_that_no_decision_needs_does_not_fail_the_call(call: Call[Any], body: Any) -> None:
     assert call.result(Response(200, {}, json.dumps(body).encode())) is not None
@@ -331,6 +340,17 @@ def test_null_counts_as_absent_where_two_objects_are_merged() -> None:
     usage = {"summary": {"total_credits_used": 5}, "breakdown": {"total_credits_used": None}}
     assert read(get_credits_usage(), usage).total_credits_used == 5
     assert PlanOffer.model_validate({"id": "p", "billing": None, "monthly_price_usd": 50}).billing == "monthly"
+
+
+@pytest.mark.parametrize("name", ["plan", "scheduled_plan"])
+@pytest.mark.parametrize(("value", "family"), [("professional", "professional"), ({"family": "creator"}, "creator")])
+def test_plan_may_be_a_name(name: str, value: Any, family: str) -> None:
+    assert getattr(read(get_plan(), {name: value}), name).family == family
+
+
+def test_unreadable_plan_does_not_count_as_no_plan() -> None:
+    with pytest.raises(MosaicResponseError, match="plan"):
+        read(get_plan(), {"plan": ["professional"]})
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,12 @@ class Plan(Model):
 
     lenient_fields = frozenset({"credits"})
 
+    @field_validator("plan", "scheduled_plan", mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        # Credits name the plan by its family.
+        return {"family": value} if isinstance(value, str) else value
+
 
 class PlanOffer(Model):
     """A plan on offer. Prices are in US dollars."""
@@ -128,6 +134,8 @@ class PlanOffer(Model):
     top_up_rate_per_100_credits_usd: float | None = None
     notes: Words = None
 
+    lenient_fields = frozenset({"price_usd", "credits_per_month", "top_up_rate_per_100_credits_usd"})
+
     @model_validator(mode="before")
     @classmethod
     def _one_price(cls, data: Any) -> Any:
@@ -135,7 +143,7 @@ class PlanOffer(Model):
         if isinstance(data, Mapping) and data.get("price_usd") is None:
             for billing in ("monthly", "annual"):
                 price = data.get(f"{billing}_price_usd")
-                if price is not None:
+                if isinstance(price, (int, float)):
                     return _merged({"billing": billing}, data, {"price_usd": price})
         return data
 
