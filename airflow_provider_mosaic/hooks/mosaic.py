@@ -247,8 +247,9 @@ class MosaicHook(EndpointMethods, BaseHook):
         from airflow_provider_mosaic.clients.upload import finalize, store
         from airflow_provider_mosaic.hooks.paths import get_source
 
-        file = get_source(source, self.access)
+        # First, since a URL may be downloaded to learn its length.
         requested = None if asset_type is None else endpoints.assets.validate_asset_type(asset_type)
+        file = get_source(source, self.access)
         kind, media_type = media_type_of(file.name, requested)
         return finalize(self.client, kind, store(self.client, file, kind, media_type))
 

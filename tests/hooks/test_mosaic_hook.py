@@ -93,3 +93,10 @@ def test_every_error_is_a_mosaic_error(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(MosaicError):
         hook.start_upload("film")
     hook.close()
+
+
+def test_asset_type_is_validated_before_the_file_is_read(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, as_json(password=KEY, host=server.url, extra={"allow_http": True}))
+    with closing(MosaicHook()) as hook, pytest.raises(MosaicValidationError, match="asset_type='film'"):
+        hook.upload_asset(f"{server.url}/a.mp4", "film")  # type: ignore[arg-type]
+    assert server.requests == []
