@@ -59,7 +59,12 @@ def test_switched_off_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
         webhook_url("mosaic_default")
 
 
-@pytest.mark.parametrize("extra", [{}, {"webhook_secret": ""}, {"webhook_secret": "  "}, {"webhook_secret": None}])
+def test_secret_may_be_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect(monkeypatch, "mosaic_default", webhook_secret=123456)
+    assert webhook_url("mosaic_default").endswith(path_token("123456", "mosaic_default"))
+
+
+@pytest.mark.parametrize("extra", [{}, *({"webhook_secret": each} for each in ("", "  ", None, True))], ids=str)
 def test_connection_without_a_secret_is_rejected(monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any]) -> None:
     connect(monkeypatch, "mosaic_default", **extra)
     with pytest.raises(MosaicConnectionError, match="'mosaic_default' has no webhook secret"):

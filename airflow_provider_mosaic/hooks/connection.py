@@ -86,7 +86,7 @@ def read_webhook_secret(connection: Connection) -> str:
     if connection.conn_type not in (None, "", CONNECTION_TYPE):
         return ""
     secret = _extra(connection).get("webhook_secret")
-    return secret.strip() if isinstance(secret, str) else ""
+    return str(secret).strip() if isinstance(secret, (str, int)) and not isinstance(secret, bool) else ""
 
 
 def _base_url(connection: Connection) -> Any:
