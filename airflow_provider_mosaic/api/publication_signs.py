@@ -7,7 +7,7 @@ Mosaic does not document how a destination shows its result. The address, the id
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from airflow_provider_mosaic.api.models import status_key
@@ -16,43 +16,86 @@ from airflow_provider_mosaic.api.models import status_key
 _MAX_PATH_LENGTH = 200
 #: Fields about something else: accounts, pictures, the approval, options of the request, errors and help with them.
 _UNRELATED = re.compile(
-    r"profile|thumb|image|picture|avatar|media|connect|approv|option|error|resolution|docs_|help|support|callback",
+    r"profile|thumb|image|picture|avatar|(?<!social_)media|connect|approv|option|error|resolution|docs_|help|support"
+    r"|callback|auth|login",
     re.IGNORECASE,
 )
+#: Fields that hold one result for each place, and words in their paths that would make the results unrelated.
+_RESULTS = re.compile(r"_(?:results|destinations|posts|platforms|accounts|connections|profiles)$", re.IGNORECASE)
+_HOLDERS = re.compile(r"profile|media|connect|account|error", re.IGNORECASE)
+#: A field that names the place of a result.
+_PLACE = re.compile(r"(?:.*_)?(?:platform|network|account|connection|profile)(?:_id)?", re.IGNORECASE | re.DOTALL)
 _ADDRESS = re.compile(r"\s*https?://\S+\s*", re.IGNORECASE)
 #: The post's own texts, of which one may be a link.
 _TEXT = re.compile(r"_(?:post|text|title|description|message)", re.IGNORECASE)
-_STATE = re.compile(r"(?!.*(?:analytic|account|privacy))(?:.*_)?(?:state|status)", re.IGNORECASE | re.DOTALL)
+_ABOUT_POST = r"(?!.*(?:analytic|account|privacy))(?:.*_)?"
+_STATE = re.compile(rf"{_ABOUT_POST}(?:state|status)", re.IGNORECASE | re.DOTALL)
+#: Flags and times of the publication.
+_PUBLISHED = re.compile(rf"{_ABOUT_POST}(?:published|posted)(?:_(?:at|on|date|time))?", re.IGNORECASE | re.DOTALL)
+#: A flag that is about the post only in a list of results.
+_SUCCESS = re.compile(rf"{_ABOUT_POST}success(?:ful)?", re.IGNORECASE | re.DOTALL)
 _POST_ID = re.compile(r"(?:^|_)posts?_(?:.*_)?ids?(?:_|$)", re.IGNORECASE | re.DOTALL)
+#: States of an account. A list of results by account may repeat them.
+_ACCOUNT_STATES = frozenset({"connected", "disconnected"})
 
 
-def has_address_or_state(fields: Mapping[str, Any] | None, failures: Collection[str]) -> bool:
+def has_sign(fields: Mapping[str, Any] | None, failures: Collection[str], *, in_results: bool) -> bool:
     """
-    Return whether fields have a web address, or a state that is no failure.
+    Return whether fields have a web address, a state that is no failure, or a flag or time of a publication.
 
     :param failures: The failures, in snake case.
+    :param in_results: Whether the fields are those of a result at one place.
     """
     return any(
-        (_ADDRESS.fullmatch(value) and not _TEXT.fullmatch(path))
-        or (value and _STATE.fullmatch(path) and status_key(value) not in failures)
-        for path, value in _values(fields)
-        if isinstance(value, str)
+        _is_sign(path, value, is_good=lambda state: state not in failures, is_result=is_result)
+        for path, value, is_result in _values(fields, in_results=in_results)
     )
 
 
 def has_post_id(fields: Mapping[str, Any] | None, own_id: str) -> bool:
     """Return whether fields have the id of a post, other than its own in Mosaic."""
-    return any(value and str(value) != own_id and _POST_ID.search(path) for path, value in _values(fields))
+    return any(value and str(value) != own_id and _POST_ID.search(path) for path, value, _ in _values(fields))
 
 
-def _values(fields: Mapping[str, Any] | None) -> Iterator[tuple[str, Any]]:
-    """Return the values in all objects and lists, each with its path in snake case. JSON limits their number."""
-    left: list[tuple[str, Any]] = [("", fields or {})]
+def _is_sign(path: str, value: Any, *, is_good: Callable[[str], bool], is_result: bool) -> bool:
+    if isinstance(value, str) and _ADDRESS.fullmatch(value):
+        return not _TEXT.fullmatch(path)
+    if isinstance(value, str) and _STATE.fullmatch(path):
+        state = status_key(value)
+        return bool(state) and state not in _ACCOUNT_STATES and is_good(state)
+    is_filled = bool(value) and str(value).strip().lower() not in ("", "0", "false", "no")
+    return is_filled and bool(_PUBLISHED.fullmatch(path) or (is_result and _SUCCESS.fullmatch(path)))
+
+
+def _values(fields: Any, *, in_results: bool = False) -> Iterator[tuple[str, Any, bool]]:
+    """
+    Return the values in all objects and lists. JSON limits their number.
+
+    Each comes with its path in snake case, and with whether it is part of a result at one place.
+    """
+    left: list[tuple[str, Any, bool]] = [("", fields or {}, in_results)]
     while left:
-        path, value = left.pop()
+        path, value, is_result = left.pop()
+        if _holds_results(path, value):
+            # The name of a list of accounts does not make the results in it unrelated.
+            path, is_result = _HOLDERS.sub("result", path), True
         if isinstance(value, Mapping):
-            left += [(f"{path}_{status_key(str(name))}"[-_MAX_PATH_LENGTH:], each) for name, each in value.items()]
+            left += [
+                (f"{path}_{status_key(str(name))}"[-_MAX_PATH_LENGTH:], each, is_result) for name, each in value.items()
+            ]
         elif isinstance(value, (list, tuple)):
-            left += [(path, each) for each in value]
+            left += [(path, each, is_result) for each in value]
         elif not _UNRELATED.search(path):
-            yield path, value
+            yield path, value, is_result
+
+
+def _holds_results(path: str, value: Any) -> bool:
+    """Return whether a value is a list of objects, or an object of objects, with one result for each place."""
+    if not isinstance(value, (Mapping, list, tuple)):
+        return False
+    inner = value.values() if isinstance(value, Mapping) else value
+    rows = [each for each in inner if isinstance(each, Mapping)]
+    if not rows or _RESULTS.search(path):
+        return bool(rows)
+    names = (status_key(str(name)) for row in rows for name in row)
+    return not isinstance(value, Mapping) and "error" not in path and any(map(_PLACE.fullmatch, names))

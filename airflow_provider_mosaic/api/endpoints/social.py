@@ -48,7 +48,7 @@ from airflow_provider_mosaic.api.options import (
 )
 from airflow_provider_mosaic.api.paging import Listing, filters, paged, read_list, read_page
 from airflow_provider_mosaic.api.post_options import ProviderOptions, validate_provider_options
-from airflow_provider_mosaic.api.publication_signs import has_address_or_state, has_post_id
+from airflow_provider_mosaic.api.publication_signs import has_post_id, has_sign
 from airflow_provider_mosaic.api.redaction import label
 
 
@@ -95,7 +95,7 @@ _FAILURES = frozenset({PostStatus.FAILED.value, PostStatus.REJECTED.value, *UNCL
 _FAILURE_WORDS = frozenset(word for word, status in {**_STATUS_WORDS, **UNCLEAR_ENDS}.items() if status in _FAILURES)
 
 #: The fields of a post that show where it is published.
-_PLACES = frozenset({"destinations", "results", "links"})
+_PLACES = frozenset({"platforms", "destinations", "results", "links"})
 
 
 class SocialConnection(Model):
@@ -163,7 +163,7 @@ class Post(Model):
     address on the platform are in each destination or beside them.
     """
 
-    lenient_fields = frozenset({"platforms", *_PLACES})
+    lenient_fields = _PLACES
 
     documented_statuses = {**_STATUS_WORDS, **UNCLEAR_ENDS}
 
@@ -215,8 +215,10 @@ class Post(Model):
             for place in self.places
         )
         is_unclear = any(place.may_be_published for place in self.places) or has_post_id(self.model_extra, self.post_id)
-        has_sign = any(has_address_or_state(item.model_extra, _FAILURE_WORDS) for item in (self, *self.places))
-        return not (has_id or is_unclear or has_sign)
+        is_shown = any(
+            has_sign(item.model_extra, _FAILURE_WORDS, in_results=item is not self) for item in (self, *self.places)
+        )
+        return not (has_id or is_unclear or is_shown)
 
 
 class ListedPost(Post):
