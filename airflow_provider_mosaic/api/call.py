@@ -73,6 +73,7 @@ class Call(Generic[T]):
         0.1 ms for a value.
     :param makes: Name of the id of what it creates; empty if it creates nothing.
     :param is_normal: Return whether a body that looks like a refusal is a normal response to this call.
+    :param shows_effect: Return whether the body of an error shows that the call had an effect, without an id.
     """
 
     description: str
@@ -89,6 +90,7 @@ class Call(Generic[T]):
     max_values_on_loop: int = 1_000
     makes: str = field(default="", repr=False)
     is_normal: Callable[[Json], bool] = field(default=lambda data: False, repr=False)
+    shows_effect: Callable[[Json], bool] = field(default=lambda data: False, repr=False)
 
     def __post_init__(self) -> None:
         for name, value in self.ids.items():

@@ -52,6 +52,20 @@ def has_sign(fields: Mapping[str, Any] | None, failures: Collection[str], *, in_
     )
 
 
+def has_published_result(data: Any, successes: Collection[str], sent: Collection[str]) -> bool:
+    """
+    Return whether the body of an error reports a published post: by its status, or the result at one place.
+
+    :param successes: The good states, in snake case.
+    :param sent: Texts of the request, which the body may repeat.
+    """
+    return any(
+        _is_sign(path, value, is_good=lambda state: state in successes, is_result=is_result)
+        for path, value, is_result in _values(data)
+        if (is_result or path == "_status") and value not in sent
+    )
+
+
 def has_post_id(fields: Mapping[str, Any] | None, own_id: str) -> bool:
     """Return whether fields have the id of a post, other than its own in Mosaic."""
     return any(value and str(value) != own_id and _POST_ID.search(path) for path, value, _ in _values(fields))

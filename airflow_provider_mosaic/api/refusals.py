@@ -231,6 +231,20 @@ def new_ids(call: Call[Any], data: Any) -> tuple[str, ...]:
     return tuple(map(label, _signs_of_effect(call, data)[1])) if call.makes else ()
 
 
+def made_ids(call: Call[Any], data: Any) -> tuple[str, ...]:
+    """Return the new ids in the body of an error, under the name of the id of what the call makes."""
+    sent = frozenset((*call.ids.values(), *texts_in(call.body)))
+    name = _normalize(call.makes)
+    ids: dict[str, None] = {}
+    for field, value, _ in _fields_in(data):
+        if _normalize(field) == name.removesuffix("id") and isinstance(value, Mapping):
+            # {"run": {"id": "..."}}
+            field, value = call.makes, value.get("id")
+        if name and _normalize(field) == name and _is_new(value, sent):
+            ids[label(str(value))] = None
+    return tuple(ids)[:_MAX_SIGNS]
+
+
 def _normalize(name: Any) -> str:
     # No name or status is longer. Replacing in megabytes would block all threads.
     return re.sub(r"[_\-\s]", "", str(name)[:200]).lower()

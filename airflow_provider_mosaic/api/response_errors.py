@@ -5,6 +5,8 @@ The exception for a response that reports a failure: what happened, what it mean
 - An effect is unknown after a 408, a 460, a 499 and a 5xx, except a 503 with ``Retry-After``: the server rejected that
   before any work, as it does with a 425 (https://www.rfc-editor.org/rfc/rfc8470#section-5.2). An HTML page comes from a
   proxy, which may have sent the request on: Varnish adds ``Retry-After`` also when the server behind it is too slow.
+- An effect is also unknown, with each status, if the body has the id of something new or shows a published post. In a
+  409, an id alone is that of what the request conflicts with.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.redaction import label
-from airflow_provider_mosaic.api.refusals import ERROR_CODES, LIMIT_CODES, Refusal, named_code
+from airflow_provider_mosaic.api.refusals import ERROR_CODES, LIMIT_CODES, Refusal, made_ids, named_code
 from airflow_provider_mosaic.api.responses import Response, describe_body, detail_of, explanation, is_web_page
 from airflow_provider_mosaic.api.scopes import scope_words
 
@@ -111,7 +113,20 @@ def error_for(
     if status == 425 or (status == 503 and facts["retry_after"] is not None and not is_web_page(response)):
         means = "Nothing was done."
         facts["effect_unknown"] = False
+    ids, is_shown = _signs_of_effect(call, response)
+    if is_shown or (ids and kind is not MosaicConflictError):
+        means, to_do = "The body shows an id or a result, so something may have been done.", ""
+        facts |= {"effect_unknown": True, "accepted": True, "candidates": ids}
     return call.error(kind, f"returned {status}{reason}.", means=means, to_do=to_do, **facts)
+
+
+def _signs_of_effect(call: Call[Any], response: Response) -> tuple[tuple[str, ...], bool]:
+    """Return the new ids in the body of an error, and whether the body shows an effect without them."""
+    try:
+        data = response.json() if call.makes else None
+    except ValueError:
+        return (), False
+    return made_ids(call, data), call.shows_effect(data)
 
 
 def _leads_to_result(call: Call[Any], response: Response) -> bool:

@@ -13,6 +13,7 @@ import pytest
 from airflow_provider_mosaic.api.access import USER_AGENT, Access
 from airflow_provider_mosaic.api.call import Call, RetrySafety
 from airflow_provider_mosaic.api.endpoints.account import whoami
+from airflow_provider_mosaic.api.endpoints.agents import duplicate_agent
 from airflow_provider_mosaic.api.endpoints.assets import finalize_upload
 from airflow_provider_mosaic.api.endpoints.runs import cancel_run, get_run, resume_run
 from airflow_provider_mosaic.api.endpoints.social import create_post
@@ -123,6 +124,70 @@ def test_status_of_success_is_reported_with_an_unknown_outcome(transport: Transp
     with HostileServer(reply) as server, pytest.raises(MosaicAmbiguousOutcomeError) as caught:
         transport.send(access_to(server.url, timeout=SHORT), paid_call())
     assert caught.value.accepted is (fault in ACCEPTED or fault not in UNKNOWN)
+
+
+POST = create_post("Premiere", platforms=["x", "linkedin"], media_urls="https://example.org/a.mp4")
+#: Bodies of an error that show an effect, each with its call and the ids in it.
+EFFECTS: dict[str, tuple[Call[Any], Any, tuple[str, ...]]] = {
+    "a run's id": (paid_call(), {"detail": "Late", "run_id": "run-1"}, ("run-1",)),
+    "a run's id in the error": (paid_call(), {"error": {"code": "rate_limit", "runId": "run-1"}}, ("run-1",)),
+    "a run": (paid_call(), {"detail": "Late", "run": {"id": "run-1"}}, ("run-1",)),
+    "a post's id": (POST, {"detail": "Late", "post_id": 7}, ("7",)),
+    "a post's id and a result": (
+        POST,
+        {
+            "detail": "1 of 2 destinations failed",
+            "post_id": "post-1",
+            "results": [
+                {"platform": "linkedin", "post_url": "https://linkedin.com/p/1"},
+                {"platform": "x", "status": "failed"},
+            ],
+        },
+        ("post-1",),
+    ),
+    "an address": (POST, {"results": [{"platform": "x", "post_url": "https://x.com/1"}]}, ()),
+    "a state": (POST, {"detail": {"accounts": [{"id": "A", "status": "posted"}, {"id": "B", "status": "failed"}]}}, ()),
+    "a flag": (POST, {"error": {"results": [{"platform": "x", "success": True}]}}, ()),
+    "a list with places": (POST, {"detail": [{"platform": "x", "status": "published"}]}, ()),
+    "a status": (POST, {"detail": "1 of 2 destinations failed", "status": "partial_failure"}, ()),
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"), [(400, {}), (425, {}), (429, {}), (500, {}), (503, {"Retry_After": "3"})], ids=str
+)
+@pytest.mark.parametrize("body", EFFECTS)
+def test_error_that_shows_an_effect_is_an_unknown_outcome(
+    transport: Transport, body: str, status: int, headers: dict[str, str]
+) -> None:
+    call, content, ids = EFFECTS[body]
+    with HostileServer(answer(status, content, **headers)) as server:
+        with pytest.raises(MosaicAmbiguousOutcomeError) as caught:
+            transport.send(access_to(server.url), call)
+        assert (server.count, transport.pauses) == (1, [])
+    assert (caught.value.candidates, caught.value.accepted, caught.value.status) == (ids, True, status)
+    assert "Nothing was done" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "status", "body"),
+    [
+        # The run or the post that exists already.
+        (paid_call(), 409, {"detail": "A run is active", "run_id": "run-0"}),
+        (POST, 409, {"detail": "Duplicate", "post_id": "post-0"}),
+        # Ids of the request and of the error, and the request itself.
+        (paid_call(), 400, {"detail": "No", "request_id": "r", "id": "e", "agent_id": "agent-1", "run_id": None}),
+        (duplicate_agent("agent-1"), 400, {"detail": "No", "agent_id": "agent-1"}),
+        (POST, 400, {"detail": [{"loc": ["body", "post"], "url": "https://errors.example/1", "input": POST.body}]}),
+        (POST, 400, {"type": "https://errors.example/1", "status": "400", "errors": {"post": "No"}, "success": False}),
+        (POST, 422, {"destinations": [{"social_connection_id": "A", "status": "failed", "reauth_url": "https://x/"}]}),
+        (POST, 403, {"errors": [{"platform": "x", "status": "error", "url": "https://errors.example/1"}]}),
+    ],
+)
+def test_error_without_a_new_id_had_no_effect(transport: Transport, call: Call[Any], status: int, body: Any) -> None:
+    with HostileServer(answer(status, body)) as server, pytest.raises(MosaicError) as caught:
+        transport.send(access_to(server.url), call)
+    assert (caught.value.status, caught.value.effect_unknown) == (status, False)
 
 
 @pytest.mark.parametrize("status", [100, 102, 103])

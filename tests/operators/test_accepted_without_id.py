@@ -106,7 +106,19 @@ def test_run_of_another_client_is_not_adopted_for_a_named_id(accepting: Acceptin
         TaskRunner(run, store=StateStore()).execute()
 
 
-def test_named_id_is_adopted_once_it_is_listed(accepting: AcceptingMosaic, clock: Clock) -> None:
-    accepting.response, accepting.listed = (200, {"id": "new-1"}), ("of-another-client", "new-1")
+@pytest.mark.parametrize("response", [(200, {"id": "new-1"}), (429, {"run_id": "new-1"})], ids=["200", "429"])
+def test_named_id_is_adopted_once_it_is_listed(
+    accepting: AcceptingMosaic, clock: Clock, response: tuple[int, Any]
+) -> None:
+    accepting.response, accepting.listed = response, ("of-another-client", "new-1")
     assert TaskRunner(run, store=StateStore()).run_to_end() == "new-1"
     assert accepting.done == ["/agent/an-agent/run"]
+
+
+def test_post_of_an_error_with_a_result_is_not_sent_again(accepting: AcceptingMosaic, clock: Clock) -> None:
+    results = [{"platform": "x", "post_url": "https://x.com/1"}, {"platform": "linkedin", "status": "failed"}]
+    accepting.response = 400, {"detail": "1 of 2 destinations failed", "results": results}
+    with pytest.raises(AirflowFailException, match=r"Variable") as failure:
+        TaskRunner(post, store=StateStore()).execute()
+    assert type(failure.value.error) is MosaicAmbiguousOutcomeError
+    assert len(accepting.done) == 1

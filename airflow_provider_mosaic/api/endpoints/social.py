@@ -48,8 +48,9 @@ from airflow_provider_mosaic.api.options import (
 )
 from airflow_provider_mosaic.api.paging import Listing, filters, paged, read_list, read_page
 from airflow_provider_mosaic.api.post_options import ProviderOptions, validate_provider_options
-from airflow_provider_mosaic.api.publication_signs import has_post_id, has_sign
+from airflow_provider_mosaic.api.publication_signs import has_post_id, has_published_result, has_sign
 from airflow_provider_mosaic.api.redaction import label
+from airflow_provider_mosaic.api.refusals import texts_in
 
 
 class PostStatus(str, enum.Enum):
@@ -93,6 +94,9 @@ UNCLEAR_ENDS = status_words(
 _FAILURES = frozenset({PostStatus.FAILED.value, PostStatus.REJECTED.value, *UNCLEAR_ENDS.values()} - {"expired"})
 #: All spellings of these statuses.
 _FAILURE_WORDS = frozenset(word for word, status in {**_STATUS_WORDS, **UNCLEAR_ENDS}.items() if status in _FAILURES)
+
+#: Words in the body of an error that report a post as published or accepted.
+_SUCCESS_WORDS = frozenset({*_STATUS_WORDS, "queued", "pending", "sent", "ok"} - _FAILURE_WORDS)
 
 #: The fields of a post that show where it is published.
 _PLACES = frozenset({"platforms", "destinations", "results", "links"})
@@ -332,6 +336,7 @@ def create_post(
         read=partial(_read_created, default="processing" if schedule_date is None else "scheduled"),
         retry_safety=RetrySafety.HAS_EFFECTS,
         min_timeout=120.0,
+        shows_effect=partial(has_published_result, successes=_SUCCESS_WORDS, sent=frozenset(texts_in(body))),
     )
 
 
