@@ -103,22 +103,20 @@ def cancel_and_read(
     except MosaicError as error:
         return _read_after_failed_cancel(hook, run_id, error, own)
     run = _read_until_ended(hook, run_id, pauses)
-    accepted = f"Mosaic accepted the cancel of run {run_id!r}"
-    if run is None:
-        text = f"{accepted}, but the run could not be read since. It may cost credits: check it in the editor."
-    elif run_outcome(run).ended:
-        return _ended(run, own, is_accepted=not cancelled.had_no_effect)
-    else:
-        running = MosaicError(
-            f"{accepted}, but {sum(pauses):g} s later the run is still {run.status}.",
-            means="It may keep running and cost credits.",
-            to_do="Retry this task, which cancels it once more, or cancel it in the editor.",
-            transient=True,
-        )
-        text = f"{running.what} It may cost credits: check it in the editor."
-        return CancelResult(text, is_accepted=True, error=running)
     # A user may have cancelled a run that this cancel had no effect on.
-    return CancelResult(text, is_accepted=not cancelled.had_no_effect)
+    is_accepted = not cancelled.had_no_effect
+    if run is not None and run_outcome(run).ended:
+        return _ended(run, own, is_accepted=is_accepted)
+    response = "accepted the cancel of" if is_accepted else "found nothing to cancel in"
+    since = f"{sum(pauses):g} s later the run is still {run.status}" if run else "the run could not be read since"
+    may_run = MosaicError(
+        f"Mosaic {response} run {run_id!r}, but {since}.",
+        means="It may keep running and cost credits.",
+        to_do="Retry this task, which cancels it once more, or cancel it in the editor.",
+        transient=True,
+    )
+    text = f"{may_run.what} It may cost credits: check it in the editor."
+    return CancelResult(text, is_accepted=is_accepted, error=None if is_accepted and run is None else may_run)
 
 
 def _send_cancel(hook: MosaicHook, run_id: str, pauses: Sequence[float], own: OwnCancels) -> Cancelled:

@@ -67,14 +67,17 @@ class MosaicRunTrigger(WaitTrigger):
                 cancel = partial(client.send, cancel_run(self.run_id))
                 try:
                     # A gateway without a route to Mosaic answers 404 too.
-                    await self._repeat(cancel, pauses, after=lambda error: isinstance(error, MosaicNotFoundError))
+                    cancelled = await self._repeat(
+                        cancel, pauses, after=lambda error: isinstance(error, MosaicNotFoundError)
+                    )
                 except (MosaicConflictError, MosaicValidationError, MosaicResponseError, MosaicNotFoundError):
                     # The API does not document how it rejects the cancel of a run that has ended.
                     if not run_outcome(await client.send(get_run(self.run_id))).ended:
                         raise
                     log.info("The deferred task was killed. Run %r had ended already.", self.run_id)
                 else:
-                    log.info("The deferred task was killed. Mosaic accepted the cancel of run %r.", self.run_id)
+                    response = "found nothing to cancel in" if cancelled.had_no_effect else "accepted the cancel of"
+                    log.info("The deferred task was killed. Mosaic %s run %r.", response, self.run_id)
         except MosaicError as error:
             log.error(
                 "The deferred task was killed, but run %r could not be cancelled. It may continue and cost credits. %s",

@@ -480,6 +480,7 @@ def test_killed_trigger_without_cancel_on_kill_keeps_the_run(mosaic: Emulator) -
     ("missing", "status", "event"),
     [
         (1, "running", "Mosaic accepted the cancel"),
+        (1, "completed", "Mosaic found nothing to cancel"),
         (None, "completed", "had ended already"),
         (None, "running", "could not be cancelled. It may continue and cost credits"),
     ],
@@ -494,6 +495,7 @@ def test_killed_trigger_sends_a_cancel_again_that_gets_a_404_and_then_reads_the_
     event: str,
 ) -> None:
     monkeypatch.setattr("airflow_provider_mosaic.triggers.runs._PAUSES", (0.01,) * 2)
+    mosaic.configure(cancel_terminal_status=200)
     mosaic.inject("not_found", method="POST", path=CANCEL, times=missing)
     if status != "running":
         mosaic.finish_run(started(mosaic), status)

@@ -63,6 +63,24 @@ def test_changed_arguments_start_no_run_if_the_cancel_is_refused(mosaic: Emulato
     assert effects(mosaic) == {"runs_started": 2, "runs_cancelled": 1}
 
 
+@pytest.mark.parametrize("times", [None, 1], ids=["still running", "not readable any more"])
+def test_changed_arguments_start_no_run_if_the_cancel_stops_nothing(
+    mosaic: Emulator, clock: Clock, times: int | None
+) -> None:
+    task, old = changed_task(mosaic, deferrable=True)
+    # The emulator finds nothing to cancel in a run that has ended. Its reads show the run as running.
+    mosaic.configure(cancel_terminal_status=200)
+    mosaic.finish_run(old, "failed")
+    mosaic.inject("unknown_status", method="GET", path="/agent_run/{run_id}", status="running", times=times)
+    mosaic.inject("forbidden", method="GET", path="/agent_run/{run_id}", times=None)
+    with pytest.raises(MosaicAmbiguousOutcomeError, match=f"found nothing to cancel in run {old!r}"):
+        task.execute()
+    assert effects(mosaic) == {"runs_started": 1}
+    mosaic.clear_faults()
+    task.execute()
+    assert effects(mosaic) == {"runs_started": 2}
+
+
 @pytest.mark.parametrize(
     "paths", [["/agent_run/{run_id}/cancel"], ["/agent_run/{run_id}", "/agent_run/{run_id}/cancel"]], ids=len
 )

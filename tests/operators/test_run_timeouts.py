@@ -236,6 +236,21 @@ def test_run_that_a_user_cancels_just_before_the_timeout_is_not_resumed(
     assert effects(mosaic) == {"runs_started": 1}
 
 
+def test_cancel_that_stops_nothing_lets_no_retry_resume_the_run(mosaic: Emulator, clock: Clock) -> None:
+    mosaic.configure(hold_runs=True, cancel_terminal_status=200)
+    task = run_task(StateStore(), execution_timeout=timedelta(seconds=60), deferrable=True)
+    deferred = task.execute()
+    task.start_date -= timedelta(seconds=90)
+    # The emulator finds nothing to cancel in a run that has ended. Its reads show the run as running.
+    mosaic.finish_run(started(mosaic), "cancelled")
+    mosaic.inject("unknown_status", method="GET", path=GET_RUN, status="running", times=None)
+    with pytest.raises(MosaicTimeoutError, match="found nothing to cancel"):
+        task.resume(deferred, {"outcome": "timeout", "id": started(mosaic)})
+    mosaic.clear_faults()
+    fails_with(task.execute, MosaicRunCancelledError)
+    assert effects(mosaic) == {"runs_started": 1}
+
+
 def assert_resumed(mosaic: Emulator, task: TaskRunner) -> None:
     """Retry a task that cancelled its run: it resumes the run."""
     mosaic.clear_faults()
