@@ -303,22 +303,16 @@ class RunWait(CompletionWaiter[Run]):
         :param started_at: When the run was started, in seconds since the epoch.
         :raises MosaicAmbiguousOutcomeError: The run may keep running. Another run would be paid besides it.
         """
-        try:
-            run = read_started(self.hook, get_run(run_id), name=f"Run {run_id!r}", started_at=started_at)
-        except MosaicNotFoundError:
-            log.warning("Run %r of an earlier attempt does not exist any more.", run_id)
+        if not self._may_run(run_id, started_at=started_at):
             return
-        except MosaicError as error:
-            log.info("Run %r of an earlier attempt could not be read. %s", run_id, error)
-        else:
-            if run_outcome(run).ended:
-                return
         why = self._cancels.why_not(run_id)
         if not self._options.wait_for_completion:
             why = f"Run {run_id!r} keeps running because wait_for_completion=False."
         may_end_later = self.is_stopped()
         if not why:
             result = self._cancels.cancel(run_id)
+            # The read was of this run only.
+            self._was_pending = False
             log.warning("%s", result.text)
             if result.is_accepted:
                 # If no other run is started after all, a retry with the old arguments resumes this one.
@@ -339,6 +333,21 @@ class RunWait(CompletionWaiter[Run]):
             candidates=[run_id],
             transient=may_end_later,
         )
+
+    def _may_run(self, run_id: str, *, started_at: float) -> bool:
+        """Return whether the run of an earlier attempt may still be running."""
+        try:
+            run = read_started(self.hook, get_run(run_id), name=f"Run {run_id!r}", started_at=started_at)
+        except MosaicNotFoundError:
+            log.warning("Run %r of an earlier attempt does not exist any more.", run_id)
+            return False
+        except MosaicError as error:
+            log.info("Run %r of an earlier attempt could not be read. %s", run_id, error)
+            return True
+        outcome = run_outcome(run)
+        # If the response to a cancel is lost, this read counts as a poll does.
+        self._was_pending = outcome.known and not outcome.ended
+        return not outcome.ended
 
     def _timeout_error(self, item_id: str, *, is_final: bool) -> Exception:
         if self._cancels.is_killed:

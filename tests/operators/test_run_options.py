@@ -162,8 +162,14 @@ def test_changed_arguments_withdraw_the_id_of_a_cancelled_run(mosaic: Emulator) 
     assert task.xcom(RUN_ID_KEY) is None
 
 
-def test_run_that_a_change_cancelled_is_resumed_if_no_other_one_was_started(mosaic: Emulator) -> None:
+@pytest.mark.parametrize("lost", [None, 200, 409], ids=["with a response", "without, then 200", "without, then 409"])
+def test_run_that_a_change_cancelled_is_resumed_if_no_other_one_was_started(
+    mosaic: Emulator, clock: Clock, lost: int | None
+) -> None:
     mosaic.configure(hold_runs=True, credits=1000)
+    if lost:
+        mosaic.configure(cancel_terminal_status=lost)
+        mosaic.inject("server_error", method="POST", path="/agent_run/{run_id}/cancel", status=504, effect=True)
     store = StateStore().killing_at("id")
     before, after = ({"update_params": {NODE: {"a": number}}, "deferrable": True} for number in (1, 2))
     with pytest.raises(Killed):
