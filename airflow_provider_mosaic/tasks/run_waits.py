@@ -296,11 +296,12 @@ class RunWait(CompletionWaiter[Run]):
             log.info("Run %r of an earlier attempt could not be read. %s", run_id, error)
         log.warning("%s", self._cancels.cancel(run_id).text)
 
-    def cancel_changed_run(self, run_id: str, *, started_at: float) -> None:
+    def cancel_changed_run(self, run_id: str, *, started_at: float, is_resume: bool = False) -> None:
         """
         Cancel the run of an earlier attempt with other arguments, unless it has ended.
 
-        :param started_at: When the run was started, in seconds since the epoch.
+        :param started_at: When the run was started or resumed, in seconds since the epoch.
+        :param is_resume: Whether the task resumes runs, and does not start them.
         :raises MosaicAmbiguousOutcomeError: The run may keep running. Another run would be paid besides it.
         """
         if not self._may_run(run_id, started_at=started_at):
@@ -323,16 +324,23 @@ class RunWait(CompletionWaiter[Run]):
             # In an outage, or a moment after an earlier cancel, the next attempt may find that the run has ended.
             may_end_later |= result.error.transient or isinstance(result.error, MosaicConflictError)
         count(OUTCOMES_AMBIGUOUS)
+        verb, did = ("resume", "resumed") if is_resume else ("start", "started")
         raise MosaicAmbiguousOutcomeError(
-            f"An earlier attempt started run {run_id!r} with other arguments. {why}",
-            means="It may cost credits, so this attempt starts no second run.",
+            f"An earlier attempt {did} run {run_id!r} with other arguments. {why}",
+            means=f"It may cost credits, so this attempt {verb}s no second run.",
             to_do=(
-                f"To start another run, cancel run {run_id!r} in the editor, and clear this task.",
+                f"To {verb} another run, cancel run {run_id!r} in the editor, and clear this task.",
                 "Use templates that are the same in each attempt, such as {{ ts }} or {{ logical_date }}.",
             ),
             candidates=[run_id],
             transient=may_end_later,
         )
+
+    def replaced_effect(self, run: str, verb: str) -> str:
+        """Return what a retry does with the run of an earlier attempt with other arguments: see ``Consequences``."""
+        can_cancel = self.can_cancel_earlier_run
+        effect = f"cancels {run} and {verb} another one" if can_cancel else f"fails unless {run} has ended"
+        return f"{effect}, because the arguments changed"
 
     def _may_run(self, run_id: str, *, started_at: float) -> bool:
         """Return whether the run of an earlier attempt may still be running."""

@@ -162,9 +162,7 @@ class RunTask:
         if not self._is_saved:
             return "searches for what this attempt started, and fails if it finds anything"
         if self._creation is not None and self._creation.is_replacing:
-            can_cancel = self.wait.can_cancel_earlier_run
-            another = f"cancels {run} and starts another one" if can_cancel else f"fails unless {run} has ended"
-            return f"{another}, because the arguments changed"
+            return self.wait.replaced_effect(run, "starts")
         is_named = self._creation is not None and self._creation.is_named
         on_retry = "resume" if is_named else self.options.on_retry
         # A kill that leaves the run running is a transient failure.
@@ -216,6 +214,8 @@ class ResumeTask:
         self._hook = hook
         self._context = context
         self._run_id = run_id
+        # Whether the known run is that of an earlier attempt with another run_id, and is not cancelled yet.
+        self._is_replacing = False
         self.wait = RunWait(options, hook, context, state=self._state)
 
     def prepare(self) -> None:
@@ -224,7 +224,8 @@ class ResumeTask:
 
     def _state(self) -> TaskState:
         # After a deferral, run_id is not validated: a template is rendered again.
-        return TaskState(self._context, kind="resume", request=self.wait.item_id or self._run_id)
+        # Another spelling of the id is no other run.
+        return TaskState(self._context, kind="resume", request=id_key(self.wait.item_id or self._run_id))
 
     def non_retryable(self) -> tuple[type[MosaicError], ...]:
         """Return the errors of a run that a retry would meet again."""
@@ -233,16 +234,19 @@ class ResumeTask:
     def consequences(self, error: MosaicError) -> Consequences:
         """Return what an error of the task means."""
         run_id = self.wait.item_id or self._run_id
+        to_resume = self._run_id if self._is_replacing else run_id
         return Consequences(
             means=f"Run {run_id!r} may keep running, and cost credits."
             if self.wait.item_id
             else f"Run {run_id!r} was not resumed by this attempt.",
-            retry=f"resumes run {run_id!r} again, or waits for it: only what is missing is done again",
+            retry=self.wait.replaced_effect(f"run {run_id!r}", "resumes")
+            if self._is_replacing
+            else f"resumes run {run_id!r} again, or waits for it: only what is missing is done again",
             retry_settles=isinstance(error, MosaicRunFailedError) and not isinstance(error, MosaicNeedsCreditsError),
             # Mosaic does not resume a run that ended partly.
             choices=()
             if isinstance(error, MosaicRunPartialError)
-            else (f"Clear this task to resume run {run_id!r} once more: only what is missing is done again.",),
+            else (f"Clear this task to resume run {to_resume!r} once more: only what is missing is done again.",),
         )
 
     def start(self) -> str:
@@ -250,12 +254,19 @@ class ResumeTask:
         run_id, wait, state = self._run_id, self.wait, self._state()
         record = state.load()
         is_retry = record is not None and record.is_saved
-        if is_retry:
-            # An earlier attempt may have resumed it.
-            wait.item_id = run_id
+        if record is not None and is_retry:
+            # An earlier attempt may have resumed it. Its permission has the id in the spelling of that attempt.
+            run_id = wait.item_id = record.id or run_id
+        elif (changed := state.changed) is not None:
+            # An error of the next read names it.
+            wait.item_id, self._is_replacing = changed.id, True
         read = partial(self._hook.get_run, run_id)
         # A retry may find a run that costs credits: a single 404 of a gateway must not end the task.
         run = read_known(self._hook, read, name=f"Run {run_id!r}") if is_retry else read()
+        if state.changed is not None and state.changed.id is not None:
+            # Before this run is resumed, but after a read shows that it exists.
+            wait.cancel_changed_run(state.changed.id, started_at=state.changed.started_at, is_resume=True)
+            wait.item_id, self._is_replacing = None, False
         if record is None or not is_retry:
             # Without a saved record this counts as the first attempt, which also resumes a cancelled run.
             if run.status == RunStatus.CANCELLED:

@@ -374,6 +374,45 @@ def test_clear_does_not_wait_where_no_kill_can_come(
     assert clock.pauses == []
 
 
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [({}, None), ({"cancel_on_kill": False}, "cancel_on_kill"), ({"wait_for_completion": False}, "wait_for")],
+    ids=str,
+)
+def test_retry_with_another_run_leaves_no_resumed_run_running(
+    mosaic: Emulator, hook: MosaicHook, run_id: str, clock: Clock, options: dict[str, Any], kept: str | None
+) -> None:
+    mosaic.finish_run(run_id, "failed")
+    other = hook.run_agent(AGENT)
+    mosaic.finish_run(other, "failed")
+    task = resuming(run_id, deferrable=True, **options)
+    task.execute()
+    task.make = resuming(other, deferrable=True, **options).make
+    before = {"runs_started": 2, "runs_resumed": 1}
+    if kept is not None:
+        with pytest.raises(AirflowFailException, match=rf"resumed run {run_id!r} .*{kept}"):
+            task.execute()
+        assert effects(mosaic) == before
+        return
+    # Nothing is cancelled before the other run is known to exist.
+    mosaic.inject("forbidden", method="GET", path=GET_RUN)
+    with pytest.raises(AirflowFailException, match=f"Run {run_id!r} may keep running.*resume run {other!r} once more"):
+        task.execute()
+    assert effects(mosaic) == before
+    assert task.execute().kwargs["run_id"] == other
+    assert effects(mosaic) == {"runs_started": 2, "runs_resumed": 2, "runs_cancelled": 1}
+    assert {run["run_id"]: run["status"] for run in mosaic.runs()} == {run_id: "cancelled", other: "running"}
+
+
+def test_retry_with_another_spelling_of_the_run_continues_the_wait(mosaic: Emulator, run_id: str) -> None:
+    mosaic.finish_run(run_id, "failed")
+    task = resuming(run_id, deferrable=True)
+    task.execute()
+    task.make = resuming(run_id.upper(), deferrable=True).make
+    assert task.execute().kwargs["run_id"] == run_id
+    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
+
+
 def test_clear_with_another_run_waits_for_no_kill(
     mosaic: Emulator, hook: MosaicHook, run_id: str, clock: Clock
 ) -> None:
