@@ -56,7 +56,8 @@ class MosaicHook(EndpointMethods, BaseHook):
     :meth:`get_run` and :meth:`list_runs`. :meth:`send` sends any other call. Requests without side effects are repeated
     after temporary errors. Requests with side effects are repeated only if Mosaic did not act on them. If that is
     unknown, they raise :class:`~airflow_provider_mosaic.exceptions.MosaicAmbiguousOutcomeError`. The hook does not
-    search or wait for an outcome: the operators do.
+    search or wait for an outcome: the operators do. Set ``retries=0`` for a ``@task`` that sends such requests, because
+    Airflow's retry would send them again.
 
     The connection is looked up with the first call. The hook keeps HTTP connections open until :meth:`close`.
 
