@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -59,7 +60,9 @@ class AsyncClient:
         self._sleep = sleep
         self._secrets = (*access.secrets, *proxy_secrets())
         self._proxy = api_proxy(access)
-        self._transport = _open_transport(self._proxy)
+        #: The certificate authorities of all requests.
+        self.ssl_context = ssl_context()
+        self._transport = _open_transport(self._proxy, self.ssl_context)
 
     async def send(self, call: Call[T], *, retries: RetryPolicy | None = None) -> T:
         """
@@ -114,7 +117,7 @@ class AsyncClient:
         if call.retry_safety is RetrySafety.SAFE:
             return await self._request_over(self._transport, call, url)
         # On a new connection: the server may be closing an idle one, and then it is unknown whether it has the request.
-        async with _open_transport(self._proxy) as transport:
+        async with _open_transport(self._proxy, self.ssl_context) as transport:
             return await self._request_over(transport, call, url)
 
     async def _request_over(self, transport: httpx.AsyncHTTPTransport, call: Call[Any], url: str) -> Response:
@@ -164,15 +167,15 @@ class AsyncClient:
             raise
 
 
-def _open_transport(proxy: str | None) -> httpx.AsyncHTTPTransport:
+def _open_transport(proxy: str | None, context: ssl.SSLContext) -> httpx.AsyncHTTPTransport:
     """Open a bare transport: httpx.AsyncClient logs each request, and has its own rules for proxies and authorities."""
     redact_library_logs()
     use_linear_patterns()
     limit_interim_responses()
     try:
         return httpx.AsyncHTTPTransport(
-            verify=ssl_context(),
-            proxy=_proxy_with_authorities(proxy) if proxy else None,
+            verify=context,
+            proxy=_proxy_with_authorities(proxy, context) if proxy else None,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=_MAX_IDLE_CONNECTIONS),
         )
     except (ValueError, ImportError, httpx.InvalidURL) as error:
@@ -182,6 +185,6 @@ def _open_transport(proxy: str | None) -> httpx.AsyncHTTPTransport:
         )
 
 
-def _proxy_with_authorities(url: str) -> httpx.Proxy:
+def _proxy_with_authorities(url: str, context: ssl.SSLContext) -> httpx.Proxy:
     """Return a proxy, with our certificate authorities for TLS to it: httpx reads other variables for that."""
-    return httpx.Proxy(url, ssl_context=ssl_context() if url.lower().startswith("https:") else None)
+    return httpx.Proxy(url, ssl_context=context if url.lower().startswith("https:") else None)

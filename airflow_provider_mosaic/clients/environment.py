@@ -24,30 +24,48 @@ _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_C
 
 def ca_bundle() -> str | None:
     """Return the file or directory of certificate authorities that the environment names; None for the default."""
-    for variable in _CA_VARIABLES:
-        if path := os.environ.get(variable):
-            try:
-                _ssl_context(path)
-            except OSError as error:
-                raise_invalid(variable, path, f"there are no certificate authorities ({error.strerror or error}).")
-            return path
-    return None
+    found = _find_bundle()
+    return found[0] if found else None
 
 
 def ssl_context() -> ssl.SSLContext:
-    """Return a context that trusts :func:`ca_bundle`. All clients share it, as making one takes milliseconds."""
-    return _ssl_context(ca_bundle())
+    """
+    Return a context that trusts :func:`ca_bundle`. All clients share it, as making one takes milliseconds.
+
+    A bundle that was replaced has another context.
+    """
+    found = _find_bundle()
+    return found[1] if found else _default_context()
+
+
+def _find_bundle() -> tuple[str, ssl.SSLContext] | None:
+    for variable in _CA_VARIABLES:
+        if path := os.environ.get(variable):
+            try:
+                stat = Path(path).stat()
+                return path, _context_of(path, (stat.st_mtime_ns, stat.st_size, stat.st_ino))
+            except OSError as error:
+                raise_invalid(variable, path, f"there are no certificate authorities ({error.strerror or error}).")
+    return None
 
 
 @lru_cache(maxsize=4)
-def _ssl_context(bundle: str | None) -> ssl.SSLContext:
-    if bundle is None:
-        import certifi
+def _context_of(bundle: str, stamp: tuple[int, ...]) -> ssl.SSLContext:
+    """
+    Return the context of a bundle.
 
-        return ssl.create_default_context(cafile=certifi.where())
+    :param stamp: Changes when the bundle is replaced.
+    """
     if Path(bundle).is_dir():
         return ssl.create_default_context(capath=bundle)
     return ssl.create_default_context(cafile=bundle)
+
+
+@lru_cache(maxsize=1)
+def _default_context() -> ssl.SSLContext:
+    import certifi
+
+    return ssl.create_default_context(cafile=certifi.where())
 
 
 def proxy_for(url: str) -> str | None:

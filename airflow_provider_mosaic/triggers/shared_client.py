@@ -3,8 +3,8 @@ One HTTP client for all waits of a connection.
 
 The client follows the connection. Airflow's connection is looked up when the first request is sent, once a minute while
 the client is used, when a wait is added, and when Mosaic rejects the key. Only the first request and rejected ones wait
-for a lookup. A changed key or address replaces the client; requests that still run on the old client finish first. A
-failed lookup ends no wait: the old client serves until Mosaic rejects its key.
+for a lookup. A changed key, address or CA bundle replaces the client; requests that still run on the old client finish
+first. A failed lookup ends no wait: the old client serves until Mosaic rejects its key.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.retries import ONCE
 from airflow_provider_mosaic.clients.async_client import AsyncClient
+from airflow_provider_mosaic.clients.environment import ssl_context
 
 T = TypeVar("T")
 
@@ -142,7 +143,7 @@ class SharedClient:
                 "Airflow did not return the connection in time. Nothing was sent.", effect_unknown=False
             ) from None
         old = self._lease
-        if old is not None and old.client.access == access:
+        if old is not None and old.client.access == access and old.client.ssl_context is ssl_context():
             return
         self._lease = _ClientLease(AsyncClient(access))
         if old is not None:

@@ -192,6 +192,33 @@ def test_certificate_of_another_host_fails(transport: Transport, authority: Auth
         assert server.count == 0
 
 
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
+@pytest.mark.parametrize("how", ["in place", "by a link"])
+def test_replaced_ca_bundle_is_read_again(
+    transport: Transport,
+    authority: Authority,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    how: str,
+) -> None:
+    later = Authority(tmp_path)
+    bundle = tmp_path / "bundle.pem"
+    # Kubernetes mounts a bundle as a link, and replaces the link.
+    bundle.symlink_to(authority.file) if how == "by a link" else bundle.write_bytes(authority.file.read_bytes())
+    monkeypatch.setenv(variable, str(bundle))
+    with HostileServer(answer(200, STARTED), tls=later.server_context("127.0.0.1")) as server:
+        access = access_to(f"https://127.0.0.1:{server.port}")
+        with pytest.raises(MosaicTransportError, match=r"(?i)certificate"):
+            transport.send(access, paid_call())
+        if how == "by a link":
+            bundle.unlink()
+            bundle.symlink_to(later.file)
+        else:
+            bundle.write_bytes(authority.file.read_bytes() + later.file.read_bytes())
+        assert transport.send(access, paid_call()) == ["run-1"]
+
+
 @pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"])
 def test_missing_ca_bundle_fails_before_sending(
     transport: Transport, monkeypatch: pytest.MonkeyPatch, variable: str, tmp_path: Path

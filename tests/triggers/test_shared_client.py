@@ -7,16 +7,21 @@ import json
 import os
 import signal
 import sys
+from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat import connection as compat_connection
+from clients.authorities import Authority
+from clients.servers import HostileServer, answer
 from mosaic_emulator import Emulator
 from tasks.fixtures import AGENT, run_bounded, sent, until
 
 from airflow_provider_mosaic.api import poll_state
+from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.endpoints.runs import get_run
-from airflow_provider_mosaic.api.errors import MosaicTransportError
+from airflow_provider_mosaic.api.errors import MosaicTransportError, MosaicValidationError
 from airflow_provider_mosaic.hooks import mosaic as mosaic_hook
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.triggers import MosaicRunTrigger, MosaicSocialPostTrigger, shared_client, shared_pollers
@@ -167,6 +172,44 @@ def test_a_deleted_connection_ends_no_wait(mosaic: Emulator, runs: list[str], mo
         return await end_runs(mosaic, runs[:1], waits)
 
     assert run_bounded(wait())[0]["outcome"] == "ended"
+
+
+def test_the_client_follows_a_replaced_ca_bundle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("first", "later"):
+        (tmp_path / name).mkdir()
+    first, later = Authority(tmp_path / "first"), Authority(tmp_path / "later")
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(first.file.read_bytes())
+    for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    tls = first.server_context("127.0.0.1")
+
+    async def scenario(access: Access) -> None:
+        async def look_up() -> Access:
+            return access
+
+        async with aclosing(shared_client.SharedClient(look_up)) as client:
+            await client.send(get_run("r0"))
+            old = client._lease
+            await client._ensure_looked_up()
+            assert client._lease is old
+            later.server_context("127.0.0.1")
+            tls.load_cert_chain(tmp_path / "later" / "127.0.0.1.pem")
+            with pytest.raises(MosaicTransportError, match=r"(?i)certificate"):
+                await client.send(get_run("r0"))
+            bundle.write_bytes(first.file.read_bytes() + later.file.read_bytes())
+            await client._ensure_looked_up()
+            await client.send(get_run("r0"))
+            bundle.unlink()
+            with pytest.raises(MosaicValidationError, match="SSL_CERT_FILE"):
+                await client._ensure_looked_up()
+            await client.send(get_run("r0"))
+
+    reply = answer(200, {"run_id": "r0", "status": "running"}, Connection="close")
+    with HostileServer(reply, tls=tls) as server:
+        run_bounded(scenario(Access(api_key="mk_test", base_url=f"https://127.0.0.1:{server.port}")))
+        assert server.count == 3
 
 
 def test_two_connections_have_a_client_each(
