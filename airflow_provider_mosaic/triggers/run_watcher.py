@@ -121,16 +121,18 @@ class RunWatcher:
         result = _PollResult()
         try:
             await self._poll(client, tracker, result)
-        except MosaicError as error:
+        except Exception as error:
             # The watch never fails: nothing would start it again after a user has fixed the key or the agent.
+            known = error if isinstance(error, MosaicError) else None
             self._errors += 1
-            self._cooldown = bounded_cooldown(error.retry_after or 0.0)
-            if self._errors == 1 or (not error.transient and str(error) != self._logged):
+            self._cooldown = bounded_cooldown((known.retry_after if known else None) or 0.0)
+            if self._errors == 1 or (not (known and known.transient) and str(error) != self._logged):
                 self._logged = str(error)
                 log.error(
                     "The runs of agent %r could not be read. The next polls report what has ended. %s",
                     self.agent_id,
                     error,
+                    exc_info=None if known else error,
                 )
             return result
         if self._errors:
@@ -168,7 +170,7 @@ class RunWatcher:
                 run = None
             except _OUTAGES:
                 raise
-            except MosaicError as error:
+            except Exception as error:
                 self._record_unreadable(run_id, error)
                 tracker.keep(run_id)
                 failed += 1
@@ -183,7 +185,7 @@ class RunWatcher:
                 result.completions.append(completion)
         tracker.finish_poll(now=started_at)
 
-    def _record_unreadable(self, run_id: str, error: MosaicError) -> None:
+    def _record_unreadable(self, run_id: str, error: Exception) -> None:
         """Record when a run could not be read, and log it once."""
         if run_id not in self._unreadable:
             log.error(
@@ -192,6 +194,7 @@ class RunWatcher:
                 run_id,
                 self.agent_id,
                 error,
+                exc_info=None if isinstance(error, MosaicError) else error,
             )
         self._unreadable[run_id] = time.monotonic()
 

@@ -13,6 +13,7 @@ from tasks.fixtures import AGENT, effects, run_bounded, sent
 from tasks.other_mosaic import OtherMosaic, serving
 
 from airflow_provider_mosaic.api import run_completions
+from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.triggers import run_watcher, shared_client
 
@@ -214,6 +215,39 @@ def test_no_error_ends_the_watch_or_loses_a_run(
 
     assert run_bounded(scenario()) == [ended(run_id)]
     assert held.counts().faults_used == {fault: 2}
+
+
+@pytest.mark.parametrize("reads", ["lists", "runs"])
+def test_an_unexpected_error_ends_no_watch_and_has_a_traceback(
+    held: Emulator,
+    hook: MosaicHook,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    reads: str,
+) -> None:
+    broken, other = hook.run_agent(AGENT), hook.run_agent(AGENT)
+    failures: list[Exception] = []
+    send = shared_client.SharedClient.send
+
+    async def fail_twice(self: shared_client.SharedClient, call: Call[Any]) -> Any:
+        if len(failures) < 2 and call.ids.get("run_id") == (None if reads == "lists" else broken):
+            failures.append(RuntimeError("not an error of Mosaic"))
+            raise failures[-1]
+        return await send(self, call)
+
+    async def scenario() -> list[dict[str, Any]]:
+        async with Watching(poll_interval=0.02) as watching:
+            await watching.complete_poll(held)
+            monkeypatch.setattr(shared_client.SharedClient, "send", fail_twice)
+            held.finish_run(broken)
+            held.finish_run(other)
+            await watching.until(lambda: len(watching.runs) >= 2)
+            await watching.complete_poll(held)
+            return watching.runs
+
+    assert sorted(run_bounded(scenario()), key=str) == sorted([ended(broken), ended(other)], key=str)
+    [record] = [record for record in caplog.records if "could not be read" in record.message]
+    assert (record.exc_info or (None, None))[1] is failures[0]
 
 
 def test_a_deleted_run_delays_no_other(held: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch) -> None:
