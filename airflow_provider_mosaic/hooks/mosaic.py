@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseHook
@@ -16,7 +16,12 @@ from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.arguments import validate_name
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints import runs
-from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError
+from airflow_provider_mosaic.api.errors import (
+    MosaicAuthenticationError,
+    MosaicError,
+    MosaicNotFoundError,
+    MosaicPermissionError,
+)
 from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
 from airflow_provider_mosaic.api.options import AssetKind, UnknownNodes
 from airflow_provider_mosaic.api.paging import Listing, iterate
@@ -135,6 +140,21 @@ class MosaicHook(EndpointMethods, BaseHook):
             self.close()
             self._access = access
 
+    def retry_with_new_key(self, request: Callable[[], T]) -> T:
+        """
+        Return the result of a request. If Mosaic refuses the key, and the connection has changed, call it once more.
+
+        For a request after a transfer: in the hours that one takes, a user may replace the key.
+        """
+        access = self.access
+        try:
+            return request()
+        except (MosaicAuthenticationError, MosaicPermissionError):
+            self.renew()
+            if self.access == access:
+                raise
+        return request()
+
     async def look_up_access(self) -> Access:
         """
         Look the connection up again without blocking the event loop, and return its address and credentials.
@@ -252,7 +272,8 @@ class MosaicHook(EndpointMethods, BaseHook):
         requested = None if asset_type is None else endpoints.assets.validate_asset_type(asset_type)
         file = get_source(source, self.access)
         kind, media_type = media_type_of(file.name, requested)
-        return finalize(self.client, kind, store(self.client, file, kind, media_type))
+        asset_id = self.retry_with_new_key(lambda: store(self.client, file, kind, media_type))
+        return self.retry_with_new_key(lambda: finalize(self.client, kind, asset_id))
 
     def apply_agent(
         self,

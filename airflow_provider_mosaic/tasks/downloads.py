@@ -279,7 +279,8 @@ class _Links:
         return link or self._read_link()
 
     def _read_link(self) -> str:
-        for index, output in enumerate(self._hook.get_run(self._run_id).outputs):
+        run = self._hook.retry_with_new_key(lambda: self._hook.get_run(self._run_id))
+        for index, output in enumerate(run.outputs):
             same = output.output_id == self._output_id if self._output_id else index == self._index
             if same and getattr(output, self._field):
                 return str(getattr(output, self._field))

@@ -65,7 +65,8 @@ def _upload(hook: MosaicHook, context: Mapping[str, Any], file: Source, kind: As
                 # The server is busy. Another upload would not help.
                 raise
             log.warning("Finalizing the upload of an earlier attempt still fails. Uploading again. %s", error)
-    record = StartRecord(started_at=time.time(), id=store(hook.client, file, kind, media_type))
+    asset_id = hook.retry_with_new_key(lambda: store(hook.client, file, kind, media_type))
+    record = StartRecord(started_at=time.time(), id=asset_id)
     state.save_best_effort(record)
     return _finalize(hook, state, record, kind)
 
@@ -77,7 +78,9 @@ def _finalize(hook: MosaicHook, state: TaskState, record: StartRecord, kind: Ass
         state.save_best_effort(replace(record, facts={"finalizing": True}))
     errors: list[MosaicError] = []
     try:
-        asset_id = finalize(hook.client, kind, str(record.id), may_be_finalized=may_be_finalized, resent_after=errors)
+        asset_id = hook.retry_with_new_key(
+            lambda: finalize(hook.client, kind, str(record.id), may_be_finalized=may_be_finalized, resent_after=errors)
+        )
     except MosaicError as error:
         if not may_be_finalized and not any(each.effect_unknown for each in (*errors, error)):
             state.save_best_effort(record)

@@ -32,7 +32,7 @@ from .shapes import ALONE, BEHAVIOR_SETTINGS, ERROR_SETTINGS, MIXTURES, PAIRWISE
 GENERIC_METHODS = {"send", "iterate"}
 HOOK_METHODS = {
     "close", "get_conn", "get_connection_form_widgets", "get_ui_field_behaviour", "look_up_access",
-    "open_async_client", "refuse_effects", "renew", "test_connection",
+    "open_async_client", "refuse_effects", "renew", "retry_with_new_key", "test_connection",
 }  # fmt: skip
 
 

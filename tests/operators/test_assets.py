@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from tasks.fakes import Killed, StateStore, TaskRunner
 from tasks.fixtures import AGENT, Clock, effects, sent, until
 
 from airflow_provider_mosaic.api.errors import (
+    MosaicAuthenticationError,
     MosaicNotFoundError,
     MosaicPermissionError,
     MosaicRateLimitError,
@@ -32,6 +35,7 @@ from airflow_provider_mosaic.clients.signed_url_reader import SignedUrlReader
 from airflow_provider_mosaic.clients.sources import Source
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicDownloadOutputsOperator, MosaicUploadOperator
+from airflow_provider_mosaic.tasks import downloads as download_task
 
 FINALIZE = "/uploads/{asset_type}/finalize_upload"
 UPLOAD_FORM = "/uploads/{asset_type}/get_upload_url"
@@ -317,6 +321,42 @@ def test_file_that_changes_during_the_transfer_is_not_sent_again(mosaic: Emulato
     assert upload_count(mosaic) == 1
 
 
+@pytest.mark.parametrize("how", ["operator", "hook"])
+@pytest.mark.parametrize("request_", [FINALIZE, UPLOAD_FORM])
+@pytest.mark.parametrize("fault", ["unauthorized", "forbidden"])
+def test_key_that_was_replaced_during_the_transfer_is_used(
+    mosaic: Emulator, video: Path, monkeypatch: pytest.MonkeyPatch, how: str, request_: str, fault: str
+) -> None:
+    replace_key_at(monkeypatch, mosaic, assets, "send_form")
+    if request_ == UPLOAD_FORM:
+        mosaic.inject("server_error", method="POST", path=FORM + "*", status=503)
+    mosaic.inject(fault, method="POST", path=request_, skip=int(request_ == UPLOAD_FORM))
+    with closing(MosaicHook()) as hook:
+        upload = hook.upload_asset if how == "hook" else lambda path: uploads(path, StateStore()).execute()
+        asset_id = upload(str(video))
+    assert [upload["id"] for upload in mosaic.uploads() if upload["finalized"]] == [asset_id]
+    assert effects(mosaic)["uploads_stored"] == 1
+    assert mosaic.counts().faults_used[fault] == 1
+
+
+def replace_key_at(monkeypatch: pytest.MonkeyPatch, mosaic: Emulator, module: Any, name: str) -> None:
+    """Change the connection when a function is called. The server accepts the key before and after."""
+    real = getattr(module, name)
+
+    def replaced(*args: Any, **options: Any) -> Any:
+        connection = json.loads(mosaic.airflow_connection()) | {"extra": {"timeout": 61}}
+        monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
+        return real(*args, **options)
+
+    monkeypatch.setattr(module, name, replaced)
+
+
+def test_refused_finalize_is_sent_once_with_the_same_key(mosaic: Emulator, video: Path) -> None:
+    mosaic.inject("unauthorized", method="POST", path=FINALIZE, times=None)
+    failure_of(uploads(str(video), StateStore()).execute, MosaicAuthenticationError)
+    assert sent(mosaic, f"POST {FINALIZE}") == 1
+
+
 def test_form_that_is_always_rejected_can_be_retried(mosaic: Emulator, video: Path) -> None:
     mosaic.inject("expired_form", method="POST", path=FORM + "*", times=None)
     with pytest.raises(MosaicPermissionError):
@@ -462,6 +502,18 @@ def test_expired_links_are_renewed(mosaic: Emulator, run_id: str, tmp_path: Path
     mosaic.inject("expired_link", path=MEDIA, times=2, status=status)
     downloads(run_id, str(tmp_path)).execute()
     assert len(names(tmp_path)) == 2
+
+
+def test_key_that_was_replaced_before_a_link_expires_is_used(
+    mosaic: Emulator, run_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace_key_at(monkeypatch, mosaic, download_task, "read_file_info")
+    mosaic.inject("expired_link", path=MEDIA)
+    # The first two reads are before the transfer.
+    mosaic.inject("unauthorized", path="/agent_run/{run_id}", skip=2)
+    downloads(run_id, str(tmp_path)).execute()
+    assert len(names(tmp_path)) == 2
+    assert mosaic.counts().faults_used == {"expired_link": 1, "unauthorized": 1}
 
 
 def test_link_that_is_always_rejected_fails_without_retries(mosaic: Emulator, run_id: str, tmp_path: Path) -> None:
