@@ -137,24 +137,27 @@ class PostTask:
                 choices=() if was_sent_before else ("Clear this task to publish the post.",),
             )
         post = f"post {post_id!r}" if post_id else "its post"
-        adopts = ""
-        if post_id and not self._is_saved:
-            adopts = ManualAdoption(self.context, kind="post", durable=self.options.durable).adopt_effect(post_id)
-        if adopts and not isinstance(error, MosaicPostFailedError):
-            retry = adopts
-        elif self.options.durable and not self._is_saved and not adopts:
-            retry = "searches for the post of this attempt, and fails if it finds one"
-        elif isinstance(error, MosaicPostFailedError):
-            retry = "creates the post again, because it is not published anywhere"
-        elif not self.options.durable:
-            retry = "publishes a second post, because durable=False"
-        else:
-            retry = f"continues with {post} and publishes nothing twice"
         return Consequences(
             means=f"{post[0].upper()}{post[1:]} is not withdrawn: it may be published, now or later.",
-            retry=retry,
+            retry=self._retry_effect_on(post_id, error),
             choices=(f"Check {post} in Mosaic. Clearing this task publishes a second post.",),
         )
+
+    def _retry_effect_on(self, post_id: str | None, error: MosaicError) -> str:
+        """Return what a retry does with the post of this attempt, whose id may be unknown: see ``Consequences``."""
+        failed = isinstance(error, MosaicPostFailedError)
+        if not self._is_saved:
+            adoption = ManualAdoption(self.context, kind="post", durable=self.options.durable)
+            adopts = adoption.adopt_effect(post_id) if post_id else ""
+            if adopts and not failed:
+                return adopts
+            if self.options.durable and not adopts:
+                return "searches for the post of this attempt, and fails if it finds one"
+        if failed:
+            return "creates the post again, because it is not published anywhere"
+        if not self.options.durable:
+            return "publishes a second post, because durable=False"
+        return f"continues with {f'post {post_id!r}' if post_id else 'its post'} and publishes nothing twice"
 
     @property
     def _retry_effect(self) -> str:
