@@ -93,7 +93,8 @@ class ListScan:
         if not self.missing:
             self.is_complete = True
         elif cursor is None:
-            self.is_broken = page.total is not None and page.total > len(self._seen)
+            # After other pages, runs that have started since may be on the first one.
+            self.is_broken = not self._cursors and page.total is not None and page.total > len(self._seen)
             self.is_complete = not self.is_broken
         elif cursor in self._cursors or len(self._seen) == seen_before or len(self._seen) > _MAX_SEEN:
             self.is_broken = True

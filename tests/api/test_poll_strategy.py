@@ -246,6 +246,13 @@ def test_a_scan_whose_total_is_reached_is_complete() -> None:
     assert scan.is_complete
 
 
+def test_a_total_that_counts_runs_which_started_during_the_scan_is_no_error() -> None:
+    scan = ListScan(["r0", "w"])
+    scan.add_page(page_of(["r0", "r1"], "c"))
+    scan.add_page(Page((RunningRow("r2", True),), total=4))
+    assert (scan.is_complete, scan.is_broken) == (True, False)
+
+
 @pytest.mark.parametrize("content", [b"[]", b"{}", b'{"runs": {}}', b'{"runs": [1]}', b'"runs"'])
 def test_an_invalid_page_is_an_error(content: bytes) -> None:
     with pytest.raises(MosaicResponseError, match="list the running runs"):
