@@ -141,6 +141,15 @@ def test_deeply_nested_body_fails(transport: Transport, status: int, body: bytes
             transport.send(access_to(server.url), call, retries=ONCE)
 
 
+@pytest.mark.parametrize("price", [b'"NaN"', b'"Infinity"', b"NaN", b'"custom"'])
+def test_invalid_price_is_none(transport: Transport, price: bytes) -> None:
+    with HostileServer(
+        answer(200, b'{"plans":[{"id":"p","price_usd":' + price + b'},{"id":"q","price_usd":"9.5"}]}')
+    ) as server:
+        [plans] = transport.send(access_to(server.url), list_plans())
+    assert [plan.price_usd for plan in plans] == [None, 9.5]
+
+
 @pytest.mark.parametrize("balance", [b"NaN", b"Infinity", b"1e999"])
 def test_invalid_balance_is_none(transport: Transport, balance: bytes) -> None:
     with HostileServer(answer(200, b'{"credits":{"balance":' + balance + b'},"balance":' + balance + b"}")) as server:
@@ -154,7 +163,6 @@ def test_text_that_is_no_finite_number_fails(transport: Transport, number: bytes
         # Infinity would always be enough for a run, and PostgreSQL rejects it in an XCom.
         (get_credits(), b'{"balance":N}'),
         (get_credits_usage(), b'{"summary":{"total_credits_used":N}}'),
-        (list_plans(), b'{"plans":[{"id":"p","price_usd":N}]}'),
     ]
     for call, body in bodies:
         with (

@@ -143,7 +143,7 @@ class PlanOffer(Model):
         if isinstance(data, Mapping) and data.get("price_usd") is None:
             for billing in ("monthly", "annual"):
                 price = data.get(f"{billing}_price_usd")
-                if isinstance(price, (int, float)):
+                if isinstance(price, (int, float)) or (isinstance(price, str) and price.replace(".", "", 1).isdigit()):
                     return _merged({"billing": billing}, data, {"price_usd": price})
         return data
 
