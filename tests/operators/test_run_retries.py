@@ -313,7 +313,7 @@ def test_a_run_that_stays_missing_for_a_minute_is_started_again(mosaic: Emulator
 
 
 def test_a_refused_second_request_leaves_the_first_one_to_the_search(mosaic: Emulator, clock: Clock) -> None:
-    mosaic.configure(list_lag=1.5)
+    mosaic.configure(list_lag=3600)
     mosaic.inject("response_lost", method="POST", path=START)
     mosaic.inject("rate_limit", method="POST", path=START, times=None)
     task = run_task(StateStore())
