@@ -132,7 +132,6 @@ POSTED = {"platform": "youtube", "status": "posted"}
         {"destinations": [{"platform": "x", "status": {"code": 187}}]},
         {"results": "see the dashboard"},
         {"links": ["https://youtu.be/x"]},
-        {"platforms": [{"platform": "x", "status": "posted"}]},
     ],
 )
 def test_failed_post_with_unreadable_destinations_may_be_published(places: dict[str, Any]) -> None:
@@ -177,6 +176,10 @@ def test_failed_post_with_unreadable_destinations_may_be_published(places: dict[
         {"accounts": [{"id": "A", "posted_at": 1795482000}]},
         {"channel_reports": [{"platform": "x", "posted": True}]},
         {"published_at": "2026-11-24T01:00:00Z"},
+        # Results in the place of the names.
+        {"platforms": [{"platform": "x", "status": "posted"}]},
+        {"platforms": {"x": {"status": "failed"}, "linkedin": {"post_url": "https://linkedin.com/p/1"}}},
+        {"results": [{"platform": "linkedin", "author_post": {"url": "https://linkedin.com/p/1"}}]},
     ],
     ids=str,
 )
@@ -206,6 +209,9 @@ def test_failed_post_with_undocumented_signs_of_publication_may_be_published(sho
         {"destinations": [{"platform": "x", "account": {"status": "active"}, "connection": {"status": "active"}}]},
         {"account": {"platform": "x", "status": "active"}, "social_connection": {"status": "active"}},
         {"connected_accounts": [{"platform": "x", "status": "connected", "profile_url": "https://x.com/n"}]},
+        {"connected_accounts": [{"platform": "x", "status": "active", "token_status": "valid"}]},
+        {"accounts": [{"id": "A", "status": "expired", "last_posted_at": "2026-11-24T01:00:00Z", "posted": 25}]},
+        {"platforms": [{"platform": "x"}, {"platform": "linkedin", "status": "failed"}]},
         {"destinations": [{"platform": "x", "reauth_url": "https://x.com/login", "connected": True}]},
         {"media": [{"url": "https://cdn.example/v.mp4", "status": "ready", "success": True}]},
         {"media_assets": [{"variants": [{"url": "https://cdn.example/v.mp4"}]}]},

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from functools import partial
 from typing import Any
 
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AliasChoices, Field, ValidationError, model_validator
 
 from airflow_provider_mosaic.api.arguments import (
     format_time,
@@ -95,11 +95,11 @@ _FAILURES = frozenset({PostStatus.FAILED.value, PostStatus.REJECTED.value, *UNCL
 #: All spellings of these statuses.
 _FAILURE_WORDS = frozenset(word for word, status in {**_STATUS_WORDS, **UNCLEAR_ENDS}.items() if status in _FAILURES)
 
-#: Words in the body of an error that report a post as published or accepted.
-_SUCCESS_WORDS = frozenset({*_STATUS_WORDS, "queued", "pending", "sent", "ok"} - _FAILURE_WORDS)
+#: Words that report a post as published or accepted.
+_SUCCESS_WORDS = frozenset({*_STATUS_WORDS, "queued", "pending", "sent"} - _FAILURE_WORDS)
 
 #: The fields of a post that show where it is published.
-_PLACES = frozenset({"platforms", "destinations", "results", "links"})
+_PLACES = frozenset({"destinations", "results", "links"})
 
 
 class SocialConnection(Model):
@@ -167,7 +167,7 @@ class Post(Model):
     address on the platform are in each destination or beside them.
     """
 
-    lenient_fields = _PLACES
+    lenient_fields = frozenset({"platforms", *_PLACES})
 
     documented_statuses = {**_STATUS_WORDS, **UNCLEAR_ENDS}
 
@@ -184,6 +184,16 @@ class Post(Model):
     links: Many[Destination] = ()
     platform_post_id: Words = None
     post_url: Words = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_results_in_platforms(cls, data: Any) -> Any:
+        # The names of the platforms may come with the results there.
+        platforms = data.get("platforms") if isinstance(data, Mapping) else None
+        rows = platforms if isinstance(platforms, list) else [platforms]
+        if any(isinstance(each, Mapping) for each in rows):
+            return {**data, "platforms": None, "platform_results": platforms}
+        return data
 
     @property
     def places(self) -> tuple[Destination, ...]:
@@ -220,7 +230,8 @@ class Post(Model):
         )
         is_unclear = any(place.may_be_published for place in self.places) or has_post_id(self.model_extra, self.post_id)
         is_shown = any(
-            has_sign(item.model_extra, _FAILURE_WORDS, in_results=item is not self) for item in (self, *self.places)
+            has_sign(item.model_extra, failures=_FAILURE_WORDS, successes=_SUCCESS_WORDS, in_results=item is not self)
+            for item in (self, *self.places)
         )
         return not (has_id or is_unclear or is_shown)
 
