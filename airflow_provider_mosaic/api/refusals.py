@@ -232,16 +232,24 @@ def new_ids(call: Call[Any], data: Any) -> tuple[str, ...]:
 
 
 def made_ids(call: Call[Any], data: Any) -> tuple[str, ...]:
-    """Return the new ids in the body of an error, under the name of the id of what the call makes."""
+    """
+    Return the new ids in the body of an error, under the name of the id of what the call makes.
+
+    Lists name other items, for example all active runs.
+    """
     sent = frozenset((*call.ids.values(), *texts_in(call.body)))
     name = _normalize(call.makes)
     ids: dict[str, None] = {}
-    for field, value, _ in _fields_in(data):
-        if _normalize(field) == name.removesuffix("id") and isinstance(value, Mapping):
-            # {"run": {"id": "..."}}
-            field, value = call.makes, value.get("id")
-        if name and _normalize(field) == name and _is_new(value, sent):
-            ids[label(str(value))] = None
+    left = [data]
+    while left:
+        body = left.pop()
+        for field, value in body.items() if isinstance(body, Mapping) else ():
+            left.append(value)
+            if _normalize(field) == name.removesuffix("id") and isinstance(value, Mapping):
+                # {"run": {"id": "..."}}
+                field, value = call.makes, value.get("id")
+            if name and _normalize(field) == name and _is_new(value, sent):
+                ids[label(str(value))] = None
     return tuple(ids)[:_MAX_SIGNS]
 
 

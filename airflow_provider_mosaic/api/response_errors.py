@@ -6,7 +6,7 @@ The exception for a response that reports a failure: what happened, what it mean
   before any work, as it does with a 425 (https://www.rfc-editor.org/rfc/rfc8470#section-5.2). An HTML page comes from a
   proxy, which may have sent the request on: Varnish adds ``Retry-After`` also when the server behind it is too slow.
 - An effect is also unknown, with each status, if the body has the id of something new or shows a published post. In a
-  409, an id alone is that of what the request conflicts with.
+  409 and a 429, an id alone is that of what prevented the request.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def error_for(
         means = "Nothing was done."
         facts["effect_unknown"] = False
     ids, is_shown = _signs_of_effect(call, response)
-    if is_shown or (ids and kind is not MosaicConflictError):
+    if is_shown or (ids and kind not in (MosaicConflictError, MosaicRateLimitError)):
         means, to_do = "The body shows an id or a result, so something may have been done.", ""
         facts |= {"effect_unknown": True, "accepted": True, "candidates": ids}
     return call.error(kind, f"returned {status}{reason}.", means=means, to_do=to_do, **facts)

@@ -130,7 +130,7 @@ POST = create_post("Premiere", platforms=["x", "linkedin"], media_urls="https://
 #: Bodies of an error that show an effect, each with its call and the ids in it.
 EFFECTS: dict[str, tuple[Call[Any], Any, tuple[str, ...]]] = {
     "a run's id": (paid_call(), {"detail": "Late", "run_id": "run-1"}, ("run-1",)),
-    "a run's id in the error": (paid_call(), {"error": {"code": "rate_limit", "runId": "run-1"}}, ("run-1",)),
+    "a run's id in the error": (paid_call(), {"error": {"code": "late", "runId": "run-1"}}, ("run-1",)),
     "a run": (paid_call(), {"detail": "Late", "run": {"id": "run-1"}}, ("run-1",)),
     "a post's id": (POST, {"detail": "Late", "post_id": 7}, ("7",)),
     "a post's id and a result": (
@@ -154,9 +154,16 @@ EFFECTS: dict[str, tuple[Call[Any], Any, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize(
-    ("status", "headers"), [(400, {}), (425, {}), (429, {}), (500, {}), (503, {"Retry_After": "3"})], ids=str
+    ("body", "status", "headers"),
+    [
+        (body, status, {"Retry_After": "3"} if status == 503 else {})
+        for body, (_, content, ids) in EFFECTS.items()
+        for status in (400, 425, 429, 500, 503)
+        # In a 429, an id alone is that of what prevented the request.
+        if status != 429 or not ids or "results" in content
+    ],
+    ids=str,
 )
-@pytest.mark.parametrize("body", EFFECTS)
 def test_error_that_shows_an_effect_is_an_unknown_outcome(
     transport: Transport, body: str, status: int, headers: dict[str, str]
 ) -> None:
@@ -175,6 +182,10 @@ def test_error_that_shows_an_effect_is_an_unknown_outcome(
         # The run or the post that exists already.
         (paid_call(), 409, {"detail": "A run is active", "run_id": "run-0"}),
         (POST, 409, {"detail": "Duplicate", "post_id": "post-0"}),
+        # The runs that are active, and counts of posts.
+        (paid_call(), 429, {"error": "concurrent_agent_limit", "run_id": "run-0"}),
+        (paid_call(), 403, {"error": "concurrent_agent_limit", "active_runs": [{"run_id": "run-0"}]}),
+        (POST, 429, {"error": "rate_limit", "limits": [{"platform": "tiktok", "posted": 25, "limit": 25}]}),
         # Ids of the request and of the error, and the request itself.
         (paid_call(), 400, {"detail": "No", "request_id": "r", "id": "e", "agent_id": "agent-1", "run_id": None}),
         (duplicate_agent("agent-1"), 400, {"detail": "No", "agent_id": "agent-1"}),
@@ -182,6 +193,8 @@ def test_error_that_shows_an_effect_is_an_unknown_outcome(
         (POST, 400, {"type": "https://errors.example/1", "status": "400", "errors": {"post": "No"}, "success": False}),
         (POST, 422, {"destinations": [{"social_connection_id": "A", "status": "failed", "reauth_url": "https://x/"}]}),
         (POST, 403, {"errors": [{"platform": "x", "status": "error", "url": "https://errors.example/1"}]}),
+        (POST, 400, {"violations": [{"platform": "x", "type": "https://errors.example/1", "docs_url": "https://x/"}]}),
+        (POST, 400, {"connections": [{"platform": "x", "status": "ok"}]}),
     ],
 )
 def test_error_without_a_new_id_had_no_effect(transport: Transport, call: Call[Any], status: int, body: Any) -> None:

@@ -106,7 +106,7 @@ def test_run_of_another_client_is_not_adopted_for_a_named_id(accepting: Acceptin
         TaskRunner(run, store=StateStore()).execute()
 
 
-@pytest.mark.parametrize("response", [(200, {"id": "new-1"}), (429, {"run_id": "new-1"})], ids=["200", "429"])
+@pytest.mark.parametrize("response", [(200, {"id": "new-1"}), (500, {"run_id": "new-1"})], ids=["200", "500"])
 def test_named_id_is_adopted_once_it_is_listed(
     accepting: AcceptingMosaic, clock: Clock, response: tuple[int, Any]
 ) -> None:
