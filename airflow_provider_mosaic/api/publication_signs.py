@@ -2,31 +2,36 @@
 Find signs in undocumented fields that a failed post is published anyway.
 
 Mosaic does not document how a destination shows its result. The address, the id and the state there may have any name.
+The rules:
+
+1. A list of objects, or an object of objects, holds one *result* for each place if its name says so, or if the objects
+   of a list name a platform or an account. What leads to the results does not count as the name of their fields.
+2. A sign is a web address, a state that is no failure, or a flag or time of a publication.
+3. Fields about something else are no signs: accounts, pictures, the approval, options, errors and help with them.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_provider_mosaic.api.models import status_key
 
-#: Characters of the path of a field that are read, from its end.
+#: Characters of a path that are read, from its end.
 _MAX_PATH_LENGTH = 200
-#: Fields about something else: accounts, pictures, the approval, options of the request, errors and help with them.
+#: Fields about something else, wherever these words are in the path.
 _UNRELATED = re.compile(
-    r"profile|thumb|image|picture|avatar|(?<!social_)media|connect|approv|option|error|resolution|docs_|help|support"
-    r"|callback|auth(?!or)|login",
-    re.IGNORECASE,
+    r"thumb|image|picture|avatar|approv|option|resolution|docs_|help|support|callback|auth(?!or)|login", re.IGNORECASE
 )
-#: Fields that hold one result for each place, and words in their paths that would make the results unrelated.
+#: Words that results may have in the name of their list, for example ``account_results``, but no field of a result.
+_OTHER_ITEMS = re.compile(r"profile|(?<!social_)media|connect|error", re.IGNORECASE)
+#: Names of what holds results.
 _RESULTS = re.compile(r"_(?:results|destinations|posts|platforms|accounts|connections|profiles)$", re.IGNORECASE)
-_HOLDERS = re.compile(r"profile|media|connect|account|error", re.IGNORECASE)
 #: Lists of accounts, which may have the states of the accounts instead of results.
 _ACCOUNTS = re.compile(r"_(?:accounts|connections|profiles)$", re.IGNORECASE)
-#: A field that names the place of a result.
+#: A field that names a place.
 _PLACE = re.compile(r"(?:.*_)?(?:platform|network|account|connection|profile)(?:_id)?", re.IGNORECASE | re.DOTALL)
 _ADDRESS = re.compile(r"\s*https?://\S+\s*", re.IGNORECASE)
 #: The post's own texts, of which one may be a link.
@@ -48,6 +53,25 @@ _HELP_LINK = re.compile(
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Field:
+    """
+    A value in a response.
+
+    :param results: Path of the results that it is part of, in snake case; empty outside.
+    :param path: Path in the result, or in the response.
+    """
+
+    results: str
+    path: str
+    value: Any
+
+    @property
+    def whole_path(self) -> str:
+        """The path in the response."""
+        return self.results + self.path
+
+
 def has_sign(
     fields: Mapping[str, Any] | None, *, failures: Collection[str], successes: Collection[str], in_results: bool
 ) -> bool:
@@ -60,13 +84,11 @@ def has_sign(
     :param successes: The good states, in snake case.
     :param in_results: Whether the fields are those of a result at one place.
     """
-
-    def is_good(state: str, results: str) -> bool:
-        return state in successes if _ACCOUNTS.search(results) else state not in failures
-
     return any(
-        _is_sign(path, value, is_good=partial(is_good, results=results), is_result=bool(results))
-        for path, value, results in _values(fields, results="_results" if in_results else "")
+        _is_sign(field, lambda state: state not in failures)
+        if not _ACCOUNTS.search(field.results)
+        else _is_sign(field, lambda state: state in successes)
+        for field in _fields(fields, results="_results" if in_results else "")
     )
 
 
@@ -78,20 +100,23 @@ def has_published_result(data: Any, successes: Collection[str], sent: Collection
     :param sent: Texts of the request, which the body may repeat.
     """
     return any(
-        _is_sign(path, value, is_good=lambda state: state in successes, is_result=bool(results))
-        for path, value, results in _values(data)
-        if (results or path == "_status") and value not in sent and not _HELP_LINK.search(path)
+        _is_sign(field, lambda state: state in successes)
+        for field in _fields(data)
+        if (field.results or field.path == "_status") and field.value not in sent and not _HELP_LINK.search(field.path)
     )
 
 
 def has_post_id(fields: Mapping[str, Any] | None, own_id: str) -> bool:
     """Return whether fields have the id of a post, other than its own in Mosaic."""
-    return any(value and str(value) != own_id and _POST_ID.search(path) for path, value, _ in _values(fields))
+    return any(
+        field.value and str(field.value) != own_id and _POST_ID.search(field.whole_path) for field in _fields(fields)
+    )
 
 
-def _is_sign(path: str, value: Any, *, is_good: Callable[[str], bool], is_result: bool) -> bool:
+def _is_sign(field: _Field, is_good: Callable[[str], bool]) -> bool:
+    path, value = field.path, field.value
     if isinstance(value, str) and _ADDRESS.fullmatch(value):
-        return not _TEXT.fullmatch(path)
+        return not _TEXT.fullmatch(field.whole_path)
     if isinstance(value, str) and _STATE.fullmatch(path):
         state = status_key(value)
         return bool(state) and is_good(state)
@@ -99,38 +124,34 @@ def _is_sign(path: str, value: Any, *, is_good: Callable[[str], bool], is_result
         is_filled = value == 1 or value >= _FIRST_TIME
     else:
         is_filled = isinstance(value, str) and value.strip().lower() not in ("", "0", "false", "no")
-    return is_filled and bool(_PUBLISHED.fullmatch(path) or (is_result and _SUCCESS.fullmatch(path)))
+    return is_filled and bool(_PUBLISHED.fullmatch(path) or (field.results and _SUCCESS.fullmatch(path)))
 
 
-def _values(fields: Any, *, results: str = "") -> Iterator[tuple[str, Any, str]]:
-    """
-    Return the values in all objects and lists. JSON limits their number.
-
-    Each comes with its path in snake case, and with the path of the results it is part of, which is empty outside.
-    """
-    left: list[tuple[str, Any, str]] = [("", fields or {}, results)]
+def _fields(data: Any, *, results: str = "") -> Iterator[_Field]:
+    """Return the related values in all objects and lists. JSON limits their number."""
+    left = [_Field(results=results, path="", value=data or {})]
     while left:
-        path, value, results = left.pop()
-        if _holds_results(path, value):
-            # The name of a list of accounts does not make the results in it unrelated.
-            path, results = _HOLDERS.sub("result", path), path or "_results"
-        if isinstance(value, Mapping):
-            left += [
-                (f"{path}_{status_key(str(name))}"[-_MAX_PATH_LENGTH:], each, results) for name, each in value.items()
-            ]
-        elif isinstance(value, (list, tuple)):
-            left += [(path, each, results) for each in value]
-        elif not _UNRELATED.search(path):
-            yield path, value, results
+        field = left.pop()
+        if _holds_results(field):
+            field = replace(field, results=field.whole_path[-_MAX_PATH_LENGTH:] or "_results", path="")
+        if isinstance(field.value, Mapping):
+            for name, each in field.value.items():
+                path = f"{field.path}_{status_key(str(name))}"[-_MAX_PATH_LENGTH:]
+                left.append(replace(field, path=path, value=each))
+        elif isinstance(field.value, (list, tuple)):
+            left += [replace(field, value=each) for each in field.value]
+        elif not (_UNRELATED.search(field.whole_path) or _OTHER_ITEMS.search(field.path)):
+            yield field
 
 
-def _holds_results(path: str, value: Any) -> bool:
-    """Return whether a value is a list of objects, or an object of objects, with one result for each place."""
-    if not isinstance(value, (Mapping, list, tuple)):
+def _holds_results(field: _Field) -> bool:
+    """Return whether a field is a list of objects, or an object of objects, with one result for each place."""
+    value = field.value
+    if not isinstance(value, (Mapping, list, tuple)) or "analytic" in field.path:
         return False
     inner = value.values() if isinstance(value, Mapping) else value
     rows = [each for each in inner if isinstance(each, Mapping)]
-    if not rows or _RESULTS.search(path):
+    if not rows or _RESULTS.search(field.path):
         return bool(rows)
     names = (status_key(str(name)) for row in rows for name in row)
-    return not isinstance(value, Mapping) and "error" not in path and any(map(_PLACE.fullmatch, names))
+    return not isinstance(value, Mapping) and "error" not in field.path and any(map(_PLACE.fullmatch, names))
