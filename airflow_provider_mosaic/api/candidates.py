@@ -12,8 +12,8 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from airflow_provider_mosaic.api.arguments import id_key
+from airflow_provider_mosaic.api.endpoints.posts import Post
 from airflow_provider_mosaic.api.endpoints.runs import Run
-from airflow_provider_mosaic.api.endpoints.social import Post
 from airflow_provider_mosaic.api.models import parse_time
 from airflow_provider_mosaic.api.paging import PAGE_LIMIT
 from airflow_provider_mosaic.api.search import Candidate

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from airflow_provider_mosaic.api.endpoints.avatars import AvatarProfile, AvatarStatus
+from airflow_provider_mosaic.api.endpoints.posts import UNCLEAR_ENDS, Post, PostStatus
 from airflow_provider_mosaic.api.endpoints.runs import Run, RunStatus
-from airflow_provider_mosaic.api.endpoints.social import UNCLEAR_ENDS, Post, PostStatus
 
 if TYPE_CHECKING:
     from airflow_provider_mosaic.api.endpoints.billing import Credits

@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_mosaic.api.endpoints.avatars import AvatarProfile
     from airflow_provider_mosaic.api.endpoints.billing import Credits
+    from airflow_provider_mosaic.api.endpoints.posts import Post
     from airflow_provider_mosaic.api.endpoints.runs import Run
-    from airflow_provider_mosaic.api.endpoints.social import Post
 
 S = TypeVar("S")
 log = logging.getLogger(__name__)

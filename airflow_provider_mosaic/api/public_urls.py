@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from urllib.parse import parse_qsl, urlsplit
 
-from airflow_provider_mosaic.api.endpoints.social import Post
+from airflow_provider_mosaic.api.endpoints.posts import Post
 from airflow_provider_mosaic.api.file_links import is_signature
 from airflow_provider_mosaic.api.redaction import label, masked
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
 from airflow_provider_mosaic.api.endpoints.avatars import AvatarProfile
+from airflow_provider_mosaic.api.endpoints.posts import UNCLEAR_ENDS, Post, PostStatus
 from airflow_provider_mosaic.api.endpoints.runs import Run, RunNode, RunStatus
-from airflow_provider_mosaic.api.endpoints.social import UNCLEAR_ENDS, Post, PostStatus
 from airflow_provider_mosaic.api.errors import (
     MosaicError,
     MosaicNeedsCreditsError,

@@ -171,15 +171,15 @@ class EndpointMethods(ApiClient):
     list_ingest_batches = paginated(lambda: endpoints.storage_watchers.list_ingest_batches)
 
     # Social accounts and posts
-    list_social_connections = endpoint(lambda: endpoints.social.list_social_connections)
-    get_social_connection = endpoint(lambda: endpoints.social.get_social_connection)
-    create_connect_link = endpoint(lambda: endpoints.social.create_connect_link)
-    delete_social_connection = endpoint(lambda: endpoints.social.delete_social_connection)
-    create_post = endpoint(lambda: endpoints.social.create_post)
-    get_post = endpoint(lambda: endpoints.social.get_post)
-    list_posts = paginated(lambda: endpoints.social.list_posts)
-    update_post = endpoint(lambda: endpoints.social.update_post)
-    delete_post = endpoint(lambda: endpoints.social.delete_post)
+    list_social_connections = endpoint(lambda: endpoints.social_connections.list_social_connections)
+    get_social_connection = endpoint(lambda: endpoints.social_connections.get_social_connection)
+    create_connect_link = endpoint(lambda: endpoints.social_connections.create_connect_link)
+    delete_social_connection = endpoint(lambda: endpoints.social_connections.delete_social_connection)
+    create_post = endpoint(lambda: endpoints.posts.create_post)
+    get_post = endpoint(lambda: endpoints.posts.get_post)
+    list_posts = paginated(lambda: endpoints.posts.list_posts)
+    update_post = endpoint(lambda: endpoints.posts.update_post)
+    delete_post = endpoint(lambda: endpoints.posts.delete_post)
 
     # Engagement
     get_post_analytics = endpoint(lambda: endpoints.engagement.get_post_analytics)

@@ -17,8 +17,8 @@ from anyio.to_thread import run_sync
 from airflow_provider_mosaic.api.arguments import id_key
 from airflow_provider_mosaic.api.endpoints.agents import list_agents
 from airflow_provider_mosaic.api.endpoints.engagement import PostAnalytics, get_post_analytics
+from airflow_provider_mosaic.api.endpoints.posts import Destination, Post
 from airflow_provider_mosaic.api.endpoints.runs import Run, RunNode, get_run_nodes
-from airflow_provider_mosaic.api.endpoints.social import Destination, Post
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.outcomes import Outcome, post_outcome, run_outcome
 from airflow_provider_mosaic.api.public_urls import public_urls

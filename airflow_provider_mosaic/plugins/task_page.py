@@ -7,8 +7,8 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from airflow_provider_mosaic.api.endpoints.assets import ViewLink, get_view_url
+from airflow_provider_mosaic.api.endpoints.posts import get_post
 from airflow_provider_mosaic.api.endpoints.runs import Run, get_run
-from airflow_provider_mosaic.api.endpoints.social import get_post
 from airflow_provider_mosaic.api.errors import (
     MosaicAuthenticationError,
     MosaicConnectionError,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from typing_extensions import Unpack
 
-    from airflow_provider_mosaic.api.endpoints.social import Post
+    from airflow_provider_mosaic.api.endpoints.posts import Post
     from airflow_provider_mosaic.api.poll_state import PollOptions, PollState
     from airflow_provider_mosaic.base import Text
     from airflow_provider_mosaic.hooks.mosaic import MosaicHook

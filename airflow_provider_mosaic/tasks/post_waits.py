@@ -11,7 +11,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_mosaic.api.arguments import validate_datetime, validate_seconds
 from airflow_provider_mosaic.api.call import Call
-from airflow_provider_mosaic.api.endpoints.social import Post, get_post
+from airflow_provider_mosaic.api.endpoints.posts import Post, get_post
 from airflow_provider_mosaic.api.errors import MosaicPostFailedError
 from airflow_provider_mosaic.api.metrics import POSTS_ENDED, count
 from airflow_provider_mosaic.api.outcomes import Outcome, post_outcome

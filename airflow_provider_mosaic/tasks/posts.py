@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mosaic.api.arguments import Validator, id_key, raise_invalid, validate_datetime
 from airflow_provider_mosaic.api.candidates import post_candidates
-from airflow_provider_mosaic.api.endpoints.social import Post, get_post, list_posts, post_body
+from airflow_provider_mosaic.api.endpoints.posts import Post, get_post, list_posts, post_body
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicError,

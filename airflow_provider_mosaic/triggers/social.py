@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from airflow_provider_mosaic.api.endpoints.social import Post, get_post
+from airflow_provider_mosaic.api.endpoints.posts import Post, get_post
 from airflow_provider_mosaic.api.poll_state import post_poll_state
 from airflow_provider_mosaic.triggers.base import WaitTrigger
 from airflow_provider_mosaic.triggers.polled_waits import Wait

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_mosaic.api.call import Call
-from airflow_provider_mosaic.api.endpoints import account, agents, assets, runs, social
+from airflow_provider_mosaic.api.endpoints import account, agents, assets, posts, runs, social_connections
 from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.api.paging import Listing
 
@@ -207,19 +207,20 @@ CORE_SAMPLES: dict[str, Sample] = {
         ("signed_url",),
     ),
     "list_social_connections": Sample(
-        social.list_social_connections(),
+        social_connections.list_social_connections(),
         {"connected_accounts": [ACCOUNT_ROW]},
         ("connected_accounts", "connected_accounts.0.social_connection_id"),
     ),
     "get_social_connection": Sample(
-        social.get_social_connection(ACCOUNT), {**ACCOUNT_ROW, "connected": True, "display_name": "Northlight"}
+        social_connections.get_social_connection(ACCOUNT),
+        {**ACCOUNT_ROW, "connected": True, "display_name": "Northlight"},
     ),
     "create_post": Sample(
-        social.create_post("Premiere tonight", social_connection_ids=[ACCOUNT]), POST_RESPONSE, ("post_id",)
+        posts.create_post("Premiere tonight", social_connection_ids=[ACCOUNT]), POST_RESPONSE, ("post_id",)
     ),
-    "get_post": Sample(social.get_post(POST), POST_RESPONSE),
+    "get_post": Sample(posts.get_post(POST), POST_RESPONSE),
     "list_posts": Sample(
-        _first(social.list_posts(platform="youtube")),
+        _first(posts.list_posts(platform="youtube")),
         {"posts": [POST_RESPONSE], "next_cursor": None},
         ("posts", "posts.0.post_id"),
     ),

@@ -11,7 +11,8 @@ from airflow_provider_mosaic.api.endpoints import (
     billing,
     engagement,
     observability,
-    social,
+    posts,
+    social_connections,
     storage_watchers,
     triggers,
 )
@@ -166,15 +167,16 @@ MORE_SAMPLES: dict[str, Sample] = {
         },
     ),
     "create_connect_link": _plain(
-        social.create_connect_link("tiktok"),
+        social_connections.create_connect_link("tiktok"),
         {"platform": "tiktok", "connect_url": "https://api.example/social/connect/v1.hush"},
         "connect_url",
     ),
     "delete_social_connection": _plain(
-        social.delete_social_connection(ACCOUNT), {"success": True, "platform": "x", "social_connection_id": ACCOUNT}
+        social_connections.delete_social_connection(ACCOUNT),
+        {"success": True, "platform": "x", "social_connection_id": ACCOUNT},
     ),
-    "update_post": _plain(social.update_post(POST, approve=True), POST_RESPONSE),
-    "delete_post": _plain(social.delete_post(POST), {"post_id": POST, "status": "rejected"}),
+    "update_post": _plain(posts.update_post(POST, approve=True), POST_RESPONSE),
+    "delete_post": _plain(posts.delete_post(POST), {"post_id": POST, "status": "rejected"}),
     "get_post_analytics": _plain(
         engagement.get_post_analytics(POST),
         {

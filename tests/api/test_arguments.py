@@ -25,8 +25,8 @@ from airflow_provider_mosaic.api.arguments import (
     validate_seconds,
     validate_url,
 )
+from airflow_provider_mosaic.api.endpoints.posts import create_post, get_post
 from airflow_provider_mosaic.api.endpoints.runs import cancel_run, get_run, list_runs, start_run
-from airflow_provider_mosaic.api.endpoints.social import create_post, get_post
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.options import validate_filename
 
@@ -152,7 +152,7 @@ def test_list_is_read_from_all_forms_of_airflow(value: Any, items: list[str]) ->
 
 _BODIES_OF_SETS = """
 from airflow_provider_mosaic.api.endpoints.runs import start_run
-from airflow_provider_mosaic.api.endpoints.social import create_post
+from airflow_provider_mosaic.api.endpoints.posts import create_post
 words = {"intro", "talk", "outro", "credits"}
 links = frozenset(f"https://example.com/{word}.mp4" for word in words)
 print(start_run("a", video_urls=links, ignore_nodes=words).body)

@@ -15,8 +15,8 @@ from airflow_provider_mosaic.api.candidates import (
     run_candidates,
     runs_before,
 )
+from airflow_provider_mosaic.api.endpoints.posts import Post, create_post
 from airflow_provider_mosaic.api.endpoints.runs import Run
-from airflow_provider_mosaic.api.endpoints.social import Post, create_post
 
 NOW = datetime(2026, 7, 1, 12, 0, tzinfo=timezone.utc)
 

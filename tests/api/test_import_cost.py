@@ -27,7 +27,7 @@ print(*(name for name in sys.modules if name.startswith("airflow_provider_mosaic
 def test_models_are_built_when_they_are_first_used() -> None:
     code = """
 from airflow_provider_mosaic.api.endpoints import agents, assets, avatars, billing, engagement, observability
-from airflow_provider_mosaic.api.endpoints import runs, social, storage_watchers, triggers
+from airflow_provider_mosaic.api.endpoints import posts, runs, storage_watchers, triggers
 from airflow_provider_mosaic.api.models import Model
 
 def models(base):

@@ -23,8 +23,9 @@ from airflow_provider_mosaic.api.endpoints.billing import (
     set_auto_topup,
 )
 from airflow_provider_mosaic.api.endpoints.engagement import PostAnalytics
+from airflow_provider_mosaic.api.endpoints.posts import Destination, Post
 from airflow_provider_mosaic.api.endpoints.runs import NodeCounts, Output, Run, RunNode
-from airflow_provider_mosaic.api.endpoints.social import Destination, Post, SocialConnection
+from airflow_provider_mosaic.api.endpoints.social_connections import SocialConnection
 from airflow_provider_mosaic.api.endpoints.triggers import add_youtube_channels, list_triggers
 from airflow_provider_mosaic.api.errors import MosaicResponseError
 from airflow_provider_mosaic.api.models import parse_time

@@ -10,8 +10,8 @@ import pytest
 from airflow_provider_mosaic.api.arguments import validate_credits
 from airflow_provider_mosaic.api.endpoints.avatars import AvatarProfile, AvatarStatus
 from airflow_provider_mosaic.api.endpoints.billing import Credits
+from airflow_provider_mosaic.api.endpoints.posts import Post, PostStatus, get_post
 from airflow_provider_mosaic.api.endpoints.runs import Run, RunStatus
-from airflow_provider_mosaic.api.endpoints.social import Post, PostStatus, get_post
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.outcomes import (
     Outcome,

@@ -12,8 +12,8 @@ import pytest
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.agents import list_agents
 from airflow_provider_mosaic.api.endpoints.billing import get_credits_usage, list_plans
+from airflow_provider_mosaic.api.endpoints.posts import PostStatus, list_posts
 from airflow_provider_mosaic.api.endpoints.runs import list_runs
-from airflow_provider_mosaic.api.endpoints.social import PostStatus, list_posts
 from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicServerError
 from airflow_provider_mosaic.api.paging import Listing, Page, Row, aiterate, by_offset, iterate
 from airflow_provider_mosaic.api.responses import Response

@@ -6,8 +6,8 @@ from itertools import cycle, pairwise
 
 import pytest
 
+from airflow_provider_mosaic.api.endpoints.posts import Post
 from airflow_provider_mosaic.api.endpoints.runs import NodeCounts, Run
-from airflow_provider_mosaic.api.endpoints.social import Post
 from airflow_provider_mosaic.api.errors import (
     MosaicAuthenticationError,
     MosaicConflictError,

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.endpoints.assets import start_upload
+from airflow_provider_mosaic.api.endpoints.posts import create_post
 from airflow_provider_mosaic.api.endpoints.runs import get_run, start_run
-from airflow_provider_mosaic.api.endpoints.social import create_post
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicValidationError
 from airflow_provider_mosaic.api.file_links import link_secrets
 from airflow_provider_mosaic.api.media_types import AssetType

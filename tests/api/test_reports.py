@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_mosaic.api.endpoints.posts import Post
 from airflow_provider_mosaic.api.endpoints.runs import Run, RunNode
-from airflow_provider_mosaic.api.endpoints.social import Post
 from airflow_provider_mosaic.api.errors import (
     MosaicNeedsCreditsError,
     MosaicRunCancelledError,

@@ -9,8 +9,8 @@ import pytest
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.account import whoami
 from airflow_provider_mosaic.api.endpoints.assets import start_upload
+from airflow_provider_mosaic.api.endpoints.posts import create_post
 from airflow_provider_mosaic.api.endpoints.runs import start_run
-from airflow_provider_mosaic.api.endpoints.social import create_post
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.api.responses import Response

@@ -8,8 +8,8 @@ import tenacity
 from airflow_provider_mosaic.api.call import Call, RetrySafety
 from airflow_provider_mosaic.api.endpoints.account import whoami
 from airflow_provider_mosaic.api.endpoints.assets import finalize_upload, get_view_url, start_upload
+from airflow_provider_mosaic.api.endpoints.posts import create_post
 from airflow_provider_mosaic.api.endpoints.runs import cancel_run, resume_run, start_run
-from airflow_provider_mosaic.api.endpoints.social import create_post
 from airflow_provider_mosaic.api.errors import (
     MosaicError,
     MosaicRateLimitError,

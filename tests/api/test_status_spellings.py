@@ -11,8 +11,8 @@ import pytest
 
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.avatars import AvatarProfile, get_avatar_profile
+from airflow_provider_mosaic.api.endpoints.posts import Destination, Post, PostStatus, create_post, update_post
 from airflow_provider_mosaic.api.endpoints.runs import Run, RunNode, RunStatus
-from airflow_provider_mosaic.api.endpoints.social import Destination, Post, PostStatus, create_post, update_post
 from airflow_provider_mosaic.api.models import parse_time, status_key
 from airflow_provider_mosaic.api.outcomes import Outcome, avatar_profile_outcome, post_outcome, run_outcome
 from airflow_provider_mosaic.api.poll_state import (

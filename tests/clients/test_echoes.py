@@ -13,8 +13,9 @@ from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.account import whoami
 from airflow_provider_mosaic.api.endpoints.assets import UploadForm, finalize_upload
+from airflow_provider_mosaic.api.endpoints.posts import create_post
 from airflow_provider_mosaic.api.endpoints.runs import get_run, resume_run, start_run
-from airflow_provider_mosaic.api.endpoints.social import create_post, list_social_connections
+from airflow_provider_mosaic.api.endpoints.social_connections import list_social_connections
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.api.reports import run_failure

@@ -14,8 +14,8 @@ import pytest
 from airflow_provider_mosaic.api import paging
 from airflow_provider_mosaic.api.candidates import post_candidates
 from airflow_provider_mosaic.api.endpoints.observability import list_workspace_runs
+from airflow_provider_mosaic.api.endpoints.posts import list_posts
 from airflow_provider_mosaic.api.endpoints.runs import list_runs
-from airflow_provider_mosaic.api.endpoints.social import list_posts
 from airflow_provider_mosaic.api.endpoints.storage_watchers import list_storage_triggers
 from airflow_provider_mosaic.api.errors import MosaicResponseError
 from airflow_provider_mosaic.api.paging import MAX_IDLE_PAGES, Listing, aiterate, iterate

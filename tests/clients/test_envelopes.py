@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_mosaic.api.endpoints.posts import Post, get_post
 from airflow_provider_mosaic.api.endpoints.runs import Run, get_run, list_runs
-from airflow_provider_mosaic.api.endpoints.social import Post, get_post
 from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicValidationError
 from airflow_provider_mosaic.api.retries import ONCE
 from airflow_provider_mosaic.api.running_runs import running_runs

@@ -13,15 +13,9 @@ from airflow_provider_mosaic.api.endpoints.agents import create_agent, delete_ag
 from airflow_provider_mosaic.api.endpoints.assets import AssetType, finalize_upload, start_upload
 from airflow_provider_mosaic.api.endpoints.avatars import create_avatar_profile, get_avatar_profile
 from airflow_provider_mosaic.api.endpoints.billing import get_credits, set_auto_topup, upgrade_plan
+from airflow_provider_mosaic.api.endpoints.posts import create_post, delete_post, get_post, update_post
 from airflow_provider_mosaic.api.endpoints.runs import cancel_run, get_run, list_runs, resume_run
-from airflow_provider_mosaic.api.endpoints.social import (
-    create_connect_link,
-    create_post,
-    delete_post,
-    delete_social_connection,
-    get_post,
-    update_post,
-)
+from airflow_provider_mosaic.api.endpoints.social_connections import create_connect_link, delete_social_connection
 from airflow_provider_mosaic.api.endpoints.triggers import add_youtube_channels, remove_youtube_channels
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,

@@ -15,8 +15,8 @@ from airflow_provider_mosaic.api.call import Call, RetrySafety
 from airflow_provider_mosaic.api.endpoints.account import whoami
 from airflow_provider_mosaic.api.endpoints.agents import duplicate_agent
 from airflow_provider_mosaic.api.endpoints.assets import finalize_upload
+from airflow_provider_mosaic.api.endpoints.posts import create_post
 from airflow_provider_mosaic.api.endpoints.runs import cancel_run, get_run, resume_run
-from airflow_provider_mosaic.api.endpoints.social import create_post
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicAuthenticationError,

@@ -11,8 +11,9 @@ from airflow_provider_mosaic.api.endpoints.agents import list_agents, list_node_
 from airflow_provider_mosaic.api.endpoints.avatars import list_avatar_profiles
 from airflow_provider_mosaic.api.endpoints.billing import list_plans
 from airflow_provider_mosaic.api.endpoints.observability import list_trigger_runs
+from airflow_provider_mosaic.api.endpoints.posts import list_posts
 from airflow_provider_mosaic.api.endpoints.runs import get_run_nodes, list_runs
-from airflow_provider_mosaic.api.endpoints.social import list_posts, list_social_connections
+from airflow_provider_mosaic.api.endpoints.social_connections import list_social_connections
 from airflow_provider_mosaic.api.errors import MosaicResponseError
 from airflow_provider_mosaic.api.paging import Listing
 

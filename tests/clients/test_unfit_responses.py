@@ -11,8 +11,8 @@ from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.agents import create_agent
 from airflow_provider_mosaic.api.endpoints.assets import start_upload
 from airflow_provider_mosaic.api.endpoints.billing import get_credits, get_credits_usage, list_plans
+from airflow_provider_mosaic.api.endpoints.posts import create_post, list_posts
 from airflow_provider_mosaic.api.endpoints.runs import get_run, list_runs
-from airflow_provider_mosaic.api.endpoints.social import create_post, list_posts
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicError,

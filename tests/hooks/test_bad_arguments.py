@@ -13,7 +13,7 @@ import pytest
 from mosaic_emulator import Emulator
 
 from airflow_provider_mosaic.api.access import Access
-from airflow_provider_mosaic.api.endpoints import runs, social
+from airflow_provider_mosaic.api.endpoints import posts, runs
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.api.retries import RetryPolicy
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -116,7 +116,7 @@ INSTEAD = {
     ("create_post", "platforms"): "social_connection_ids",
 }
 #: Methods with other names than their endpoints.
-ENDPOINTS = {"run_agent": runs.start_run, "create_post": social.create_post}
+ENDPOINTS = {"run_agent": runs.start_run, "create_post": posts.create_post}
 
 METHODS = sorted({*ENDPOINT_CALLS, *HOOK_CALLS})
 

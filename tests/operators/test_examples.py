@@ -12,7 +12,7 @@ import pytest
 from mosaic_emulator import Emulator
 from tasks.fixtures import ACCOUNT, OTHER_ACCOUNT, until
 
-from airflow_provider_mosaic.api.endpoints.social import Post
+from airflow_provider_mosaic.api.endpoints.posts import Post
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 EXAMPLES = Path(__file__).parents[2] / "example_dags"

@@ -16,7 +16,7 @@ from tasks.fixtures import ACCOUNT, AGENT, OTHER_ACCOUNT, START, Clock, InBackgr
 from tasks.kills import killed_once, received
 from tasks.task_runs import post_task, run_operator, run_task
 
-from airflow_provider_mosaic.api.endpoints.social import Post
+from airflow_provider_mosaic.api.endpoints.posts import Post
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError, MosaicRunFailedError
 from airflow_provider_mosaic.api.public_urls import public_urls
 from airflow_provider_mosaic.api.redaction import remember

@@ -13,7 +13,7 @@ from tasks.fakes import StateStore
 from tasks.fixtures import Clock, effects, sent
 from tasks.task_runs import LATE, fails_with, one_post, post_task, rendered
 
-from airflow_provider_mosaic.api.endpoints.social import create_post
+from airflow_provider_mosaic.api.endpoints.posts import create_post
 from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, MosaicValidationError
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicSocialPostOperator

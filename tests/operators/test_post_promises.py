@@ -11,7 +11,7 @@ from tasks.fakes import DagRun, Deferred, Killed, StateStore
 from tasks.fixtures import ACCOUNT, OTHER_ACCOUNT, Clock, InBackground, effects, sent, until
 from tasks.task_runs import BOTH, fails_with, one_post, post_task, rendered
 
-from airflow_provider_mosaic.api.endpoints.social import Post
+from airflow_provider_mosaic.api.endpoints.posts import Post
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicNotFoundError,

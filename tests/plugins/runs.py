@@ -8,8 +8,8 @@ from mosaic_emulator import Emulator
 from mosaic_emulator.local_airflow.processes import poll
 
 from airflow_provider_mosaic.api.endpoints.assets import finalize_upload
+from airflow_provider_mosaic.api.endpoints.posts import Post, create_post, get_post
 from airflow_provider_mosaic.api.endpoints.runs import Run, get_run, start_run
-from airflow_provider_mosaic.api.endpoints.social import Post, create_post, get_post
 from airflow_provider_mosaic.api.media_types import AssetType
 from airflow_provider_mosaic.api.outcomes import post_outcome, run_outcome
 from airflow_provider_mosaic.clients.sources import Source

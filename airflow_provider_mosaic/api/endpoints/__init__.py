@@ -28,8 +28,9 @@ if TYPE_CHECKING:
         billing,
         engagement,
         observability,
+        posts,
         runs,
-        social,
+        social_connections,
         storage_watchers,
         triggers,
     )
@@ -42,8 +43,9 @@ __all__ = [
     "billing",
     "engagement",
     "observability",
+    "posts",
     "runs",
-    "social",
+    "social_connections",
     "storage_watchers",
     "triggers",
 ]

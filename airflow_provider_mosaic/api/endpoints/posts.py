@@ -1,4 +1,4 @@
-"""Social posts and connected accounts (https://docs.mosaic.so/api/social/post-social-post)."""
+"""Social posts (https://docs.mosaic.so/api/social/post-social-post)."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ from airflow_provider_mosaic.api.arguments import (
     validate_id,
     validate_mapping,
     validate_text,
-    validate_url,
     validated_values,
 )
-from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, RetrySafety
+from airflow_provider_mosaic.api.call import Call, RetrySafety
 from airflow_provider_mosaic.api.models import (
     ErrorText,
     Id,
@@ -35,7 +34,6 @@ from airflow_provider_mosaic.api.models import (
     Words,
     id_in,
     object_in,
-    read_object,
     status_key,
     status_words,
 )
@@ -46,7 +44,7 @@ from airflow_provider_mosaic.api.options import (
     validate_platforms,
     validate_post_has_content,
 )
-from airflow_provider_mosaic.api.paging import Listing, filters, paged, read_list, read_page
+from airflow_provider_mosaic.api.paging import Listing, filters, paged, read_page
 from airflow_provider_mosaic.api.post_options import ProviderOptions, validate_provider_options
 from airflow_provider_mosaic.api.publication_signs import has_post_id, has_published_result, has_sign
 from airflow_provider_mosaic.api.redaction import label
@@ -100,20 +98,6 @@ _SUCCESS_WORDS = frozenset({*_STATUS_WORDS, "queued", "pending", "sent"} - _FAIL
 
 #: The fields of a post that show where it is published.
 _PLACES = frozenset({"destinations", "results", "links"})
-
-
-class SocialConnection(Model):
-    """A connected account. Lists do not report ``connected``."""
-
-    # A row with an odd value must not hide the others.
-    lenient_fields = frozenset({"connected"})
-
-    social_connection_id: Id
-    platform: Words = None
-    connected: bool | None = None
-    account_name: Words = None
-    account_username: Words = None
-    profile_url: Words = None
 
 
 class Destination(Model):
@@ -240,34 +224,6 @@ class ListedPost(Post):
     """A row of the list of posts. Only its id is required, so that one odd row does not hide the others."""
 
     lenient_fields = frozenset(Post.model_fields) - {"post_id"}
-
-
-def list_social_connections() -> Call[tuple[SocialConnection, ...]]:
-    """
-    Return the connected accounts. No pagination is documented: a response with a cursor for more is an error.
-
-    API page: https://docs.mosaic.so/api/social/get-social-connections
-    """
-    return Call(
-        description="list the social connections",
-        path="/social/connections",
-        read=read_list("connected_accounts", SocialConnection),
-        max_bytes=MAX_BYTES_OF_MANY,
-    )
-
-
-def get_social_connection(social_connection_id: str) -> Call[SocialConnection]:
-    """
-    Return one connected account, with whether it is still connected.
-
-    API page: https://docs.mosaic.so/api/social/get-social-connection
-    """
-    return Call(
-        description=f"read social connection {social_connection_id!r}",
-        path="/social/connections/{social_connection_id}",
-        ids={"social_connection_id": social_connection_id},
-        read=read_object(SocialConnection, social_connection_id=social_connection_id),
-    )
 
 
 def post_body(
@@ -420,55 +376,6 @@ def list_posts(
         query=filters(status=status, platform=platform, social_connection_id=social_connection_id),
         read=read_page("posts", ListedPost.model_validate, newest_first=True),
         key=lambda post: post.post_id,
-    )
-
-
-class ConnectLink(Model):
-    """A link on which a user connects an account."""
-
-    platform: Words = None
-    connect_url: str = Field(repr=False)
-
-
-def create_connect_link(
-    platform: str, *, connection_name: str | None = None, redirect_url: str | None = None
-) -> Call[ConnectLink]:
-    """
-    Create a link on which a user connects an account. The link itself connects nothing.
-
-    API page: https://docs.mosaic.so/api/social/post-social-connections
-
-    :param connection_name: Name of the account during the setup.
-    :param redirect_url: URL to redirect the user to afterwards.
-    """
-    body = {"platform": validate_id("platform", platform)}
-    if connection_name is not None:
-        body["connection_name"] = validate_filled_text("connection_name", connection_name)
-    if redirect_url is not None:
-        body["redirect_url"] = validate_url("redirect_url", redirect_url)
-    return Call(
-        description=f"make a link to connect {platform!r}",
-        method="POST",
-        path="/social/connections",
-        makes="social_connection_id",
-        body=body,
-        read=read_object(ConnectLink),
-        retry_safety=RetrySafety.HAS_EFFECTS,
-    )
-
-
-def delete_social_connection(social_connection_id: str) -> Call[None]:
-    """
-    Disconnect an account. What happens to posts scheduled for it is not documented.
-
-    API page: https://docs.mosaic.so/api/social/delete-social-connection
-    """
-    return Call(
-        description=f"delete social connection {social_connection_id!r}",
-        method="DELETE",
-        path="/social/connections/{social_connection_id}",
-        ids={"social_connection_id": social_connection_id},
-        read=lambda data: None,
     )
 
 
