@@ -15,8 +15,9 @@ from airflow_provider_mosaic.api.endpoints.billing import get_credits_usage, lis
 from airflow_provider_mosaic.api.endpoints.posts import PostStatus, list_posts
 from airflow_provider_mosaic.api.endpoints.runs import list_runs
 from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicServerError
-from airflow_provider_mosaic.api.paging import Listing, Page, Row, aiterate, by_offset, iterate
+from airflow_provider_mosaic.api.paging import Listing, Page, aiterate, iterate
 from airflow_provider_mosaic.api.responses import Response
+from airflow_provider_mosaic.api.rows import Row, by_offset
 
 #: Stops a list that has no end.
 MAX_PAGES = 20

@@ -17,8 +17,9 @@ from airflow_provider_mosaic.api.endpoints.observability import (
     list_run_tasks,
     read_run_progress,
 )
-from airflow_provider_mosaic.api.paging import Row, iterate
+from airflow_provider_mosaic.api.paging import iterate
 from airflow_provider_mosaic.api.responses import Response
+from airflow_provider_mosaic.api.rows import Row
 
 IDS = ["post_id", "platform", "platform_post_id", "post_url"]
 METRICS = ["likes", "comments", "shares", "impressions", "views", "video_views"]

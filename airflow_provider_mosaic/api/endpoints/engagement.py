@@ -9,10 +9,11 @@ from typing_extensions import Self
 
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call
 from airflow_provider_mosaic.api.models import Id, Many, Model, Time, Words, read_object
-from airflow_provider_mosaic.api.paging import Listing, Page, all_fields, filters, read_page
+from airflow_provider_mosaic.api.paging import Listing, Page, filters, read_page
 from airflow_provider_mosaic.api.public_urls import is_public
 from airflow_provider_mosaic.api.redaction import label
 from airflow_provider_mosaic.api.responses import MAX_VALUES
+from airflow_provider_mosaic.api.rows import all_fields
 
 #: The beginning of the documented list of metrics; the rest of the page could not be read.
 _METRICS = ("likes", "comments", "shares", "impressions", "views", "video_views")

@@ -1,7 +1,7 @@
 """
 Details of runs, read-only (https://docs.mosaic.so/api/observability/overview).
 
-Most fields are not documented. An item is a :class:`~airflow_provider_mosaic.api.paging.Row`: its id if one is known,
+Most fields are not documented. An item is a :class:`~airflow_provider_mosaic.api.rows.Row`: its id if one is known,
 and all fields unchanged. Times have a time zone.
 """
 
@@ -15,20 +15,8 @@ from airflow_provider_mosaic.api.arguments import optional, validate_filled_text
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, InvalidResponse
 from airflow_provider_mosaic.api.endpoints.runs import ListedRun, Run
 from airflow_provider_mosaic.api.models import Many, Model, Words, object_in
-from airflow_provider_mosaic.api.paging import (
-    PAGE_LIMIT,
-    Listing,
-    Page,
-    Row,
-    by_cursor,
-    by_offset,
-    filters,
-    iterate,
-    paged,
-    read_page,
-    row_key,
-    rows_reader,
-)
+from airflow_provider_mosaic.api.paging import PAGE_LIMIT, Listing, Page, filters, iterate, paged, read_page
+from airflow_provider_mosaic.api.rows import Row, by_cursor, by_offset, row_key, rows_reader
 
 
 class RunRow(Row):

@@ -2,7 +2,7 @@
 Storage watchers: folders and buckets whose new files start runs (https://docs.mosaic.so/api/observability/overview).
 
 They are created in Mosaic's editor; the API only reads them. Most fields are not documented. An item is a
-:class:`~airflow_provider_mosaic.api.paging.Row`: its id if one is known, and all fields unchanged. Times have a time
+:class:`~airflow_provider_mosaic.api.rows.Row`: its id if one is known, and all fields unchanged. Times have a time
 zone.
 """
 
@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from airflow_provider_mosaic.api.models import Words
-from airflow_provider_mosaic.api.paging import Listing, Row, by_cursor, by_offset, filters
+from airflow_provider_mosaic.api.paging import Listing, filters
+from airflow_provider_mosaic.api.rows import Row, by_cursor, by_offset
 
 
 class BatchRow(Row):
