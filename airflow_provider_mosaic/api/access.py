@@ -109,8 +109,8 @@ class Access:
             "Accept-Encoding": "identity",
             "User-Agent": USER_AGENT,
         }
-        if self.workspace_id:
-            headers["X-Workspace-Id"] = self.workspace_id
+        if workspace_id := self.workspace_id if call.workspace_id is None else call.workspace_id:
+            headers["X-Workspace-Id"] = workspace_id
         if call.body is not None:
             headers["Content-Type"] = "application/json"
         return headers

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote, urlencode
@@ -20,12 +20,13 @@ from airflow_provider_mosaic.api.arguments import validate_id
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicError,
+    MosaicNotFoundError,
     MosaicResponseError,
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.file_links import link_secrets
 from airflow_provider_mosaic.api.redaction import label, redact, remember_signed
-from airflow_provider_mosaic.api.refusals import find_refusal, new_ids, texts_in, without_envelope
+from airflow_provider_mosaic.api.refusals import find_refusal, ids_in_success, texts_in, without_envelope
 from airflow_provider_mosaic.api.response_errors import error_for, refusal_error
 from airflow_provider_mosaic.api.responses import Response, decode_json, describe_body, is_web_page
 
@@ -63,6 +64,7 @@ class Call(Generic[T]):
     :param ids: Values of the template's placeholders.
     :param query: Query parameters. None values are left out.
     :param body: JSON body. None sends none.
+    :param workspace_id: Workspace to restrict the request to. None: that of the connection. Empty: none.
     :param read: Convert the decoded response, which is None for an empty body, to a ``T``.
     :param decode: Decode the JSON of the response. A decoder of only some fields raises what :func:`decode_json`
         raises.
@@ -72,7 +74,9 @@ class Call(Generic[T]):
     :param max_values_on_loop: Values of a response above which a triggerer decodes it in a thread. Models take up to
         0.1 ms for a value.
     :param makes: Name of the id of what it creates; empty if it creates nothing.
-    :param is_normal: Return whether a body that looks like a refusal is a normal response to this call.
+    :param deletes: Whether it deletes what the ids name. "Not found" then means that an earlier request, whose
+        response was lost, has done so.
+    :param is_normal: Return whether the body of an error or of a refusal is a normal response to this call.
     :param shows_effect: Return whether the body of an error shows that the call had an effect, without an id.
     """
 
@@ -84,12 +88,14 @@ class Call(Generic[T]):
     ids: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str | int | None] = field(default_factory=dict)
     body: Json = field(default=None, repr=False)
+    workspace_id: str | None = None
     retry_safety: RetrySafety = RetrySafety.SAFE
     min_timeout: float = 0.0
     max_bytes: int = _MAX_BYTES
     max_values_on_loop: int = 1_000
     makes: str = field(default="", repr=False)
-    is_normal: Callable[[Json], bool] = field(default=lambda data: False, repr=False)
+    deletes: bool = False
+    is_normal: Callable[[Json], bool] | None = field(default=None, repr=False)
     shows_effect: Callable[[Json], bool] = field(default=lambda data: False, repr=False)
 
     def __post_init__(self) -> None:
@@ -108,8 +114,8 @@ class Call(Generic[T]):
             query = urlencode({name: value for name, value in self.query.items() if value is not None})
         except UnicodeEncodeError:
             raise MosaicValidationError(
-                f"Could not {self.description}: an argument contains half of a surrogate "
-                "pair. Nothing was sent. Pass whole characters."
+                f"Could not {self.description}: an argument contains a character that is "
+                "not valid Unicode (half of a surrogate pair). Nothing was sent."
             ) from None
         return f"{path}?{query}" if query else path
 
@@ -124,7 +130,7 @@ class Call(Generic[T]):
 
         :param why_not_followed: Why a redirect to the same host was not followed; empty for other redirects.
         """
-        if not response.ok:
+        if not response.ok and not self._is_normal_error(response):
             raise error_for(self, response, secrets=secrets, why_not_followed=why_not_followed)
         returned, status = f"returned {response.status}", response.status
         try:
@@ -143,7 +149,7 @@ class Call(Generic[T]):
         inner = without_envelope(data)
         if refusal is None and inner is not data:
             refusal, data = find_refusal(self, inner), inner
-        if refusal is not None and not self.is_normal(data):
+        if refusal is not None and not (self.is_normal and self.is_normal(data)):
             raise refusal_error(self, refusal, response, secrets)
         try:
             return self.read(data)
@@ -155,8 +161,16 @@ class Call(Generic[T]):
                 status=status,
                 transient=data is None,
                 accepted=True,
-                candidates=new_ids(self, data),
+                candidates=ids_in_success(self, data),
             ) from None
+
+    def _is_normal_error(self, response: Response) -> bool:
+        if self.is_normal is None:
+            return False
+        try:
+            return self.is_normal(response.json(self.decode))
+        except ValueError:
+            return False
 
     def error(self, kind: type[E], problem: str, **facts: Any) -> E:
         """
@@ -167,6 +181,15 @@ class Call(Generic[T]):
         """
         message = f"Could not {self.description}: {self.method} {self.path} {problem}"
         return kind(message, method=self.method, path=self.path, **facts)
+
+    def was_done_before(self, error: MosaicError, retried: Sequence[MosaicError]) -> bool:
+        """
+        Return whether an earlier attempt has done what the call is for.
+
+        :param error: The last error.
+        :param retried: The errors before it.
+        """
+        return self.deletes and isinstance(error, MosaicNotFoundError) and any(each.effect_unknown for each in retried)
 
     def final_error(self, error: MosaicError) -> MosaicError:
         """

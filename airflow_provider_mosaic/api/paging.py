@@ -132,6 +132,10 @@ class Listing(Generic[T]):
     complete: bool = False
     most_pages: int = MAX_PAGES
 
+    def in_workspace(self, workspace_id: str) -> Listing[T]:
+        """Return the list of one workspace."""
+        return replace(self, page=lambda cursor: replace(self.page(cursor), workspace_id=workspace_id))
+
     def all_or_error(self, *, most_pages: int = MAX_PAGES) -> Listing[T]:
         """Return the same list for a caller that relies on missing items: the iteration reaches the end or fails."""
         return replace(self, complete=True, most_pages=most_pages)

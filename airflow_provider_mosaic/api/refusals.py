@@ -8,12 +8,16 @@ reports as done what Mosaic did not do. The rules:
 1. A body refuses *clearly* if it is ``false``, if a success flag in it is false, or if ``error`` is set (or a code of
    400 or more) and ``status`` is not a good one.
 2. A body refuses *possibly* if ``status`` is a bad one, or ``errors`` is not empty.
-3. *Signs of an effect* are a new id, a good status, a link, and a count or list of what was done.
+3. *Signs of an effect* are a new id, a good status, a success flag that is true, a link, and a count or list of what
+   was done.
 4. A possible refusal counts only without such signs. A clear refusal always counts; with signs, the body contradicts
    itself and the outcome is unknown.
-5. The response to a GET is a refusal only if it has no other fields than a refusal has. A bad status alone is that of
-   the run or the post; beside a code or an explanation it is that of the response, unless it is the documented
-   ``failed`` without a code.
+5. The response to a GET is a refusal only if it has no other fields than a refusal has, and either
+
+   - a success flag in it is false,
+   - or it has an error code, or ``error`` without any ``status``,
+   - or its status is a bad one that no run and no post has, beside an explanation. A bad status alone, and ``failed``,
+     are those of the run or the post.
 """
 
 from __future__ import annotations
@@ -55,7 +59,7 @@ _REFUSAL_FIELDS = frozenset({
 })  # fmt: skip
 #: Fields that may hold the whole response, and all fields of a body that has one of them.
 _ENVELOPES = ("data", "result", "run", "agent_run", "post")
-_ABOUT_RESPONSE = _REFUSAL_FIELDS | {"data", "result", "run", "agentrun", "post", "meta"}
+_ABOUT_RESPONSE = _REFUSAL_FIELDS | {name.replace("_", "") for name in _ENVELOPES} | {"meta"}
 #: Ids of the request, or of what existed before it. Any other id may be that of something new.
 _OLD_IDS = frozenset({
     "requestid", "traceid", "spanid", "correlationid", "errorid", "incidentid", "supportid", "eventid", "logid",
@@ -226,12 +230,12 @@ def without_envelope(data: Any) -> Any:
     return data
 
 
-def new_ids(call: Call[Any], data: Any) -> tuple[str, ...]:
+def ids_in_success(call: Call[Any], data: Any) -> tuple[str, ...]:
     """Return the ids in the body of a response that may be those of what the call created."""
     return tuple(map(label, _signs_of_effect(call, data)[1])) if call.makes else ()
 
 
-def made_ids(call: Call[Any], data: Any) -> tuple[str, ...]:
+def ids_in_error(call: Call[Any], data: Any) -> tuple[str, ...]:
     """
     Return the new ids in the body of an error, under the name of the id of what the call makes.
 

@@ -30,7 +30,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.redaction import label
-from airflow_provider_mosaic.api.refusals import ERROR_CODES, LIMIT_CODES, Refusal, made_ids, named_code
+from airflow_provider_mosaic.api.refusals import ERROR_CODES, LIMIT_CODES, Refusal, ids_in_error, named_code
 from airflow_provider_mosaic.api.responses import Response, describe_body, detail_of, explanation, is_web_page
 from airflow_provider_mosaic.api.scopes import scope_words
 
@@ -113,20 +113,20 @@ def error_for(
     if status == 425 or (status == 503 and facts["retry_after"] is not None and not is_web_page(response)):
         means = "Nothing was done."
         facts["effect_unknown"] = False
-    ids, is_shown = _signs_of_effect(call, response)
+    ids, is_shown = _effect_in_error(call, response)
     if is_shown or (ids and kind not in (MosaicConflictError, MosaicRateLimitError)):
         means, to_do = "The body shows an id or a result, so something may have been done.", ""
         facts |= {"effect_unknown": True, "accepted": True, "candidates": ids}
     return call.error(kind, f"returned {status}{reason}.", means=means, to_do=to_do, **facts)
 
 
-def _signs_of_effect(call: Call[Any], response: Response) -> tuple[tuple[str, ...], bool]:
+def _effect_in_error(call: Call[Any], response: Response) -> tuple[tuple[str, ...], bool]:
     """Return the new ids in the body of an error, and whether the body shows an effect without them."""
     try:
         data = response.json() if call.makes else None
     except ValueError:
         return (), False
-    return made_ids(call, data), call.shows_effect(data)
+    return ids_in_error(call, data), call.shows_effect(data)
 
 
 def _leads_to_result(call: Call[Any], response: Response) -> bool:

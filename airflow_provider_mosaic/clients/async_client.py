@@ -71,13 +71,18 @@ class AsyncClient:
         :param retries: A policy for this call instead of the client's.
         """
         policy = retries or self._retries
+        retried: list[MosaicError] = []
         try:
             if policy.attempts == 1:
                 # Thousands of polls are sent like this, and tenacity would cost more than all the rest.
                 return await self._send_once(call)
-            retrying = tenacity.AsyncRetrying(**policy.tenacity(call, log.info), sleep=self._sleep)
+            retrying = tenacity.AsyncRetrying(
+                **policy.tenacity(call, log.info, on_retry=retried.append), sleep=self._sleep
+            )
             return await retrying(self._send_once, call)
         except MosaicError as error:
+            if call.was_done_before(error, retried):
+                return call.read(None)
             final_error = call.final_error(error)
             if final_error is error:
                 raise

@@ -103,15 +103,23 @@ class SyncClient:
         :param on_retry: Called with each error after which the call is sent again.
         """
         policy = retries or self._retries
+        retried: list[MosaicError] = []
+
+        def note(error: MosaicError) -> None:
+            retried.append(error)
+            on_retry(error)
+
         try:
             if policy.attempts == 1:
                 return self._send_once(call)
             # A weak reference: the object of tenacity is part of a cycle, and would keep the connections open.
             pause = partial(SyncClient._pause, weakref.proxy(self), call)
-            retrying = tenacity.Retrying(**policy.tenacity(call, log.info, on_retry=on_retry), sleep=pause)
+            retrying = tenacity.Retrying(**policy.tenacity(call, log.info, on_retry=note), sleep=pause)
             result: T = retrying(self._send_once, call)
             return result
         except MosaicError as error:
+            if call.was_done_before(error, retried):
+                return call.read(None)
             final_error = call.final_error(error)
             if final_error is error:
                 raise

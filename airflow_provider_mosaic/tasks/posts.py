@@ -293,5 +293,14 @@ class CreatePost(CreateOnce):
         self._hook.get_post(id)
 
     def _newest(self) -> Iterator[Post]:
-        # The documentation of GET /social/posts says that they come first.
-        return islice(self._hook.iterate(list_posts().all_or_error()), _MAX_SEARCHED)
+        listings = [list_posts().all_or_error()]
+        if workspace_id := self._options.content["workspace_id"]:
+            # It is not documented whether a list without a workspace has the posts of all workspaces.
+            listings.append(listings[0].in_workspace(workspace_id))
+        known: set[str] = set()
+        for listing in listings:
+            # The documentation of GET /social/posts says that they come first.
+            for post in islice(self._hook.iterate(listing), _MAX_SEARCHED):
+                if post.post_id not in known:
+                    known.add(post.post_id)
+                    yield post

@@ -324,6 +324,12 @@ class Settings(BaseModel):
         "narrows",
         description="What `X-Workspace-Id` restricts: all endpoints, or the observability lists only.",
     )
+    lists_without_workspace: Literal["all", "primary"] = Field(
+        "all", description="Workspaces whose posts are listed without `X-Workspace-Id`."
+    )
+    avatar_workspace: Literal["organization", "primary"] = Field(
+        "organization", description="What avatar profiles belong to: the organization, or its primary workspace."
+    )
     accept_x_api_key: bool = Field(False, description="`X-API-Key` is accepted instead of `Authorization`.")
     whoami: Literal["organization", "user"] = Field(
         "organization", description="Response of `/whoami`: as documented, or as in 2025."

@@ -97,3 +97,22 @@ def test_query_must_match_the_header(api: Api) -> None:
     assert api.http.post("/agent/create", json={"workspace_id": WORKSPACE_ID}, headers=SECOND).status_code == 400
     assert api.get("/pipeline_runs", params={"workspace_id": "other"}).status_code == 404
     assert api.get("/agents", headers=FOREIGN).status_code == 403
+
+
+def test_posts_listed_without_a_workspace(api: Api) -> None:
+    post = {"post": "Hello", "platforms": ["youtube"]}
+    for workspace_id in (WORKSPACE_ID, SECOND_WORKSPACE_ID):
+        assert api.http.post("/social/post", json={**post, "workspace_id": workspace_id}).status_code == 200
+    assert [len(api.get("/social/posts", headers=each).json()["posts"]) for each in ({}, SECOND, FIRST)] == [2, 1, 1]
+    api.mosaic.configure(lists_without_workspace="primary")
+    assert [len(api.get("/social/posts", headers=each).json()["posts"]) for each in ({}, SECOND, FIRST)] == [1, 1, 1]
+
+
+def test_avatar_profiles_of_the_primary_workspace(api: Api) -> None:
+    body = {"name": "Presenter", "sources": {"video_url": "https://cdn.example.com/presenter.mp4"}}
+    assert api.http.post("/avatar-profiles/create", json=body, headers=SECOND).status_code == 200
+    listed = [len(api.get("/avatar-profiles", headers=each).json()["avatar_profiles"]) for each in ({}, SECOND, FIRST)]
+    assert listed == [1, 1, 1]
+    api.mosaic.configure(avatar_workspace="primary")
+    listed = [len(api.get("/avatar-profiles", headers=each).json()["avatar_profiles"]) for each in ({}, SECOND, FIRST)]
+    assert listed == [1, 0, 1]

@@ -217,6 +217,20 @@ def test_2xx_that_resembles_a_refusal_succeeds(transport: Transport, name: str) 
         assert server.count == 1
 
 
+@pytest.mark.parametrize("status", [200, 400, 402, 409, 503])
+def test_checkout_is_returned_with_any_status(transport: Transport, status: int) -> None:
+    body = {"success": False, "requires_checkout": True, "checkout_url": "https://b", "message": "Payment required"}
+    with HostileServer(answer(status, body)) as server:
+        [change] = transport.send(access_to(server.url), upgrade_plan("creator"))
+    assert (change.requires_checkout, change.checkout_url) == (True, "https://b")
+
+
+@pytest.mark.parametrize("body", [[], "no", None, {"message": "No", "requires_checkout": "false", "checkout_url": ""}])
+def test_refused_plan_without_a_checkout_fails(transport: Transport, body: Any) -> None:
+    with HostileServer(answer(402, body)) as server, pytest.raises(MosaicNeedsCreditsError):
+        transport.send(access_to(server.url), upgrade_plan("creator"))
+
+
 @pytest.mark.parametrize("status", ["Failed", "error", "TIMED_OUT", "canceled", "rejected", "expired"])
 def test_failed_asset_status_is_a_refusal(transport: Transport, status: str) -> None:
     body = {"video_id": "video-1", "status": status, "message": "Not a film"}

@@ -13,10 +13,11 @@ import pytest
 from airflow_provider_mosaic.api.access import USER_AGENT, Access
 from airflow_provider_mosaic.api.call import Call, RetrySafety
 from airflow_provider_mosaic.api.endpoints.account import whoami
-from airflow_provider_mosaic.api.endpoints.agents import duplicate_agent
+from airflow_provider_mosaic.api.endpoints.agents import delete_agent, duplicate_agent
 from airflow_provider_mosaic.api.endpoints.assets import finalize_upload
-from airflow_provider_mosaic.api.endpoints.posts import create_post
+from airflow_provider_mosaic.api.endpoints.posts import create_post, delete_post
 from airflow_provider_mosaic.api.endpoints.runs import cancel_run, get_run, resume_run
+from airflow_provider_mosaic.api.endpoints.social_connections import delete_social_connection
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicAuthenticationError,
@@ -229,6 +230,28 @@ def test_paid_and_public_calls_are_sent_once(transport: Transport, call: Call[ob
         with pytest.raises(MosaicAmbiguousOutcomeError):
             transport.send(access_to(server.url), call)
         assert server.count == 1
+
+
+DELETIONS = [delete_post("p"), delete_social_connection("c"), delete_agent("a")]
+
+
+@pytest.mark.parametrize("call", DELETIONS, ids=lambda call: call.path)
+@pytest.mark.parametrize("lost", [answer(504, HTML), reset, silence])
+def test_deletion_whose_response_was_lost_is_done(transport: Transport, call: Call[None], lost: Reply) -> None:
+    with HostileServer(lost, answer(404, {"detail": "Not found"})) as server:
+        transport.send(access_to(server.url, timeout=SHORT), call)
+        assert server.count == 2
+
+
+@pytest.mark.parametrize("replies", [[answer(404)], [answer(429, Retry_After="1"), answer(404)]])
+def test_deletion_of_what_does_not_exist_fails(transport: Transport, replies: list[Reply]) -> None:
+    with HostileServer(*replies) as server, pytest.raises(MosaicNotFoundError):
+        transport.send(access_to(server.url), delete_post("p"))
+
+
+def test_read_of_what_does_not_exist_fails_after_a_lost_response(transport: Transport) -> None:
+    with HostileServer(answer(504, HTML), answer(404)) as server, pytest.raises(MosaicNotFoundError):
+        transport.send(access_to(server.url), get_run("run-1"))
 
 
 @pytest.mark.parametrize("fault", REJECTED)

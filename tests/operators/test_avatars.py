@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from mosaic_emulator import Emulator
+from mosaic_emulator.catalogue import SECOND_WORKSPACE_ID
 from tasks.airflow_exceptions import AirflowFailException
 from tasks.fakes import DagRun, Killed, StateStore, TaskRunner
 from tasks.fixtures import Clock, effects, sent
@@ -39,6 +41,17 @@ def task_runner(
 def profiles(hook: MosaicHook) -> list[str]:
     """Return the names, the oldest first."""
     return [profile.id for profile in hook.list_avatar_profiles()][::-1]
+
+
+def test_lost_profile_is_found_with_a_connection_to_another_workspace(
+    mosaic: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mosaic.configure(avatar_workspace="primary")
+    connection = json.loads(mosaic.airflow_connection()) | {"extra": {"workspace_id": SECOND_WORKSPACE_ID}}
+    monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", json.dumps(connection))
+    mosaic.inject("response_lost", method="POST", path=CREATE)
+    assert [task_runner(StateStore()).execute()] == profiles(MosaicHook())
+    assert effects(mosaic) == {"avatars_created": 1}
 
 
 def show_names(monkeypatch: pytest.MonkeyPatch, names: dict[str, str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from mosaic_emulator import Emulator
-from mosaic_emulator.catalogue import WORKSPACE_ID
+from mosaic_emulator.catalogue import SECOND_WORKSPACE_ID, WORKSPACE_ID
 from tasks.fakes import StateStore
 from tasks.fixtures import Clock, effects, sent
 from tasks.task_runs import LATE, fails_with, one_post, post_task, rendered
@@ -142,6 +142,15 @@ def test_unknown_workspace_is_rejected(mosaic: Emulator, monkeypatch: pytest.Mon
     assert f"workspace_id='{FOREIGN}'" in message
     assert WORKSPACE_ID in message
     assert effects(mosaic) == {}
+
+
+@pytest.mark.parametrize("listed", ["all", "primary"])
+def test_lost_post_in_another_workspace_is_found(mosaic: Emulator, clock: Clock, listed: str) -> None:
+    mosaic.configure(lists_without_workspace=listed)
+    mosaic.inject("response_lost", method="POST", path=POST)
+    post_id = post_task(StateStore(), workspace_id=SECOND_WORKSPACE_ID).execute()
+    assert one_post(mosaic)["post_id"] == post_id
+    assert effects(mosaic) == {"posts_made": 1}
 
 
 def test_workspace_that_is_no_id_is_rejected(mosaic: Emulator) -> None:

@@ -292,6 +292,7 @@ def delete_agent(agent_id: str) -> Call[None]:
         method="POST",
         path="/agent/{agent_id}/delete",
         ids={"agent_id": agent_id},
+        deletes=True,
         read=lambda data: None,
     )
 

@@ -15,6 +15,9 @@ from airflow_provider_mosaic.api.models import Id, Model, Status, Words, read_ob
 from airflow_provider_mosaic.api.options import AVATAR_PROFILE, validate_avatar_sources, validate_profile_name
 from airflow_provider_mosaic.api.paging import read_list
 
+#: Profiles are made in the primary workspace, and usable from every workspace. The connection's may be another one.
+_ANY_WORKSPACE = ""
+
 
 class AvatarStatus(str, enum.Enum):
     """Documented statuses of a profile. Any other status is kept as text."""
@@ -95,6 +98,7 @@ def create_avatar_profile(
         description=f"create avatar profile {name!r}",
         method="POST",
         path="/avatar-profiles/create",
+        workspace_id=_ANY_WORKSPACE,
         makes="avatar_profile_id",
         body={"name": name, "sources": sources},
         # The shape of the response is not documented.
@@ -108,6 +112,7 @@ def get_avatar_profile(avatar_profile_id: str) -> Call[AvatarProfile]:
     return Call(
         description=f"read avatar profile {avatar_profile_id!r}",
         path="/avatar-profiles/{avatar_profile_id}",
+        workspace_id=_ANY_WORKSPACE,
         ids={"avatar_profile_id": avatar_profile_id},
         read=read_object(AvatarProfile, within="avatar_profile", id=avatar_profile_id),
     )
@@ -122,6 +127,7 @@ def list_avatar_profiles() -> Call[tuple[AvatarProfile, ...]]:
     return Call(
         description="list the avatar profiles",
         path="/avatar-profiles",
+        workspace_id=_ANY_WORKSPACE,
         read=read_list("avatar_profiles", ListedAvatarProfile, complete=True),
         max_bytes=MAX_BYTES_OF_MANY,
     )

@@ -261,6 +261,12 @@ def upgrade_plan(plan_id: str, *, success_url: str | None = None, cancel_url: st
         body=body,
         read=read_object(PlanChange),
         retry_safety=RetrySafety.NEVER,
-        # With a checkout, "success" is false until it is paid.
-        is_normal=lambda data: data is not False and bool(data.get("requires_checkout") or data.get("checkout_url")),
+        # With a checkout, "success" is false until it is paid, and the HTTP status does not count.
+        is_normal=_has_checkout,
+    )
+
+
+def _has_checkout(data: Any) -> bool:
+    return isinstance(data, Mapping) and (
+        data.get("requires_checkout") in (True, "true") or bool(data.get("checkout_url"))
     )

@@ -97,5 +97,6 @@ def delete_social_connection(social_connection_id: str) -> Call[None]:
         method="DELETE",
         path="/social/connections/{social_connection_id}",
         ids={"social_connection_id": social_connection_id},
+        deletes=True,
         read=lambda data: None,
     )

@@ -10,6 +10,7 @@ from pydantic import Field
 from starlette.responses import Response
 
 from mosaic_emulator.assets.avatars import AvatarProfile
+from mosaic_emulator.catalogue import WORKSPACE_ID
 from mosaic_emulator.core.json_bodies import RequestBody
 from mosaic_emulator.core.responses import ApiError
 from mosaic_emulator.core.urls import is_http_url
@@ -82,7 +83,8 @@ async def list_avatar_profiles(context: Context) -> Response:
     context.allow_query()
     avatars = context.state.avatars
     listed_until = time.monotonic() - context.settings.list_lag
-    listed = [avatars.as_json(each) for each in avatars.profiles.values() if each.created_monotonic <= listed_until]
+    profiles = avatars.profiles.values() if _is_visible(context) else ()
+    listed = [avatars.as_json(each) for each in profiles if each.created_monotonic <= listed_until]
     if context.settings.list_order == "newest":
         listed.reverse()
     return context.respond({"avatar_profiles": listed})
@@ -93,6 +95,10 @@ async def get_avatar_profile(avatar_profile_id: str, context: Context) -> Respon
     """Return one avatar profile."""
     context.allow_query()
     profile = context.state.avatars.profiles.get(avatar_profile_id)
-    if profile is None:
+    if profile is None or not _is_visible(context):
         raise ApiError(404, "Avatar profile could not be found")
     return context.respond(context.state.avatars.as_json(profile))
+
+
+def _is_visible(context: RequestContext) -> bool:
+    return context.settings.avatar_workspace == "organization" or context.is_visible(WORKSPACE_ID)

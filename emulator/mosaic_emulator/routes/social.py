@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from pydantic import Field
 from starlette.responses import Response
 
-from mosaic_emulator.catalogue import PLATFORMS, Connection
+from mosaic_emulator.catalogue import PLATFORMS, WORKSPACE_ID, Connection
 from mosaic_emulator.core.clock import parse_time
 from mosaic_emulator.core.json_bodies import RequestBody
 from mosaic_emulator.core.responses import ApiError
@@ -158,11 +158,13 @@ async def list_posts(context: Context) -> Response:
     if platform is not None and platform not in PLATFORMS:
         raise context.invalid_request(f"platform: not one of {', '.join(PLATFORMS)}", "query", "platform")
     listed_until = time.monotonic() - context.settings.list_lag
+    shows_all = context.settings.lists_without_workspace == "all"
 
     def matches(post: Post) -> bool:
         return (
             post.created_monotonic <= listed_until
             and context.is_visible(post.workspace_id)
+            and (context.chosen_workspace or shows_all or post.workspace_id == WORKSPACE_ID)
             and (context.settings.deleted_posts_listed or not post.deleted)
             and (status is None or post.status == status)
             and (platform is None or platform in post.platforms)
