@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_provider_mosaic.api.models import status_key
+from airflow_provider_mosaic.api.redaction import label
 
 #: Characters of a path that are read, from its end.
 _MAX_PATH_LENGTH = 200
@@ -72,24 +73,24 @@ class _Field:
         return self.results + self.path
 
 
-def has_sign(
+def find_sign(
     fields: Mapping[str, Any] | None, *, failures: Collection[str], successes: Collection[str], in_results: bool
-) -> bool:
+) -> str:
     """
-    Return whether fields have a web address, a state that is no failure, or a flag or time of a publication.
+    Return the name of a field with a web address, a state that is no failure, or a flag or time of a publication.
 
-    In a list of accounts only a success counts as such a state.
+    It is empty if there is none. In a list of accounts only a success counts as such a state.
 
     :param failures: The failures, in snake case.
     :param successes: The good states, in snake case.
     :param in_results: Whether the fields are those of a result at one place.
     """
-    return any(
-        _is_sign(field, lambda state: state not in failures)
-        if not _ACCOUNTS.search(field.results)
-        else _is_sign(field, lambda state: state in successes)
-        for field in _fields(fields, results="_results" if in_results else "")
-    )
+
+    def is_good(field: _Field, state: str) -> bool:
+        return state in successes if _ACCOUNTS.search(field.results) else state not in failures
+
+    found = _fields(fields, results="_results" if in_results else "")
+    return _first_name(field for field in found if _is_sign(field, is_good))
 
 
 def has_published_result(data: Any, successes: Collection[str], sent: Collection[str]) -> bool:
@@ -100,26 +101,32 @@ def has_published_result(data: Any, successes: Collection[str], sent: Collection
     :param sent: Texts of the request, which the body may repeat.
     """
     return any(
-        _is_sign(field, lambda state: state in successes)
+        _is_sign(field, lambda _, state: state in successes)
         for field in _fields(data)
         if (field.results or field.path == "_status") and field.value not in sent and not _HELP_LINK.search(field.path)
     )
 
 
-def has_post_id(fields: Mapping[str, Any] | None, own_id: str) -> bool:
-    """Return whether fields have the id of a post, other than its own in Mosaic."""
-    return any(
-        field.value and str(field.value) != own_id and _POST_ID.search(field.whole_path) for field in _fields(fields)
+def find_post_id(fields: Mapping[str, Any] | None, own_id: str) -> str:
+    """Return the name of a field with the id of a post, other than its own in Mosaic; empty if there is none."""
+    return _first_name(
+        field
+        for field in _fields(fields)
+        if field.value and str(field.value) != own_id and _POST_ID.search(field.whole_path)
     )
 
 
-def _is_sign(field: _Field, is_good: Callable[[str], bool]) -> bool:
+def _first_name(fields: Iterator[_Field]) -> str:
+    return next((label(field.whole_path.strip("_")) for field in fields), "")
+
+
+def _is_sign(field: _Field, is_good: Callable[[_Field, str], bool]) -> bool:
     path, value = field.path, field.value
     if isinstance(value, str) and _ADDRESS.fullmatch(value):
         return not _TEXT.fullmatch(field.whole_path)
     if isinstance(value, str) and _STATE.fullmatch(path):
         state = status_key(value)
-        return bool(state) and is_good(state)
+        return bool(state) and is_good(field, state)
     if isinstance(value, (int, float)):
         is_filled = value == 1 or value >= _FIRST_TIME
     else:

@@ -128,7 +128,8 @@ def post_failure(post: Post) -> MosaicPostFailedError:
     elif post.is_published_nowhere:
         means.append("Nothing was published.")
     if post.status in UNCLEAR_ENDS or not (means or post.status == PostStatus.PARTIAL_FAILURE):
-        means.append("It may be published on some accounts, so it is not sent again. Check the accounts.")
+        sign = f" (see {post.publication_sign!r} in its response)" if post.publication_sign else ""
+        means.append(f"It may be published on some accounts{sign}, so it is not sent again. Check the accounts.")
     if failed and post.status != PostStatus.REJECTED:
         means.append(f"It failed on {'; '.join([*failed[:MAX_LISTED], *more_than_listed(len(failed))])}.")
     is_partial = post.status == PostStatus.PARTIAL_FAILURE

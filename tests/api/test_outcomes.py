@@ -21,6 +21,7 @@ from airflow_provider_mosaic.api.outcomes import (
     post_outcome,
     run_outcome,
 )
+from airflow_provider_mosaic.api.reports import post_failure
 from airflow_provider_mosaic.api.responses import Response
 
 RUNS = {
@@ -185,7 +186,11 @@ def test_failed_post_with_unreadable_destinations_may_be_published(places: dict[
 )
 def test_failed_post_with_undocumented_signs_of_publication_may_be_published(shown: dict[str, Any]) -> None:
     body = json.dumps({"status": "failed", **shown}).encode()
-    assert not get_post("post-1").result(Response(200, {}, body)).is_published_nowhere
+    post = get_post("post-1").result(Response(200, {}, body))
+    assert not post.is_published_nowhere
+    assert f"may be published on some accounts (see {post.publication_sign!r} in its response)" in str(
+        post_failure(post)
+    )
 
 
 @pytest.mark.parametrize(

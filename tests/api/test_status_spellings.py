@@ -11,7 +11,15 @@ import pytest
 
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.avatars import AvatarProfile, get_avatar_profile
-from airflow_provider_mosaic.api.endpoints.posts import Destination, Post, PostStatus, create_post, update_post
+from airflow_provider_mosaic.api.endpoints.posts import (
+    Destination,
+    Post,
+    PostStatus,
+    create_post,
+    get_post,
+    list_posts,
+    update_post,
+)
 from airflow_provider_mosaic.api.endpoints.runs import Run, RunNode, RunStatus
 from airflow_provider_mosaic.api.models import parse_time, status_key
 from airflow_provider_mosaic.api.outcomes import Outcome, avatar_profile_outcome, post_outcome, run_outcome
@@ -102,6 +110,25 @@ def test_an_accepted_request_does_not_mean_a_published_post(
 )
 def test_a_status_of_the_post_counts_in_the_response_to_a_change(call: Call[Post], reported: str, status: str) -> None:
     assert post_in(call, status=reported, tracked_status="scheduled").status == status
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"status": "success", "tracked_status": "scheduled"}, "scheduled"),
+        ({"status": "success", "tracked_status": "failed"}, "failed"),
+        ({"status": "error", "tracked_status": "posted"}, "posted"),
+        ({"status": "success", "tracked_status": None}, "posted"),
+        ({"status": "success", "tracked_status": "success"}, "posted"),
+        ({"status": "error"}, "error"),
+        ({"status": "failed", "tracked_status": "posted"}, "failed"),
+    ],
+)
+def test_the_post_has_its_tracked_status(body: dict[str, Any], status: str) -> None:
+    listed = (
+        list_posts().page(None).result(Response(200, {}, json.dumps({"posts": [{"post_id": "p", **body}]}).encode()))
+    )
+    assert [post_in(get_post("p"), **body).status, listed.items[0].status] == [status, status]
 
 
 @pytest.mark.parametrize(("status", "standing"), AVATARS.items())

@@ -46,7 +46,7 @@ from airflow_provider_mosaic.api.options import (
 )
 from airflow_provider_mosaic.api.paging import Listing, filters, paged, read_page
 from airflow_provider_mosaic.api.post_options import ProviderOptions, validate_provider_options
-from airflow_provider_mosaic.api.publication_signs import has_post_id, has_published_result, has_sign
+from airflow_provider_mosaic.api.publication_signs import find_post_id, find_sign, has_published_result
 from airflow_provider_mosaic.api.redaction import label
 from airflow_provider_mosaic.api.refusals import texts_in
 
@@ -202,22 +202,32 @@ class Post(Model):
         Whether the post has failed, and may be created again.
 
         Mosaic has the statuses ``failed`` and ``partial_failure``, and does not say that nothing of a failed post is
-        published. The provider assumes it, unless the post or a destination shows otherwise, for example by the id of
-        the post on the platform, also in an undocumented field, or the destinations can't be read.
+        published. The provider assumes it, unless a field shows otherwise: see :attr:`publication_sign`.
         """
-        if self.status != PostStatus.FAILED or self._unreadable & _PLACES:
-            return False
-        # A destination may repeat the id of the post in Mosaic.
-        has_id = any(
-            place.platform_post_id not in (None, "", self.post_id) or has_post_id(place.model_extra, self.post_id)
-            for place in self.places
-        )
-        is_unclear = any(place.may_be_published for place in self.places) or has_post_id(self.model_extra, self.post_id)
-        is_shown = any(
-            has_sign(item.model_extra, failures=_FAILURE_WORDS, successes=_SUCCESS_WORDS, in_results=item is not self)
-            for item in (self, *self.places)
-        )
-        return not (has_id or is_unclear or is_shown)
+        return self.status == PostStatus.FAILED and not self.publication_sign
+
+    @property
+    def publication_sign(self) -> str:
+        """
+        The name of a field by which a failed post may be published; empty if there is none.
+
+        It is for example the id of the post on the platform, also in an undocumented field, or destinations that can't
+        be read.
+        """
+        for name in sorted(self._unreadable & _PLACES):
+            return name
+        for item in (self, *self.places):
+            # A destination may repeat the id of the post in Mosaic.
+            if isinstance(item, Destination) and item.platform_post_id not in (None, "", self.post_id):
+                return "platform_post_id"
+            if isinstance(item, Destination) and item.may_be_published:
+                return "post_url" if item.post_url else "status"
+            sign = find_post_id(item.model_extra, self.post_id) or find_sign(
+                item.model_extra, failures=_FAILURE_WORDS, successes=_SUCCESS_WORDS, in_results=item is not self
+            )
+            if sign:
+                return sign
+        return ""
 
 
 class ListedPost(Post):
@@ -315,19 +325,20 @@ def _read_created(data: Any, *, default: str) -> Post:
         return Post(post_id=id_in(data, "post_id"))
 
 
-def _with_own_status(body: dict[str, Any], default: str) -> dict[str, Any]:
+def _with_own_status(body: dict[str, Any], default: Any) -> dict[str, Any]:
     """
     Return a response with the status of the post, if it has that of the request.
 
-    In March 2026, ``status`` was that of the request, and ``tracked_status`` that of the post.
+    In March 2026, ``status`` was that of the request or of the publishing service, and ``tracked_status`` that of the
+    post.
 
-    :param default: The status if the response does not have that of the post.
+    :param default: The status if the request was accepted, and the response does not have that of the post.
     """
     reported, tracked = body.get("status"), body.get("tracked_status")
-    if not _is_accepted(reported):
-        return body
-    own = tracked if isinstance(tracked, str) and tracked and not _is_accepted(tracked) else default
-    return {**body, "status": own, "reported_status": reported}
+    is_tracked = isinstance(tracked, str) and bool(tracked) and not _is_accepted(tracked)
+    if _is_accepted(reported) or (is_tracked and reported == "error"):
+        return {**body, "status": tracked if is_tracked else default, "reported_status": reported}
+    return body
 
 
 def _is_accepted(status: Any) -> bool:
@@ -345,8 +356,9 @@ def get_post(post_id: str, *, social_connection_id: str | None = None) -> Call[P
 
     def read(data: Any) -> Post:
         body = object_in(data)
+        own = _with_own_status(body, default=body.get("status"))
         # An empty status counts as absent: the default is "unknown".
-        return Post.model_validate({**body, "post_id": post_id, "status": body.get("status") or None})
+        return Post.model_validate({**own, "post_id": post_id, "status": own.get("status") or None})
 
     return Call(
         description=f"read post {post_id!r}",
@@ -374,9 +386,13 @@ def list_posts(
         "list the posts",
         "/social/posts",
         query=filters(status=status, platform=platform, social_connection_id=social_connection_id),
-        read=read_page("posts", ListedPost.model_validate, newest_first=True),
+        read=read_page("posts", _read_listed, newest_first=True),
         key=lambda post: post.post_id,
     )
+
+
+def _read_listed(row: dict[str, Any]) -> Post:
+    return ListedPost.model_validate(_with_own_status(row, default=row.get("status")))
 
 
 def update_post(
@@ -444,5 +460,6 @@ def delete_post(post_id: str, *, social_connection_id: str | None = None) -> Cal
         path="/social/post/{post_id}",
         ids={"post_id": post_id},
         body=filters(social_connection_id=social_connection_id) or None,
+        deletes=True,
         read=lambda data: None,
     )
