@@ -152,10 +152,11 @@ def test_run_progress_without_tiles() -> None:
 def test_only_equal_comments_without_an_id_are_one() -> None:
     texts = [{"platform": "x", "created_at": "2026-06-12T10:00:00Z", "text": text} for text in ("Yes", "No", "Yes")]
     ids = [{"platform": platform, "platform_comment_id": "7"} for platform in ("x", "youtube", "x")]
-    comments = [*texts, *ids]
+    own_ids = [{"platform": platform, "comment_id": "1"} for platform in ("x", "youtube", "x")]
+    comments = [*texts, *ids, *own_ids]
     found = list(iterate(lambda call: read(call, {"comments": comments}), list_post_comments("p")))
     assert [comment.model_extra for comment in found[:2]] == [{"text": "Yes"}, {"text": "No"}]
-    assert [comment.platform for comment in found[2:]] == ["x", "youtube"]
+    assert [comment.platform for comment in found[2:]] == ["x", "youtube"] * 2
 
 
 def test_comments_are_requested_without_limit() -> None:

@@ -145,8 +145,6 @@ def list_post_comments(post_id: str, *, social_connection_id: str | None = None)
 
 
 def _comment_key(comment: Comment) -> str:
-    if comment.comment_id:
-        return comment.comment_id
-    # Two platforms may use the same id.
-    own = comment.platform_comment_id
-    return f"{comment.platform} {own}" if own else all_fields(comment)
+    # Two platforms may use the same id: the documented order ends with these three fields.
+    ids = (comment.comment_id, comment.platform_comment_id)
+    return f"{comment.platform} {ids}" if any(ids) else all_fields(comment)
