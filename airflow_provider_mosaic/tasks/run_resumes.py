@@ -18,6 +18,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicConflictError,
     MosaicConnectionError,
+    MosaicNotFoundError,
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.metrics import RUNS_RESUMED, count
@@ -37,6 +38,8 @@ _RESUMED = "in the task state store that the run was resumed"
 _RESUMED_AGAIN = "If a user cancels it in Mosaic now, a retry would resume it."
 #: Seconds in which a cancel is shown. A run that is running later was resumed since.
 _LATEST_CANCEL = 120.0
+#: Seconds before each further resume of a run that exists.
+_PAUSES_AFTER_404 = (1.0, 2.0, 4.0)
 
 
 class ResumePermission:
@@ -145,10 +148,22 @@ def _send_resume(run_id: str, wait: RunWait) -> Resumed:
     # A kill from now on must cancel the run after it is resumed, also if the task resumed it before.
     wait.run_to_cancel = None
     try:
-        return wait.hook.resume_run(run_id)
+        return _resume_while_found(run_id, wait)
     except Exception:
         wait.item_id = known_id
         raise
+
+
+def _resume_while_found(run_id: str, wait: RunWait) -> Resumed:
+    """Send the resume. Repeat it after a 404 while the run can be read: a gateway without a route answers 404 too."""
+    for pause in _PAUSES_AFTER_404:
+        try:
+            return wait.hook.resume_run(run_id)
+        except MosaicNotFoundError as error:
+            wait.hook.get_run(run_id)
+            log.warning("Run %r is not resumed yet, and is resumed again in %g s. %s", run_id, pause, error)
+        wait.sleep(pause)
+    return wait.hook.resume_run(run_id)
 
 
 def _fail_unless_resumed_elsewhere(

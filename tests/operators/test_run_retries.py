@@ -201,6 +201,14 @@ def test_resume_with_a_lost_response_is_not_sent_again(mosaic: Emulator, clock: 
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
 
 
+def test_resume_that_finds_no_run_is_sent_again_while_the_run_can_be_read(mosaic: Emulator, clock: Clock) -> None:
+    task = run_task(StateStore())
+    run_id = fail_first_attempt(mosaic, task, "failed")
+    mosaic.inject("not_found", method="POST", path="/agent_run/{run_id}/resume", times=2)
+    assert task.run_to_end() == run_id
+    assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
+
+
 def test_run_resumed_outside_airflow_is_continued(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
     task = run_task(StateStore())
     run_id = fail_first_attempt(mosaic, task, "failed")
