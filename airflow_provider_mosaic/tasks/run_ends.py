@@ -17,7 +17,7 @@ from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
 from airflow_provider_mosaic.api.reports import node_lines, run_failure
 from airflow_provider_mosaic.api.retries import ONCE
 from airflow_provider_mosaic.durable.failures import log_lines
-from airflow_provider_mosaic.durable.reads import pauses_between_reads
+from airflow_provider_mosaic.durable.reads import pauses_between_reads, read_until
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks.reporting import NEEDS_CREDITS_KEY, OUTPUT_IDS_KEY, STATUS_KEY, push_xcom
 
@@ -30,7 +30,11 @@ def with_outputs(hook: MosaicHook, run: Run) -> Run:
 
     It is not documented whether outputs appear together with the status, nor their order
     (https://docs.mosaic.so/api/agent-runs/get-agent-run). An output that is missing here is not downloaded or posted.
+
+    A run that has not ended is read again for 15 seconds: the read may be older than the end that a wait has seen.
     """
+    if not run_outcome(run).ended:
+        run = read_until(lambda: hook.get_run(run.run_id), lambda now: run_outcome(now).ended)
     if not _has_succeeded(run):
         return run
     for _ in pauses_between_reads():

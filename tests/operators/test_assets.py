@@ -482,7 +482,14 @@ def test_template_with_duplicate_names_is_rejected(mosaic: Emulator, run_id: str
     assert "filename='same'" in message
 
 
-def test_running_run_can_be_retried(mosaic: Emulator, hook: MosaicHook, tmp_path: Path) -> None:
+def test_read_that_is_older_than_the_end_is_repeated(
+    mosaic: Emulator, run_id: str, clock: Clock, tmp_path: Path
+) -> None:
+    mosaic.inject("unknown_status", method="GET", path="/agent_run/{run_id}", times=2, status="running")
+    assert downloads(run_id, str(tmp_path)).execute()
+
+
+def test_running_run_can_be_retried(mosaic: Emulator, hook: MosaicHook, clock: Clock, tmp_path: Path) -> None:
     mosaic.configure(hold_runs=True)
     with pytest.raises(MosaicRunFailedError, match="still running"):
         downloads(hook.run_agent(AGENT), str(tmp_path)).execute()
