@@ -34,7 +34,7 @@ class MosaicError(Exception):
     :param transient: Whether a retry may succeed.
     :param effect_unknown: Whether the server may have carried out the request.
     :param accepted: Whether a status of success came, although the rest of the response is missing or can't be used.
-    :param retry_after: Seconds that the server asked to wait.
+    :param retry_after: Seconds to wait, as the server requests.
     :param candidates: Ids of what the request may have created.
     """
 
@@ -130,7 +130,7 @@ class MosaicConflictError(MosaicError):
 
 class MosaicRateLimitError(MosaicError):
     """
-    Too many requests (429). Retry after :attr:`MosaicError.retry_after` seconds.
+    Too many requests: 429, or another 4xx with the code of a limit. Retry after :attr:`~MosaicError.retry_after`.
 
     The provider assumes that the request had no effect.
     """

@@ -23,8 +23,9 @@ def may_send_again(call: Call[Any], error: BaseException) -> bool:
     """
     Return whether sending ``call`` again after ``error`` may help and is safe.
 
-    A call with effects is sent again only if it had none for certain: connection refused, host not found, 425, 429, or
-    a 503 with ``Retry-After`` that is no HTML page. A call that moves money is never sent again.
+    A call with effects is sent again only if it had none for certain: connection refused, host not found, 425, 429 or
+    another 4xx with the code of a limit, or a 503 with ``Retry-After`` that is no HTML page. A call that moves money is
+    never sent again.
     """
     if not isinstance(error, MosaicError) or not error.transient or call.retry_safety is RetrySafety.NEVER:
         return False
@@ -55,14 +56,14 @@ class RetryPolicy:
                 raise_invalid(name, value, "it must be a number of seconds, not below zero.")
 
     def pause(self, attempt: int, error: BaseException | None) -> float:
-        """Return the seconds to wait before the next attempt: the backoff, or what the server asked for if longer."""
+        """Return the seconds to wait before the next attempt: the backoff, or what the server requests if longer."""
         backoff = min(self.longest_pause, self.first_pause * 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.0)
-        asked = getattr(error, "retry_after", None)
-        if asked is None:
+        requested = getattr(error, "retry_after", None)
+        if requested is None:
             return backoff
-        asked = bounded_cooldown(asked)
+        requested = bounded_cooldown(requested)
         # The server may have sent the same time to many tasks.
-        return max(backoff, asked + random.uniform(0.0, min(1.0, 0.1 * asked + 0.1)))
+        return max(backoff, requested + random.uniform(0.0, min(1.0, 0.1 * requested + 0.1)))
 
     def pause_within_budget(self, attempt: int, error: BaseException) -> float:
         """
@@ -110,5 +111,5 @@ class RetryPolicy:
 
 
 DEFAULT_RETRIES = RetryPolicy()
-#: Policy of a poll: the poller counts the errors itself.
+#: One attempt, for a caller that repeats the call itself.
 ONCE = RetryPolicy(attempts=1)

@@ -170,7 +170,7 @@ class _LocalFile(PartialFile):
     def __init__(self, path: Path, size: int | None) -> None:
         self._path = path
         self._size = size
-        # In the same directory, hence on the same disk, where a rename is atomic.
+        # In the same directory, and so on the same disk, where a rename is atomic.
         self._temporary = path.with_name(temporary_name())
         self._stream = self._temporary.open("xb", buffering=0)
         with suppress(OSError):

@@ -178,7 +178,7 @@ class _Download:
         if status == 206:
             before = self._info
             if before is None or not self._received or self._file is None:
-                raise self._restart("sent a range without being asked")
+                raise self._restart("sent a range without a request for it")
             if _is_other_file(before, info):
                 raise self._restart("has another file now")
             if before.size is None:

@@ -76,8 +76,8 @@ class ErrorMapper:
 
         :param action: What the request does, as it follows "could not".
         :param path: Path template, or the host.
-        :param handled: What the caller handled when the request began (``sys.exc_info()``). Python makes it the context
-            of every error of the request, although it tells nothing about it.
+        :param handled: What the caller handled when it sent the request (``sys.exc_info()``). Python makes it the
+            context of every error of the request, although it tells nothing about it.
         """
         chain = list(_chain(error, handled))
 

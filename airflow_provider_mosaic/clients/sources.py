@@ -95,7 +95,7 @@ def local_source(path: str | os.PathLike[str]) -> Source:
         size=info.st_size,
         stamp=_local_stamp(info),
         open=lambda: cast("BinaryIO", file.open("rb", buffering=0)),
-        # A name that is not UTF-8 has half characters, which no log can hold.
+        # A name that is not UTF-8 can't be written to a log.
         shown=visible(shown),
         # Of the open file: another one may have its name by now.
         read_stamp=lambda stream: _local_stamp(os.fstat(stream.fileno())),
@@ -183,7 +183,7 @@ def read_blocks(source: Source) -> Generator[memoryview, None, None]:
             raise source_changed(source.shown, f"it has more than the {source.size:,} bytes that it had")
         # A program that writes over the file in place leaves its size as it was.
         if source.read_stamp is not None and source.read_stamp(stream) != source.stamp:
-            raise source_changed(source.shown, "its content is another one now")
+            raise source_changed(source.shown, "its content changed")
 
 
 def source_changed(shown: str, reason: str) -> MosaicValidationError:

@@ -117,11 +117,11 @@ def _problem(headers: Mapping[str, str], media_type: str, names: Sequence[str], 
     encoding = headers.get("content-encoding", "").strip().lower()
     if encoding not in _NOT_COMPRESSED:
         name = encoding if encoding in _ENCODINGS else "unknown"
-        return f"sent it compressed ({name}) without being asked"
+        return f"sent it compressed ({name}) without a request for that"
     # Only chunks are decoded.
     transfer_encoding = headers.get("transfer-encoding", "")
     if transfer_encoding.strip().lower() not in ("", "identity") and not is_chunked(transfer_encoding):
-        return "sent it in a transfer encoding that was not asked for"
+        return "sent it in a transfer encoding that was not requested"
     # A connection error would look like the end.
     return "" if has_end else "sent it without its length, so that its end is unknown"
 

@@ -280,7 +280,7 @@ class _Body:
 def _escaped(name: str) -> str:
     # The three escapes of browsers
     # (https://html.spec.whatwg.org/multipage/form-control-infrastructure.html#multipart-form-data). urllib3's encoder
-    # has others in version 1.26, and fails for file names with half characters.
+    # has others in version 1.26, and fails for file names that are not UTF-8.
     text = name.encode("utf-8", "replace").decode("utf-8")
     return text.replace("\r", "%0D").replace("\n", "%0A").replace('"', "%22")
 

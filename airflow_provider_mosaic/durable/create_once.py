@@ -241,7 +241,7 @@ class CreateOnce(ABC):
         try:
             self.validate_adopted(id)
         except MosaicConnectionError:
-            # A subclass of MosaicValidationError. Mosaic was not asked, so the Variable may be right.
+            # A subclass of MosaicValidationError. Nothing was sent, so the Variable may be right.
             raise
         except (MosaicNotFoundError, MosaicValidationError) as error:
             raise adoption.invalid(f"it names {id!r}. {error}") from error

@@ -85,7 +85,8 @@ class _Counters:
     try_number: int
     max_tries: int
     retries: int
-    #: How often tasks of the DAG run were cleared; None on Airflow 3.1, which does not count all clears.
+    #: How often tasks of the DAG run were cleared; None without a state store, since Airflow 3.1 does not count all
+    #: clears.
     clear_number: int | None
 
     @property

@@ -170,13 +170,13 @@ class _Connection:
             self._errors = 0
 
     def record_error(self, error: MosaicError) -> float:
-        """Start a pause, because Mosaic did not respond or asked for one. Return its seconds."""
+        """Start a pause, because Mosaic did not respond or requested one. Return its seconds."""
         self._errors += 1
         grown = min(_MAX_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._errors - 1, 10))
-        asked = bounded_cooldown(error.retry_after) if error.retry_after is not None else 0.0
+        requested = bounded_cooldown(error.retry_after) if error.retry_after is not None else 0.0
         now = time.monotonic()
         self._last_error = error
-        self._paused_until = max(self._paused_until, now + max(grown, asked))
+        self._paused_until = max(self._paused_until, now + max(grown, requested))
         return self._paused_until - now
 
 
@@ -338,7 +338,9 @@ class MosaicReads:
             self._cache.put(key, reading, weight)
 
     def _connection(self, conn_id: str) -> _Connection:
-        return self._connections.setdefault(conn_id, _Connection(conn_id, self._threads))
+        if conn_id not in self._connections:
+            self._connections[conn_id] = _Connection(conn_id, self._threads)
+        return self._connections[conn_id]
 
 
 def _concerns_connection(error: MosaicError) -> bool:

@@ -49,8 +49,8 @@ class MosaicRunFinishedTrigger(BaseEventTrigger):
     :param mosaic_conn_id: The connection.
     :param poll_interval: Pause between two polls, in seconds or as a timedelta. Default: one minute; ten minutes with
         ``webhook=True``.
-    :param webhook: Whether to poll also when the webhook receiver in Airflow was told that a run of the connection has
-        ended: within seconds, but at most every ten seconds.
+    :param webhook: Whether to poll also when the webhook receiver in Airflow gets the end of a run of the connection:
+        within seconds, but at most every ten seconds.
     :param asset_name: Name of the watched asset. Set it where two assets would otherwise have triggers with the same
         arguments: Airflow creates one trigger for both, and gives it no state store.
     """

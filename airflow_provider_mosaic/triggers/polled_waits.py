@@ -39,7 +39,7 @@ class Wait(Generic[S]):
         self.state = state
         self.item_id = item_id
         self.event: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        #: When to poll next, by the loop's clock; infinity while it is polled.
+        #: When to poll next, by the loop's clock; infinity while it is polled or scanned.
         self.due = 0.0
         #: Seconds from the last poll to the next one.
         self.last_pause = 0.0

@@ -16,8 +16,8 @@ are due within five seconds, at random, and join the next scan if that is early 
 poll interval.
 
 **Audit the list.** A list can be stale. After each complete scan, the poller polls one of the listed runs by itself:
-the one with the oldest proof of life, which is a poll of its own or progress of its nodes. If two audits in a row find
-an ended run, the list is not used for a while.
+the one whose last own poll, or progress of its nodes, is longest ago. If two audits in a row find an ended run, the
+list is not used for a while.
 
 **Respect rate limits.** After a 429 or a ``Retry-After``, no wait of the connection sends a request until the cooldown
 is over, not even at its deadline: its last poll is still to come.
@@ -134,7 +134,7 @@ class Poller:
     def __init__(self, client: SharedClient) -> None:
         self._client = client
         self._loop = asyncio.get_running_loop()
-        # All waits. The one with the oldest proof of life comes first.
+        # All waits. The one whose last poll of its own, or progress, is longest ago comes first.
         self._waits: dict[Wait[Any], None] = {}
         self._runs: dict[str, list[BatchedRunWait]] = {}
         self._timer = _Timer(self._on_timer)
@@ -320,7 +320,7 @@ class Poller:
     def _on_poll_done(self, wait: Wait[Any], _: asyncio.Task[None]) -> None:
         now = self._loop.time()
         del self._polls[wait]
-        self._audit_later(wait)
+        self._move_to_end(wait)
         self._set_next_due(wait, now)
         if self._lacks_slots:
             self._timer.wake_by(now)
@@ -418,12 +418,12 @@ class Poller:
         except Exception as error:
             wait.set_exception(error)
         if progressed:
-            self._audit_later(wait)
+            self._move_to_end(wait)
         self._to_poll_alone.discard(wait)
         self._set_next_due(wait, started_at)
 
     def _start_audit(self, now: float) -> None:
-        """Poll the listed run with the oldest proof of life."""
+        """Poll the listed run whose last poll of its own, or progress, is longest ago."""
         if now < self._rate_limit.cooldown_until:
             return
         for wait in self._waits:
@@ -431,8 +431,8 @@ class Poller:
                 self._start_poll(wait, is_audit=True)
                 return
 
-    def _audit_later(self, wait: Wait[Any]) -> None:
-        """Move a wait to the end of all waits, and thus of the audits, after a proof of life."""
+    def _move_to_end(self, wait: Wait[Any]) -> None:
+        """Move a wait behind all others: they are audited, and get a slot for a poll, before it."""
         if wait in self._waits:
             del self._waits[wait]
             self._waits[wait] = None

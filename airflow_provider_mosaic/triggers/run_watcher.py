@@ -86,7 +86,7 @@ class RunWatcher:
         # Watches that differ in one of these have separate states.
         watched = [self.agent_id, self.status, self.mosaic_conn_id]
         self._state = SavedState(self.store, agent_id=self.agent_id, watched=watched)
-        # Polls in a row that failed, the error that was logged last, and the pause that the server asked for.
+        # Polls in a row that failed, the error that was logged last, and the pause that the server requested.
         self._errors, self._logged, self._cooldown = 0, "", 0.0
         # The runs whose last read failed, and when it failed.
         self._unreadable: dict[str, float] = {}
