@@ -20,13 +20,17 @@ from datetime import datetime, timedelta, timezone
 from ipaddress import ip_address
 from typing import Any, NoReturn, get_args
 from unicodedata import normalize
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 #: Takes the name and the value of an argument. Returns the value as the API takes it, or raises MosaicValidationError.
 Validator = Callable[[str, Any], Any]
 
 #: Characters. Ids in Mosaic's documentation have at most 40.
 _MAX_ID_LENGTH = 500
+#: Characters. Signed links have a few thousand at most, and web servers reject request lines of this length.
+MAX_URL_LENGTH = 16 * 1024
+#: Characters of the name of a host (RFC 1035).
+_MAX_HOST_LENGTH = 253
 #: Characters that would end an id in a path, for Mosaic or for a proxy that decodes the path once more.
 _NOT_IN_IDS = frozenset("/\\?#%")
 _UUID_DIGITS = re.compile("[0-9a-f]{32}")
@@ -144,8 +148,10 @@ def validate_url(name: str, value: object, *, secure: bool = False) -> str:
         raise_invalid(name, value, f"it must be a URL as text, {not_text(value)}")
     # An invalid URL may still hold a signature.
     shown = re.sub(r"[?#].*", "?***", value, flags=re.DOTALL)
+    if len(value) > MAX_URL_LENGTH:
+        raise_invalid(name, shown, f"it has {len(value):,} characters; a URL has at most {MAX_URL_LENGTH:,}.")
     try:
-        parts = urlsplit(value)
+        parts = split_url(value)
         host = parts.hostname
         parts.port  # noqa: B018 - raises ValueError for an invalid port
     except ValueError:
@@ -158,6 +164,18 @@ def validate_url(name: str, value: object, *, secure: bool = False) -> str:
     if secure and parts.scheme.lower() == "http" and not is_loopback(host):
         raise_invalid(name, shown, "use https://. Each request to it carries the webhook secret.")
     return value
+
+
+def split_url(url: str) -> SplitResult:
+    """Split a URL of any origin. Raise ValueError if it is not a URL, or if it or its host is too long."""
+    if len(url) > MAX_URL_LENGTH:
+        raise ValueError("the URL is too long")
+    # urlsplit normalizes a host that is not ASCII, in the square of its length. All threads and signals wait for that.
+    # IDNA takes even longer.
+    authority = "".join(re.split("[/?#]", url, maxsplit=3)[2:3])
+    if len(authority) > _MAX_HOST_LENGTH and not authority.isascii():
+        raise ValueError("the host is too long")
+    return urlsplit(url)
 
 
 def is_loopback(host: str) -> bool:

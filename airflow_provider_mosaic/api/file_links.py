@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlunsplit
 
+from airflow_provider_mosaic.api.arguments import split_url
 from airflow_provider_mosaic.api.redaction import SHORTEST_COMMON, values
 
 Address = IPv4Address | IPv6Address
@@ -76,7 +77,7 @@ class LinkPolicy:
     def _is_written(self, host: str, *, secure: bool) -> bool:
         if self.written is None:
             return False
-        parts = urlsplit(self.written)
+        parts = split_url(self.written)
         return _normalize(host) == _normalize(parts.hostname or "") and (secure or parts.scheme.lower() == "http")
 
 
@@ -152,7 +153,7 @@ def is_signature(name: str) -> bool:
 def expiry_of(url: str) -> datetime | None:
     """Return when a link expires; None if the link does not show it."""
     try:
-        pairs = parse_qsl(urlsplit(url).query)
+        pairs = parse_qsl(split_url(url).query)
     except ValueError:
         return None
     query = {name.lower(): value for name, value in pairs}
@@ -190,7 +191,7 @@ def _unsigned(value: Any) -> Any:
         return [_unsigned(item) for item in value]
     if isinstance(value, str) and value.lower().startswith(("http://", "https://")):
         try:
-            parts = urlsplit(value)
+            parts = split_url(value)
             query = parse_qsl(parts.query, keep_blank_values=True)
         except ValueError:
             # Not a URL, although it starts like one.

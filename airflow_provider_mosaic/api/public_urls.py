@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
+from airflow_provider_mosaic.api.arguments import split_url
 from airflow_provider_mosaic.api.endpoints.posts import Post
 from airflow_provider_mosaic.api.file_links import is_signature
 from airflow_provider_mosaic.api.redaction import label, masked
@@ -58,7 +59,7 @@ def is_public(url: str) -> bool:
     if len(url) > _MAX_LENGTH or not url.isprintable() or " " in url or "\\" in url or masked(url) != url:
         return False
     try:
-        parts = urlsplit(url)
+        parts = split_url(url)
         host, query = parts.hostname, parse_qsl(parts.query, keep_blank_values=True)
     except ValueError:
         return False

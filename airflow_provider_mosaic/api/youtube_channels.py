@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
+from airflow_provider_mosaic.api.arguments import split_url
 from airflow_provider_mosaic.api.endpoints.triggers import AddedChannels, YouTubeTrigger
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.options import KEEP_CALLBACK, YOUTUBE_TRIGGER
@@ -200,7 +201,9 @@ def _handle_name(handle: str) -> str:
 def _name(channel: str) -> str:
     """Return the id or the handle in an id, a handle or a URL of a channel; another text unchanged."""
     try:
-        parts = [unquote(part) for part in urlsplit(channel).path.split("/") if part] if "://" in channel else [channel]
+        parts = (
+            [unquote(part) for part in split_url(channel).path.split("/") if part] if "://" in channel else [channel]
+        )
     except ValueError:
         return channel
     if len(parts) >= 2 and parts[0] == "channel" and _CHANNEL_ID.fullmatch(parts[1]):

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from typing import Any, cast
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import unquote, urljoin
 
 import requests
 from requests.utils import select_proxy
@@ -23,6 +23,7 @@ from urllib3.exceptions import HTTPError
 from urllib3.util import parse_url
 
 from airflow_provider_mosaic.api.access import REDIRECT_STATUSES, USER_AGENT
+from airflow_provider_mosaic.api.arguments import MAX_URL_LENGTH, split_url
 from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicTransportError
 from airflow_provider_mosaic.api.file_links import LinkPolicy, link_secrets
 from airflow_provider_mosaic.api.redaction import one_line, remember_signed
@@ -121,7 +122,7 @@ def resolve_redirect(url: str, location: str) -> str:
 def check_is_http(url: str, *, action: str, given_by: str, secrets: Iterable[str] = ()) -> None:
     """Raise unless a URL is an HTTP(S) one, and its user and password can be sent."""
     try:
-        parts = urlsplit(url)
+        parts = split_url(url)
         is_http = parts.scheme.lower() in ("http", "https")
         unquote(parts.netloc.rpartition("@")[0]).encode("latin-1")
     except UnicodeEncodeError:
@@ -134,6 +135,8 @@ def check_is_http(url: str, *, action: str, given_by: str, secrets: Iterable[str
     if not is_http:
         scheme = url.partition(":")[0] if _SCHEME.match(url) else ""
         problem = f"it starts with {one_line(scheme, secrets)}:" if scheme else "it has no scheme and host"
+        if scheme.lower() in ("http", "https"):
+            problem = f"its host is invalid, or it has more than {MAX_URL_LENGTH:,} characters"
         raise MosaicResponseError(
             f"Could not {action}: {given_by} is not an HTTP URL: {problem}.", effect_unknown=False
         )

@@ -126,7 +126,7 @@ async def get_media(
     if task.item is None or link is None:
         raise HTTPException(404, "The task has no such file.")
     if not is_safe_link(link, await reads.access(task.item.conn_id)):
-        raise HTTPException(502, "Mosaic returned a link that is not opened: it is not https, or not public.")
+        raise HTTPException(502, "Mosaic returned a link that is not opened: it is not https, not public, or too long.")
     return RedirectResponse(link, status_code=307)
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import PurePosixPath
 from typing import Literal, cast, get_args
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from airflow_provider_mosaic.api.access import Access
+from airflow_provider_mosaic.api.arguments import split_url
 from airflow_provider_mosaic.api.endpoints.assets import ViewLink
 from airflow_provider_mosaic.api.endpoints.runs import Output, Run, RunInput, RunNode
 from airflow_provider_mosaic.api.media_types import AssetType, kind_of_suffix, media_type_of_suffix
@@ -129,7 +130,7 @@ def is_safe_link(link: str, access: Access) -> bool:
     a host nearby, must be one that workers may connect to. The browser looks up other names.
     """
     try:
-        parts = urlsplit(link)
+        parts = split_url(link)
         host = parts.hostname
     except ValueError:
         return False
@@ -194,7 +195,7 @@ def _kind_of_link(link: str | None) -> MediaKind | None:
 def _suffix(link: str | None) -> str:
     try:
         # The end is enough: a page has a thousand links, and each may be long.
-        return PurePosixPath(unquote(urlsplit(link or "").path[-100:])).suffix.lower()
+        return PurePosixPath(unquote(split_url(link or "").path[-100:])).suffix.lower()
     except ValueError:
         return ""
 

@@ -204,7 +204,17 @@ def test_invalid_id_in_list_is_named_by_index() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["https://a.example/v.mp4", "http://a.example", "HTTPS://A.example/v?a=b#c", SIGNED, "https://ü.example/ä"]
+    "value",
+    [
+        "https://a.example/v.mp4",
+        "http://a.example",
+        "HTTPS://A.example/v?a=b#c",
+        SIGNED,
+        "https://ü.example/ä",
+        # As long as a host and a URL may be.
+        pytest.param(f"https://{'ü.' * 126}x/v.mp4", id="longest host"),
+        pytest.param(f"https://a.example/{'ä' * 16_366}", id="longest URL"),
+    ],
 )
 def test_valid_url(value: str) -> None:
     assert validate_url("x", value) == value
@@ -225,6 +235,9 @@ def test_valid_url(value: str) -> None:
         ("https://a.example:port/", "not a URL"),
         ("https://a.example:99999/", "not a URL"),
         ("https://[::1/", "not a URL"),
+        pytest.param(f"https://{'é' * 254}/v.mp4?sig=hush", "not a URL", id="long host"),
+        pytest.param(f"https:/\t/{'é' * 254}?sig=hush", "not a URL", id="long host after a tab"),
+        pytest.param(f"https://a.example/v.mp4?sig={'hush' * 4_096}", "at most 16,384", id="long URL"),
         (None, "not None"),
         (["https://a.example"], "not list"),
     ],

@@ -61,6 +61,7 @@ def test_signatures_do_not_change_the_fingerprint(one: Any, other: Any) -> None:
         # These start like URLs and are none.
         ("https://[link in bio] one", "https://[link in bio] two"),
         ({"prompt": "http://[a?sig=1"}, {"prompt": "http://[a?sig=2"}),
+        pytest.param(f"http://{'é' * 254}?sig=1", f"http://{'é' * 254}?sig=2", id="long host"),
         (None, ""),
     ],
 )

@@ -37,6 +37,7 @@ def test_expiry_is_read_from_signature(query: str) -> None:
         "https://storage.example/a.mp4?X-Goog-Date=yesterday&X-Goog-Expires=3600",
         "https://storage.example/a.mp4?X-Goog-Date=20260701T110000Z&X-Goog-Expires=99999999999999",
         "https://[broken/a.mp4?se=1&sig=s",
+        pytest.param(f"https://{'é' * 254}/a.mp4?se=2026-07-01T12%3A00&sig=s", id="long host"),
         "",
     ],
 )

@@ -52,6 +52,7 @@ def ids_after_adding(channel: str, channel_id: str | None) -> ChannelIds:
         ("https://youtube.com/channel/short", "https://youtube.com/channel/short"),
         ("https://youtube.com", "https://youtube.com"),
         ("https://[x", "https://[x"),
+        pytest.param(f"https://{'é' * 254}/@Demo", f"https://{'é' * 254}/@Demo", id="long host"),
         ("Demo", "Demo"),
     ],
 )

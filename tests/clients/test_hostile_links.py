@@ -32,6 +32,8 @@ from .storage_endpoints import file
 pytestmark = [pytest.mark.hostile, pytest.mark.usefixtures("plain_environment")]
 
 CONTENT = b"a film" * 1000
+#: Combining marks, which urlsplit sorts: those of a long host for minutes, while signals and other threads wait.
+MARKS = "\u0301\u0316"
 
 
 class Inner(Listener):
@@ -120,6 +122,29 @@ def test_a_host_that_is_no_name_is_rejected_behind_a_proxy(
 
 
 @each_transfer
+@pytest.mark.parametrize(
+    "link",
+    [
+        pytest.param(f"https://{MARKS * 8_000}/x", id="combining marks"),
+        pytest.param(f"https://{MARKS * 250_000}/x", id="many combining marks"),
+        pytest.param(f"https://{''.join(map(chr, range(0x4E00, 0x4E00 + 16_000)))}/x", id="different letters"),
+        pytest.param(f"https://storage.example/{'a' * 16_384}", id="long path"),
+    ],
+)
+def test_long_hosts_and_links_are_rejected(transfer: Transfer, link: str, tmp_path: Path) -> None:
+    with pytest.raises(MosaicResponseError, match="its host is invalid, or it has more than 16,384 characters"):
+        transfer(link, tmp_path, PUBLIC)
+
+
+@each_transfer
+def test_an_internationalized_host_is_reached(transfer: Transfer, tmp_path: Path, names: dict[str, list[str]]) -> None:
+    names["xn--mnchen-3ya.test"] = ["127.0.0.1"]
+    with HostileServer(answer(204) if transfer is upload else file(CONTENT)) as host:
+        transfer(f"http://münchen.test:{host.port}/cut.mp4", tmp_path, LOOPBACK)
+    assert host.count == 1
+
+
+@each_transfer
 def test_http_links_are_rejected(transfer: Transfer, tmp_path: Path) -> None:
     with pytest.raises(MosaicResponseError, match="not https"):
         transfer("http://8.8.8.8/cut.mp4", tmp_path, PUBLIC)
@@ -162,7 +187,14 @@ def test_only_public_addresses_are_tried(tmp_path: Path, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("transfer", [download, read_info, measure])
 @pytest.mark.parametrize(
-    "location", ["http://10.0.0.5/x", "https://169.254.169.254/x", "//0.0.0.0:{port}/x", "http://["]
+    "location",
+    [
+        "http://10.0.0.5/x",
+        "https://169.254.169.254/x",
+        "//0.0.0.0:{port}/x",
+        "http://[",
+        pytest.param(f"http://{MARKS * 1_000}/x", id="long host"),
+    ],
 )
 def test_redirect_to_a_private_host_is_rejected(transfer: Transfer, location: str, tmp_path: Path) -> None:
     with Inner() as inner:

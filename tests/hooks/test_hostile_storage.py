@@ -1,4 +1,4 @@
-"""Links into the private network of the worker are not followed."""
+"""Links into the private network of the worker, and links that would block it, are not followed."""
 
 from __future__ import annotations
 
@@ -17,6 +17,15 @@ from airflow_provider_mosaic.tasks.downloads import DownloadTask
 pytestmark = pytest.mark.hostile
 
 PRIVATE = "https://169.254.169.254/latest/meta-data?sig=cafe"
+#: urlsplit would sort these combining marks for seconds.
+LONG_HOST = "https://" + "\u0301\u0316" * 40_000 + "/x"
+each_link = pytest.mark.parametrize(
+    ("link", "words"),
+    [
+        pytest.param(PRIVATE, "Nothing was sent there", id="private host"),
+        pytest.param(LONG_HOST, "its host is invalid", id="long host"),
+    ],
+)
 
 
 def hook_for(host: HostileServer, monkeypatch: pytest.MonkeyPatch, **extra: object) -> MosaicHook:
@@ -25,23 +34,28 @@ def hook_for(host: HostileServer, monkeypatch: pytest.MonkeyPatch, **extra: obje
     return MosaicHook()
 
 
-def test_an_upload_form_on_a_private_host_gets_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@each_link
+def test_an_upload_form_with_a_rejected_link_gets_nothing(
+    link: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     film = tmp_path / "film.mp4"
     film.write_bytes(b"a film")
-    form = {"video_id": "v1", "upload_url": PRIVATE, "upload_fields": {"key": "k"}}
+    form = {"video_id": "v1", "upload_url": link, "upload_fields": {"key": "k"}}
     with HostileServer(answer(200, form)) as host:
         hook = hook_for(host, monkeypatch)
-        with closing(hook), pytest.raises(MosaicResponseError, match="Nothing was sent there"):
+        with closing(hook), pytest.raises(MosaicResponseError, match=words):
             hook.upload_asset(str(film))
         assert host.count == 1
 
 
+@each_link
 @pytest.mark.parametrize("redirected", [False, True])
-def test_an_output_on_a_private_host_is_not_downloaded(
-    redirected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_output_with_a_rejected_link_is_not_downloaded(
+    redirected: bool, link: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with HostileServer(answer(302, Location=PRIVATE)) as storage:
-        link = f"{storage.url}/cut.mp4" if redirected else PRIVATE
+    # A longer header is an error.
+    with HostileServer(answer(302, Location=link[:20_000])) as storage:
+        link = f"{storage.url}/cut.mp4" if redirected else link
         run = {
             "run_id": "r1",
             "agent_id": "a1",
@@ -58,7 +72,7 @@ def test_an_output_on_a_private_host_is_not_downloaded(
                 filename="{output_id}{suffix}",
                 overwrite=False,
             )
-            with closing(hook), pytest.raises(MosaicResponseError, match="Nothing was sent there"):
+            with closing(hook), pytest.raises(MosaicResponseError, match=words):
                 task.download({"ti": SimpleNamespace(xcom_push=lambda **_: None)})
     assert list(tmp_path.iterdir()) == []
 

@@ -438,6 +438,7 @@ def test_post_pushes_its_urls(
         ("javascript:alert(1)", False),
         ("https://x.example/1\n2", False),
         ("https://x.example/" + "1" * 3000, False),
+        pytest.param(f"https://{'é' * 254}/1", False, id="long host"),
         ("", False),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import unicodedata
 from typing import Any
 
 import pytest
@@ -84,6 +85,31 @@ def test_the_page_of_a_run_with_long_messages_and_links(monkeypatch: pytest.Monk
     page = page_of(item, answers, monkeypatch)
     assert page.run is not None
     assert (len(page.run.tiles), len(page.run.outputs)) == (500, 1_000)
+
+
+@pytest.mark.parametrize("kind", ["run", "asset"])
+def test_the_page_of_an_item_whose_link_has_a_long_host(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths: list[int] = []
+    real = unicodedata.normalize
+
+    def normalize(form: Any, text: str) -> str:
+        lengths.append(len(text))
+        # The whole host would take seconds.
+        return real(form, text[:1_000])
+
+    monkeypatch.setattr(unicodedata, "normalize", normalize)
+    link = "https://" + "\u0301\u0316" * 40_000 + f"/{kind}.mp4"
+    answers = {
+        "/agent_run/item-1": {"status": "completed", "outputs": [{"id": "output-1", "video_url": link}]},
+        "/agent_run/item-1/nodes": {"nodes": []},
+        "/uploads/get_view_url": {"signed_url": link},
+    }
+    item = TaskItem.model_validate({"kind": kind, "id": "item-1", "conn_id": "mosaic_default", "asset_type": "video"})
+    page = page_of(item, answers, monkeypatch)
+    [media] = page.run.outputs if page.run else [page.asset]
+    assert media is not None
+    assert media.kind == "video"
+    assert max(lengths, default=0) < 1_000
 
 
 def test_the_page_of_a_post_with_odd_metrics(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,6 +120,9 @@ def test_an_asset() -> None:
         ("https:///a", set()),
         ("https://[", set()),
         ("", set()),
+        ("https://münchen.example/a.mp4", {"cloud", "local", "private"}),
+        pytest.param(f"https://{'é' * 254}/a.mp4", set(), id="long host"),
+        pytest.param(f"https://storage.example/{'a' * 16_384}", set(), id="long link"),
     ],
 )
 def test_only_https_and_allowed_hosts_are_opened(link: str, allowed: set[str]) -> None:
