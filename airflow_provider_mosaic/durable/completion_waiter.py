@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from airflow.providers.common.compat.sdk import TaskDeferred
 
 from airflow_provider_mosaic.api import errors
-from airflow_provider_mosaic.api.arguments import Validator
+from airflow_provider_mosaic.api.arguments import Validator, validate_id
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicTimeoutError, MosaicTransportError
 from airflow_provider_mosaic.api.metrics import POLLS, count
@@ -239,8 +239,9 @@ class CompletionWaiter(ABC, Generic[S]):
 
     def _read_pushed_id(self) -> str | None:
         ti = self._context["ti"]
-        id: str | None = ti.xcom_pull(task_ids=ti.task_id, key=self.id_key, map_indexes=ti.map_index)
-        return id
+        id = ti.xcom_pull(task_ids=ti.task_id, key=self.id_key, map_indexes=ti.map_index)
+        # A custom XCom backend may return another type.
+        return None if id is None else validate_id(self.id_key, id)
 
     def _new_state(
         self, item_id: str, *, deadline: float | None = None, started_at: float | None = None

@@ -430,10 +430,14 @@ def test_execution_timeout_while_a_retry_reads_a_resumed_run_that_a_user_cancell
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
 
 
-def test_trigger_timeout_cancels_the_run_before_the_task_fails(mosaic: Emulator) -> None:
+@pytest.mark.parametrize("stored", [None, {"path": "s3://xcoms/1"}, b"an id"], ids=["id", "object", "bytes"])
+def test_trigger_timeout_cancels_the_run_before_the_task_fails(mosaic: Emulator, stored: Any) -> None:
     mosaic.configure(hold_runs=True)
     task = run_task(StateStore(), deferrable=True)
     task.execute()
+    if stored is not None:
+        # A custom XCom backend returns another type.
+        task.dag_run.xcoms["run", -1, "mosaic_run_id"] = stored
     with pytest.raises(TaskDeferralTimeout):
         task.on_timeout()
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
