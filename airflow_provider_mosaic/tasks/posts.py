@@ -255,7 +255,7 @@ class CreatePost(CreateOnce):
                 f"An earlier attempt created post {post_id!r} with other arguments.",
                 means="It may be published, now or later, so this attempt publishes no second one.",
                 to_do=(
-                    "To publish another post, clear this task.",
+                    *self.adoption.continue_hint(post_id),
                     "Use templates that are the same in each attempt, such as {{ ts }} or {{ logical_date }}.",
                 ),
                 candidates=[post_id],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -289,12 +290,20 @@ def test_clear_creates_a_new_post(mosaic: Emulator) -> None:
     assert effects(mosaic) == {"posts_made": 2}
 
 
-def test_post_whose_text_changed_between_attempts_needs_manual_review(mosaic: Emulator) -> None:
+def test_post_whose_text_changed_between_attempts_needs_manual_review(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = StateStore()
     first = post_task(store, text="Hello, attempt 1").execute()
-    message = fails_with(post_task(store, text="Hello, attempt 2").execute, MosaicAmbiguousOutcomeError)
-    assert first in message
-    assert "clear this task" in message
+    task = post_task(store, text="Hello, attempt 2")
+    message = fails_with(task.execute, MosaicAmbiguousOutcomeError)
+    assert f"runs adopt dag post manual__2026-01-01 {first} --item post" in message
+    assert "Clearing this task alone publishes a second post." in message
+    value = re.search(r"to (\{.*\}) and clear this task", message)
+    assert value is not None
+    monkeypatch.setenv("AIRFLOW_VAR_MOSAIC_ADOPT.DAG.POST", value[1])
+    task.clear()
+    assert task.execute() == first
     assert effects(mosaic) == {"posts_made": 1}
 
 
