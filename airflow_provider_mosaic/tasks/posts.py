@@ -103,11 +103,22 @@ class PostTask:
         """Create the post or continue with that of an earlier attempt. Wait for it if requested. Return its id."""
         creation = self._creation
         assert creation is not None  # noqa: S101 - prepare() was called
-        record, response = creation.ensure(), creation.response
-        if response is not None and not self.options.wait_for_completion and post_outcome(response).ended:
-            # The response shows the end of the post, so the task fails or succeeds by it without a wait.
-            return self.wait.finish(response)
-        return self.wait.wait(str(record.id), deadline=record.deadline, started_at=record.started_at)
+        record = creation.ensure()
+        post_id = str(record.id)
+        if not self.options.wait_for_completion:
+            post = creation.response or self._read_best_effort(post_id)
+            if post is not None and post_outcome(post).ended:
+                # The task fails or succeeds by the end of the post without a wait.
+                return self.wait.finish(post)
+        return self.wait.wait(post_id, deadline=record.deadline, started_at=record.started_at)
+
+    def _read_best_effort(self, post_id: str) -> Post | None:
+        """Read a post that a search found. Lists may show an older status."""
+        try:
+            return self.hook.get_post(post_id)
+        except MosaicError as error:
+            log.warning("Post %r could not be read. The task does not know whether it failed. %s", post_id, error)
+            return None
 
     def _lineage_inputs(self) -> Iterator[str]:
         """Yield the URIs of the outputs that the post shows. Read the run if the post shows all of them."""
@@ -192,7 +203,7 @@ class CreatePost(CreateOnce):
         )
         self._hook = task.hook
         self._wait = task.wait
-        #: The post as the response to its creation has it.
+        #: The post as the response to its creation has it, or as a retry read it.
         self.response: Post | None = None
 
     def send(self) -> str:
@@ -236,14 +247,14 @@ class CreatePost(CreateOnce):
         post_id, post = str(record.id), self._read_earlier(record)
         if post.is_published_nowhere and self._options.is_overdue:
             log.info("Post %r of an earlier attempt failed, and its schedule_date has passed.", post_id)
-            # Also without a wait, the task fails by it.
-            self.response = post
-            return True
-        if post.is_published_nowhere:
+        elif post.is_published_nowhere:
             self._wait.item_id = None
             log.info("Post %r of an earlier attempt failed and is not published anywhere. Creating it again.", post_id)
             return False
-        log.info("Post %r of an earlier attempt is %s. It is not created again.", post_id, post.status)
+        else:
+            log.info("Post %r of an earlier attempt is %s. It is not created again.", post_id, post.status)
+        # Also without a wait, the task ends by it.
+        self.response = post
         return True
 
     def on_changed(self, record: StartRecord) -> None:

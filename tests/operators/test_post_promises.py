@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from mosaic_emulator import Emulator
+from tasks.airflow_exceptions import AirflowFailException
 from tasks.fakes import DagRun, Deferred, Killed, StateStore
 from tasks.fixtures import ACCOUNT, OTHER_ACCOUNT, Clock, InBackground, effects, sent, until
 from tasks.task_runs import BOTH, fails_with, one_post, post_task, rendered
@@ -44,6 +45,25 @@ def test_lost_post_is_found(mosaic: Emulator, clock: Clock, fault: str, options:
     task = post_task(StateStore())
     assert task.execute() == one_post(mosaic)["post_id"] == task.xcom("mosaic_post_id")
     assert sent(mosaic, "POST " + POST) == 1
+
+
+@pytest.mark.parametrize("failing", [{"youtube": "Quota", "tiktok": "Quota"}, {"tiktok": "Quota"}])
+def test_lost_post_that_failed_is_no_success_without_a_wait(
+    mosaic: Emulator, clock: Clock, failing: dict[str, str]
+) -> None:
+    mosaic.configure(failing_platforms=failing, post_seconds=0)
+    mosaic.inject("response_lost", method="POST", path=POST)
+    task = post_task(StateStore(), wait_for_completion=False, **BOTH)
+    with pytest.raises((MosaicPostFailedError, AirflowFailException), match="tiktok"):
+        task.execute()
+    assert task.xcom("mosaic_post_id") == one_post(mosaic)["post_id"]
+    assert effects(mosaic) == {"posts_made": 1}
+
+
+def test_lost_post_that_cannot_be_read_succeeds_without_a_wait(mosaic: Emulator, clock: Clock) -> None:
+    mosaic.inject("response_lost", method="POST", path=POST)
+    mosaic.inject("forbidden", method="GET", path="/social/post/{post_id}", times=None)
+    assert post_task(StateStore(), wait_for_completion=False).execute() == one_post(mosaic)["post_id"]
 
 
 def test_post_without_effect_is_sent_again_after_two_minutes(mosaic: Emulator, clock: Clock) -> None:
@@ -208,7 +228,7 @@ def test_published_or_pending_post_is_never_created_again(
     with pytest.raises(Killed):
         task.execute()
     until(lambda: one_post(mosaic)["status"] != "processing" or settings.get("hold_posts"))
-    if settings.get("failing_platforms") and wait:
+    if settings.get("failing_platforms"):
         fails_with(task.execute, MosaicPostFailedError)
     else:
         result = task.execute()
@@ -365,10 +385,7 @@ def test_failed_post_that_is_published_somewhere_is_not_created_again(
         return Post.model_validate({"post_id": answer.post_id, "status": "failed", "destinations": destinations})
 
     monkeypatch.setattr(SyncClient, "send", send)
-    if wait:
-        message = fails_with(task.run_to_end, MosaicPostFailedError)
-        assert "It was published on youtube" in message
-        assert "Nothing was published" not in message
-    else:
-        task.execute()
+    message = fails_with(task.run_to_end, MosaicPostFailedError)
+    assert "It was published on youtube" in message
+    assert "Nothing was published" not in message
     assert effects(mosaic) == {"posts_made": 1}
