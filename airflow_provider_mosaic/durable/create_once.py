@@ -60,7 +60,7 @@ class CreateOnce(ABC):
 
     - An id of an earlier attempt: continue with the item, or create it again if :meth:`can_continue` returns False.
     - An id that a user named: adopt the item.
-    - An intent without an id: search for the item, and create it if it does not exist.
+    - An intent without an id: search for the item, and continue as with an id, or create it if it does not exist.
     - An id of another request: :meth:`on_changed`. An intent of another request needs manual review.
     - Nothing: save the intent and create the item. If the response is lost, search, and send the request once more.
 
@@ -180,10 +180,7 @@ class CreateOnce(ABC):
         # Airflow deletes the XComs of the earlier attempt.
         self.on_started(record.id)
         self.is_named = bool(record.facts.get(_NAMED))
-        if not self.can_continue(record):
-            self.is_named = False
-            self.on_replaced(record.id)
-            return self._create(None if self.restart_deadline else record.deadline)
+        record = self._continue_or_replace(record)
         if self.is_named:
             self.is_named = False
             record = replace(record, facts={})
@@ -193,6 +190,14 @@ class CreateOnce(ABC):
                 consequence="A retry still treats it as named by a user.",
             )
         return record
+
+    def _continue_or_replace(self, record: StartRecord) -> StartRecord:
+        """Continue with the item of an earlier attempt, or create it again if it can't be continued."""
+        if self.can_continue(record):
+            return record
+        self.is_named = False
+        self.on_replaced(str(record.id))
+        return self._create(None if self.restart_deadline else record.deadline)
 
     def load(self) -> StartRecord | None:
         """Return the record of an earlier attempt. If it has no id, adopt the item that a user named."""
@@ -222,7 +227,7 @@ class CreateOnce(ABC):
         self.was_sent_before = bool(record.facts.get(_RESENT))
         id = self._search(record, lost=None)
         if id is not None:
-            return self._save_started(record, id)
+            return self._continue_or_replace(self._save_started(record, id))
         log.info("The earlier attempt did not create %s. Creating it now.", self._description)
         self.was_sent_before = True
         return self._create(record.deadline if record.is_saved else None)

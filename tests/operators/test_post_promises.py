@@ -206,6 +206,18 @@ def test_attempt_killed_during_its_request_is_followed_by_an_adoption(
     assert effects(mosaic) == {"posts_made": 1}
 
 
+def test_failed_post_that_a_retry_finds_is_created_again(mosaic: Emulator, clock: Clock, hook: MosaicHook) -> None:
+    task = post_task(StateStore().killing_at("intent"))
+    with pytest.raises(Killed):
+        task.execute()
+    mosaic.configure(failing_platforms={"youtube": "Quota"}, post_seconds=0)
+    post_id = hook.create_post("Hello", social_connection_ids=[ACCOUNT]).post_id
+    until(lambda: one_post(mosaic)["status"] == "failed")
+    mosaic.configure(failing_platforms={})
+    assert task.execute() == mosaic.posts()[1]["post_id"] != post_id
+    assert effects(mosaic) == {"posts_made": 2}
+
+
 @pytest.mark.parametrize("wait", [False, True], ids=["without waiting", "waiting"])
 @pytest.mark.parametrize(
     ("settings", "schedule"),

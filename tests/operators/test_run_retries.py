@@ -92,6 +92,24 @@ def test_attempt_killed_during_its_request_is_followed_by_an_adoption(
     assert effects(mosaic) == {"runs_started": 1}
 
 
+@pytest.mark.parametrize(
+    ("on_retry", "expected"),
+    [("resume", {"runs_started": 1, "runs_resumed": 1}), ("new", {"runs_started": 2})],
+)
+def test_failed_run_that_a_retry_finds_is_resumed_or_replaced(
+    mosaic: Emulator, clock: Clock, hook: MosaicHook, on_retry: str, expected: dict[str, int]
+) -> None:
+    task = run_task(StateStore().killing_at("intent"), on_retry=on_retry)
+    with pytest.raises(Killed):
+        task.execute()
+    mosaic.configure(hold_runs=True)
+    run_id = hook.run_agent(AGENT)
+    mosaic.finish_run(run_id, "failed")
+    mosaic.configure(hold_runs=False)
+    assert (task.run_to_end() == run_id) is (on_retry == "resume")
+    assert effects(mosaic) == expected
+
+
 # Attempts with a known run
 
 

@@ -15,6 +15,7 @@ from tasks.task_runs import fails_with, run_operator, run_task
 
 from airflow_provider_mosaic.api.errors import MosaicRunCancelledError, MosaicTimeoutError
 from airflow_provider_mosaic.clients.sync_client import SyncClient
+from airflow_provider_mosaic.durable.task_state import TaskState
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicResumeRunOperator
 from airflow_provider_mosaic.tasks import runs
@@ -29,14 +30,18 @@ class TimedOut(BaseException):
     """As Airflow raises it at the end of execution_timeout. Then it calls on_kill."""
 
 
-def time_out_at(function: str, task: TaskRunner, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run an attempt whose execution_timeout ends in a function of :mod:`~airflow_provider_mosaic.tasks.runs`."""
+def time_out_at(function: str, task: TaskRunner, monkeypatch: pytest.MonkeyPatch, *, owner: Any = runs) -> None:
+    """
+    Run an attempt whose execution_timeout ends in a function.
+
+    :param owner: The module or class of the function.
+    """
 
     def time_out(*args: Any, **kwargs: Any) -> None:
         raise TimedOut
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs, function, time_out)
+        patch.setattr(owner, function, time_out)
         with pytest.raises(TimedOut):
             task.execute()
     task.operator.on_kill()
@@ -337,12 +342,15 @@ def test_failed_cancel_is_reported(mosaic: Emulator, clock: Clock) -> None:
         task.execute()
 
 
+@pytest.mark.parametrize(
+    ("function", "owner"), [("save_best_effort", TaskState), ("push_run", runs)], ids=["id not saved", "id saved"]
+)
 def test_execution_timeout_between_the_start_and_the_wait_lets_a_retry_resume(
-    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch
+    mosaic: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch, function: str, owner: Any
 ) -> None:
     mosaic.configure(hold_runs=True)
     task = run_task(StateStore())
-    time_out_at("push_run", task, monkeypatch)
+    time_out_at(function, task, monkeypatch, owner=owner)
     mosaic.configure(hold_runs=False)
     assert task.run_to_end() == mosaic.runs()[0]["run_id"]
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1, "runs_resumed": 1}
