@@ -267,6 +267,27 @@ async def awrite_variable(name: str, value: str, description: str) -> None:
     await task_runner.SUPERVISOR_COMMS.asend(PutVariable(key=name, value=value, description=description))
 
 
+async def aread_task_states(dag_id: str, run_id: str, task_id: str) -> Mapping[str, Mapping[str, str | None]]:
+    """
+    Return the states of a task's instances in a DAG run, by DAG run, in a trigger.
+
+    :raises Exception: They could not be read.
+    """
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import GetTaskStates
+
+    request = GetTaskStates(dag_id=dag_id, run_ids=[run_id], task_ids=[task_id])
+    response: Any = await task_runner.SUPERVISOR_COMMS.asend(request)
+    return cast("Mapping[str, Mapping[str, str | None]]", response.task_states)
+
+
+def state_in(states: Mapping[str, Mapping[str, str | None]], ti: Any) -> str | None:
+    """Return the state of a task instance, as Airflow returns those of its task; None if it has none."""
+    # Airflow names a mapped task instance task_id_<map index>.
+    name = ti.task_id if ti.map_index < 0 else f"{ti.task_id}_{ti.map_index}"
+    return states.get(ti.run_id, {}).get(name)
+
+
 def supervisor_comms() -> Any:
     """Return the connection of a running task to its supervisor; None if it has none."""
     from airflow.sdk.execution_time import task_runner

@@ -22,11 +22,12 @@ from airflow_provider_mosaic.api.poll_state import run_poll_state
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.triggers.base import WaitTrigger, log
 from airflow_provider_mosaic.triggers.polled_waits import BatchedRunWait
+from airflow_provider_mosaic.triggers.task_states import read_state
 
 T = TypeVar("T")
 
-#: Pauses after a kill, between lookups of the connection and between cancels that get a 404. Airflow's ``[triggerer]
-#: on_kill_timeout`` is 30 s.
+#: Pauses after a kill, between reads of the task's state, lookups of the connection, and cancels that get a 404.
+#: Airflow's ``[triggerer] on_kill_timeout`` is 30 s.
 _PAUSES = (1.0, 2.0, 4.0, 8.0)
 
 
@@ -42,7 +43,7 @@ class MosaicRunTrigger(WaitTrigger):
         new run may not be found at once.
     :param cancel_on_kill: Whether to cancel the run when a user marks or clears the deferred task, or Airflow ends the
         task with its DAG run (Airflow 3.3 and newer, which does not report which). A restart of the triggerer cancels
-        nothing.
+        nothing, and neither does a move of the trigger to another triggerer.
     """
 
     run_id: str
@@ -57,12 +58,20 @@ class MosaicRunTrigger(WaitTrigger):
         )
 
     async def on_kill(self) -> None:
-        """Cancel the run: a user or Airflow has ended the deferred task."""
+        """Cancel the run if a user or Airflow has ended the deferred task."""
         if not self.cancel_on_kill:
             return
         pauses = iter(_PAUSES)
         open_client = MosaicHook(self.mosaic_conn_id).open_async_client
         try:
+            # A triggerer that has stalled kills the triggers that another one has taken over. If the state can't be
+            # read, nothing is cancelled: a failing database is a likely cause of the stall, no retry undoes the cancel
+            # of all its runs, and a user can still cancel a run that the log names.
+            read = partial(read_state, self.task_instance)
+            state = await self._repeat(read, pauses, after=lambda error: error.transient)
+            if state == "deferred":
+                log.info("Run %r keeps running: its task is still deferred, in another triggerer.", self.run_id)
+                return
             async with await self._repeat(open_client, pauses, after=lambda error: error.transient) as client:
                 cancel = partial(client.send, cancel_run(self.run_id))
                 try:

@@ -10,9 +10,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time.comms import GetTaskStates, TaskStatesResult
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, TaskDeferralTimeout
 from tasks.fakes import Deferred, Killed, StateStore, TaskRunner
@@ -464,9 +468,76 @@ def deferred(mosaic: Emulator) -> Deferred:
     return deferred
 
 
-def test_killed_trigger_cancels_the_run(mosaic: Emulator, deferred: Deferred) -> None:
-    asyncio.run(deferred.trigger().on_kill())
-    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
+@dataclass
+class Triggerer:
+    """Airflow's triggerer, which runs the triggers of a mapped task or of one that is not mapped."""
+
+    #: The states of the task instances, by their names.
+    states: dict[str, str | None]
+    failures: int = 0
+    requests: list[Any] = field(default_factory=list)
+
+    async def asend(self, request: Any) -> TaskStatesResult:
+        self.requests.append(request)
+        if len(self.requests) <= self.failures:
+            raise RuntimeError("the database is away")
+        return TaskStatesResult(task_states={"manual__1": self.states})
+
+    def trigger(self, deferred: Deferred, map_index: int = -1) -> Any:
+        trigger: Any = deferred.trigger()
+        trigger.task_instance = SimpleNamespace(dag_id="dag", run_id="manual__1", task_id="run", map_index=map_index)
+        return trigger
+
+
+@pytest.fixture
+def triggerer(monkeypatch: pytest.MonkeyPatch) -> Triggerer:
+    triggerer = Triggerer({})
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", triggerer, raising=False)
+    monkeypatch.setattr("airflow_provider_mosaic.triggers.runs._PAUSES", (0.01,) * 2)
+    return triggerer
+
+
+@pytest.mark.parametrize("state", ["failed", "success", "restarting", "running", None, "deferred"])
+def test_killed_trigger_cancels_the_run_unless_its_task_is_still_deferred(
+    mosaic: Emulator, deferred: Deferred, triggerer: Triggerer, caplog: pytest.LogCaptureFixture, state: str | None
+) -> None:
+    """A triggerer that has stalled kills the triggers that another one has taken over."""
+    triggerer.states["run"] = state
+    with caplog.at_level("INFO"):
+        asyncio.run(triggerer.trigger(deferred).on_kill())
+    kept = state == "deferred"
+    assert (f"Run {started(mosaic)!r} keeps running" in caplog.text) is kept
+    assert sent(mosaic, "POST " + CANCEL) == (not kept)
+    assert [(each.dag_id, each.run_ids, each.task_ids) for each in triggerer.requests[:1]] == [
+        ("dag", ["manual__1"], ["run"])
+    ]
+
+
+@pytest.mark.parametrize("failures", [2, 3])
+def test_killed_trigger_cancels_the_run_only_if_the_state_of_its_task_can_be_read(
+    mosaic: Emulator, deferred: Deferred, triggerer: Triggerer, caplog: pytest.LogCaptureFixture, failures: int
+) -> None:
+    triggerer.states["run"], triggerer.failures = "failed", failures
+    asyncio.run(triggerer.trigger(deferred).on_kill())
+    kept = failures == 3
+    assert (f"run {started(mosaic)!r} could not be cancelled. It may continue" in caplog.text) is kept
+    assert sent(mosaic, "POST " + CANCEL) == (not kept)
+
+
+def test_killed_triggers_of_a_mapped_task_share_the_read_of_their_states(
+    mosaic: Emulator, triggerer: Triggerer
+) -> None:
+    mosaic.configure(hold_runs=True)
+    triggerer.states = {"run_0": "deferred", "run_1": "failed", "run_12": "deferred"}
+    deferrals = {index: run_task(StateStore(), deferrable=True).execute() for index in (0, 1, 2)}
+
+    async def kill() -> None:
+        await asyncio.gather(*(triggerer.trigger(each, index).on_kill() for index, each in deferrals.items()))
+
+    asyncio.run(kill())
+    states = {run["run_id"]: run["status"] for run in mosaic.runs()}
+    assert [states[each.kwargs["run_id"]] for each in deferrals.values()] == ["running", "cancelled", "cancelled"]
+    assert len([each for each in triggerer.requests if isinstance(each, GetTaskStates)]) == 1
 
 
 def test_killed_trigger_without_cancel_on_kill_keeps_the_run(mosaic: Emulator) -> None:

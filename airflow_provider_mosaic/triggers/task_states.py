@@ -1,0 +1,50 @@
+"""Read the state of a task whose trigger is killed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_mosaic.airflow_compat import aread_task_states, state_in
+from airflow_provider_mosaic.api.errors import MosaicTransportError
+from airflow_provider_mosaic.api.redaction import one_line
+
+#: Seconds in which the kills of a mapped task share a request. The triggerer answers one request in each of its loops,
+#: and Airflow kills all triggers of a DAG run at once.
+_BATCH = 0.1
+
+_Key = tuple[asyncio.AbstractEventLoop, str, str, str]
+#: The requests that are not sent yet. A later kill needs a later state.
+_batches: dict[_Key, asyncio.Task[Mapping[str, Any]]] = {}
+
+
+async def read_state(ti: Any) -> str | None:
+    """
+    Return the state of a trigger's task instance; None if it has none, or if the trigger belongs to no task.
+
+    :raises MosaicTransportError: It could not be read.
+    """
+    if ti is None:
+        return None
+    key = (asyncio.get_running_loop(), ti.dag_id, ti.run_id, ti.task_id)
+    if key not in _batches:
+        _batches[key] = asyncio.create_task(_read_states(key))
+    try:
+        return state_in(await asyncio.shield(_batches[key]), ti)
+    except Exception as error:
+        raise MosaicTransportError(
+            f"Airflow returned no state of task {ti.task_id!r} ({type(error).__name__}: {one_line(str(error))}).",
+            means="Another triggerer may wait for its run, so nothing was cancelled.",
+            to_do="If a user ended the task, cancel the run in the editor.",
+            effect_unknown=False,
+        ) from error
+
+
+async def _read_states(key: _Key) -> Mapping[str, Any]:
+    try:
+        await asyncio.sleep(_BATCH)
+    finally:
+        del _batches[key]
+    _, dag_id, run_id, task_id = key
+    return await aread_task_states(dag_id, run_id, task_id)
