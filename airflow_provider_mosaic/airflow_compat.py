@@ -30,7 +30,7 @@ from typing import Any, Protocol, TypeVar, cast
 
 T = TypeVar("T")
 
-#: Requests to the supervisor that have not ended. An event loop holds only weak references to its tasks.
+#: What :func:`uncancelled` awaits. An event loop holds only weak references to its tasks.
 _requests: set[asyncio.Future[Any]] = set()
 
 
@@ -223,9 +223,10 @@ def has_lineage_readers() -> bool:
 
 async def uncancelled(request: Coroutine[Any, Any, T]) -> T:
     """
-    Await a trigger's request to Airflow's supervisor. If this is cancelled, the request ends in the background.
+    Await a request of a trigger. If this is cancelled, the request ends in the background.
 
-    Airflow 3.1 mixes up the responses of its supervisor after a request that was cancelled.
+    Airflow 3.1 mixes up the responses of its supervisor after a request that was cancelled. Airflow 3.3 cancels the
+    ``on_kill`` of a trigger in each of its loops.
     """
     task = asyncio.ensure_future(request)
     _requests.add(task)

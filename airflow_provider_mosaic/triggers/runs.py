@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
+from airflow_provider_mosaic.airflow_compat import uncancelled
 from airflow_provider_mosaic.api.arguments import validate_flag, validate_id
 from airflow_provider_mosaic.api.endpoints.runs import cancel_run, get_run
 from airflow_provider_mosaic.api.errors import (
@@ -59,8 +60,11 @@ class MosaicRunTrigger(WaitTrigger):
 
     async def on_kill(self) -> None:
         """Cancel the run if a user or Airflow has ended the deferred task."""
-        if not self.cancel_on_kill:
-            return
+        if self.cancel_on_kill:
+            # Airflow 3.3 cancels this in its next loop, about a second later.
+            await uncancelled(self._cancel_unless_moved())
+
+    async def _cancel_unless_moved(self) -> None:
         pauses = iter(_PAUSES)
         open_client = MosaicHook(self.mosaic_conn_id).open_async_client
         try:

@@ -20,7 +20,7 @@ from airflow.sdk.execution_time.comms import GetTaskStates, TaskStatesResult
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, TaskDeferralTimeout
 from tasks.fakes import Deferred, Killed, StateStore, TaskRunner
-from tasks.fixtures import AGENT, START, InBackground, effects, sent, started, until
+from tasks.fixtures import AGENT, START, InBackground, effects, run_bounded, sent, started, until
 from tasks.kills import fork_supervisor, killed_once, received, supervisor
 from tasks.task_runs import fail_first_attempt, fails_with, post_task, rendered, run_task
 
@@ -538,6 +538,24 @@ def test_killed_triggers_of_a_mapped_task_share_the_read_of_their_states(
     states = {run["run_id"]: run["status"] for run in mosaic.runs()}
     assert [states[each.kwargs["run_id"]] for each in deferrals.values()] == ["running", "cancelled", "cancelled"]
     assert len([each for each in triggerer.requests if isinstance(each, GetTaskStates)]) == 1
+
+
+def test_killed_trigger_cancels_the_run_although_airflow_cancels_the_kill(
+    mosaic: Emulator, deferred: Deferred, triggerer: Triggerer
+) -> None:
+    """Airflow 3.3 cancels each trigger that has not ended in each loop of its triggerer."""
+    triggerer.states["run"] = "failed"
+
+    async def kill() -> None:
+        killing = asyncio.create_task(triggerer.trigger(deferred).on_kill())
+        await asyncio.sleep(0)
+        killing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await killing
+        await asyncio.to_thread(until, lambda: mosaic.counts().runs_cancelled)
+
+    run_bounded(kill())
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
 
 
 def test_killed_trigger_without_cancel_on_kill_keeps_the_run(mosaic: Emulator) -> None:
