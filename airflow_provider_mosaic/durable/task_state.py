@@ -375,6 +375,16 @@ def recorded_id(context: Mapping[str, Any], kinds: Iterable[str]) -> str | None:
     return None
 
 
+def has_entry(context: Mapping[str, Any], kinds: Iterable[str]) -> bool:
+    """
+    Return whether the store has an entry of one of the kinds.
+
+    An attempt that another one has replaced finds none: Airflow gave the task instance another id.
+    """
+    store = task_state_store(context)
+    return store is not None and any(store.get(f"mosaic_{kind}", _ABSENT) is not _ABSENT for kind in kinds)
+
+
 def can_save_state(context: Mapping[str, Any], *, durable: bool) -> bool:
     """Return whether a retry will know what this attempt started."""
     return durable and task_state_store(context) is not None

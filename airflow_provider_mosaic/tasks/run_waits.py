@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
 from functools import cached_property
@@ -26,7 +27,7 @@ from airflow_provider_mosaic.api.poll_state import PollState, run_poll_state
 from airflow_provider_mosaic.api.reports import run_failure
 from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter, WaitOptions
 from airflow_provider_mosaic.durable.failures import fail_exception
-from airflow_provider_mosaic.durable.outages import api_server_is_unreachable
+from airflow_provider_mosaic.durable.outages import api_server_is_unreachable, is_replaced
 from airflow_provider_mosaic.durable.reads import read_started
 from airflow_provider_mosaic.durable.task_state import TaskState, can_save_state
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook, read_with_timeout
@@ -51,8 +52,8 @@ from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
 
 log = logging.getLogger(__name__)
 
-#: Seconds to check Airflow's API server. Airflow ends a killed task after five.
-_OUTAGE_CHECK_TIMEOUT = 1.5
+#: Seconds to check Airflow's API server and the state of the task. Airflow ends a killed task after five.
+_CHECK_TIMEOUT = 1.5
 
 
 class RunCancels:
@@ -64,6 +65,7 @@ class RunCancels:
     after the kill, that also cancels the run.
 
     :param enabled: The operator's ``cancel_on_kill``: otherwise the run keeps running.
+    :param kinds: See :class:`CompletionWaiter`.
     :param was_running: See :class:`~airflow_provider_mosaic.tasks.run_cancels.OwnCancels`.
     """
 
@@ -74,12 +76,14 @@ class RunCancels:
         *,
         enabled: bool,
         durable: bool,
+        kinds: Iterable[str],
         was_running: Callable[[], bool],
     ) -> None:
         self._hook = hook
         self._context = context
         self._enabled = enabled
         self._durable = durable
+        self._kinds = kinds
         self._was_running = was_running
         #: Whether the task was killed.
         self.is_killed = False
@@ -87,12 +91,19 @@ class RunCancels:
         self.is_cancelled = False
         # Whether Airflow ended the task because its API server is away. The run must keep running then.
         self._in_outage = False
+        # Whether Airflow ended this attempt because another one has replaced it, which continues with the run.
+        self._is_replaced = False
         # What became of the run at the kill; None if its id was unknown then.
         self._result_of_kill: CancelResult | None = None
 
     @cached_property
     def _own(self) -> OwnCancels:
         return OwnCancels(self._was_running)
+
+    @property
+    def _is_saved(self) -> bool:
+        """Whether another attempt knows the run."""
+        return can_save_state(self._context, durable=self._durable)
 
     @cached_property
     def permission(self) -> ResumePermission:
@@ -111,7 +122,10 @@ class RunCancels:
         """
         # A user's mark or clear reaches the task through the API server. If that does not respond, Airflow ended the
         # task because its heartbeats were lost.
-        self._in_outage = self._enabled and api_server_is_unreachable(_OUTAGE_CHECK_TIMEOUT)
+        checked_until = time.monotonic() + _CHECK_TIMEOUT
+        self._in_outage = self._enabled and api_server_is_unreachable(_CHECK_TIMEOUT)
+        if self._enabled and not self._in_outage and self._is_saved:
+            self._is_replaced = is_replaced(self._context, self._kinds, checked_until - time.monotonic())
         self.is_killed = True
         # A second signal must not replace an accepted cancel by "had ended already", after which no retry resumes it.
         was_accepted = self._result_of_kill is not None and self._result_of_kill.is_accepted
@@ -139,11 +153,13 @@ class RunCancels:
         """Return as sentences why the run must keep running; empty if it may be cancelled."""
         if not self._enabled:
             return f"Run {run_id!r} keeps running because cancel_on_kill=False."
-        if supervisor_is_gone() and can_save_state(self._context, durable=self._durable):
+        if self._is_saved and supervisor_is_gone():
             return (
                 f"Run {run_id!r} keeps running: Airflow's supervisor of this process died, and another attempt may "
                 "wait for the run."
             )
+        if self._is_replaced:
+            return f"Run {run_id!r} keeps running: another attempt has replaced this one, and continues with the run."
         if self.is_killed and self._in_outage:
             return (
                 f"Run {run_id!r} keeps running: Airflow's API server does not respond, so no user ended the task. "
@@ -230,6 +246,7 @@ class RunWait(CompletionWaiter[Run]):
             context,
             enabled=options.cancel_on_kill,
             durable=durable,
+            kinds=self.kinds,
             was_running=lambda: self._was_pending,
         )
         #: The run that a kill cancels at once. None for the run of an earlier attempt, although ``item_id`` names it,

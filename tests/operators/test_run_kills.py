@@ -285,6 +285,71 @@ def test_an_end_after_the_death_of_the_supervisor_keeps_the_run_of_the_next_atte
     assert effects(mosaic) == {"runs_started": 1} | ({} if saved else {"runs_cancelled": 1})
 
 
+def killed_while_waiting(task: TaskRunner, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Kill the task in its wait. Return its error."""
+    monkeypatch.setattr(RunWait, "sleep", lambda *_: task.operator.on_kill())
+    with pytest.raises(MosaicRunCancelledError) as killed:
+        task.execute()
+    return str(killed.value)
+
+
+@pytest.mark.usefixtures("supervisor")
+@pytest.mark.parametrize("map_index", [-1, 1])
+@pytest.mark.parametrize(
+    ("state", "replaced", "kept"),
+    [
+        ("running", True, True),
+        ("deferred", True, True),
+        ("up_for_retry", True, True),
+        # A clear also replaces the id of the task instance.
+        ("restarting", True, False),
+        ("failed", False, False),
+        # The worker is stopped.
+        ("running", False, False),
+    ],
+)
+def test_kill_of_an_attempt_that_another_one_has_replaced_keeps_the_run(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, state: str, replaced: bool, kept: bool, map_index: int
+) -> None:
+    """A worker that has stalled for minutes kills the attempt that Airflow has retried."""
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), map_index=map_index)
+    assert task.store is not None
+    task.dag_run.states = {"run" if map_index < 0 else f"run_{map_index}": state}
+    if replaced:
+        # Airflow finds nothing under the id that it has replaced.
+        monkeypatch.setattr(task.store, "get", lambda key, default=None: default)
+    reason = "another attempt has replaced this one" if kept else "accepted the cancel"
+    assert reason in killed_while_waiting(task, monkeypatch)
+    assert effects(mosaic) == {"runs_started": 1} | ({} if kept else {"runs_cancelled": 1})
+
+
+@pytest.mark.usefixtures("supervisor")
+@pytest.mark.parametrize("reason", ["interrupted request", "error", "not saved"])
+def test_kill_cancels_the_run_if_it_is_unknown_whether_the_attempt_was_replaced(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, reason: str
+) -> None:
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), durable=reason != "not saved")
+    task.dag_run.states = {"run": "running"}
+    assert task.store is not None
+    monkeypatch.setattr(task.store, "get", lambda key, default=None: default)
+    task.states_broken = reason == "error"
+    is_ended = threading.Event()
+
+    def wait_for_lock() -> None:
+        # Airflow's requests to its supervisor share a lock, which the interrupted one has.
+        is_ended.wait()
+
+    if reason == "interrupted request":
+        task.dag_run.on_states_read = wait_for_lock
+        monkeypatch.setattr(run_waits, "_CHECK_TIMEOUT", 0.2)
+        monkeypatch.setattr(run_waits, "api_server_is_unreachable", lambda timeout: False)
+    assert "accepted the cancel" in killed_while_waiting(task, monkeypatch)
+    is_ended.set()
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
+
+
 def test_kill_while_the_media_are_read_posts_nothing(mosaic: Emulator, hook: MosaicHook) -> None:
     run_id, _ = rendered(mosaic, hook)
     mosaic.inject("hang", method="GET", path="/agent_run/{run_id}", seconds=0.6)
