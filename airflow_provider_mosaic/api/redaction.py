@@ -45,6 +45,8 @@ _known: tuple[str, ...] = ()
 _MAX_KNOWN = 256
 _signed: tuple[str, ...] = ()
 _MAX_SIGNED = 400
+_ids: tuple[str, ...] = ()
+_MAX_IDS = 10_000
 _lock = threading.Lock()
 
 
@@ -77,12 +79,32 @@ def remember_signed(secrets: Iterable[str]) -> None:
     """
     Mask values of signed links and forms in all text of this process from now on, if they look random.
 
-    The API may repeat them later. The last 400 are remembered. UUIDs are ignored: they are the ids that messages name.
+    The API may repeat them later. The last 400 are remembered. UUIDs are ignored, and what :func:`remember_ids` was
+    given before: they are the ids that messages name.
     """
     global _signed
-    new = [each for each in secrets if looks_random(each) and not _UUID.fullmatch(each)]
+    new = [each for each in secrets if looks_random(each) and not _UUID.fullmatch(each) and not _is_in_id(each)]
     with _lock:
         _signed = (*_signed, *(each for each in new if each not in _signed))[-_MAX_SIGNED:]
+
+
+def remember_ids(*ids: str) -> None:
+    """
+    Keep ids visible that links contain too. The last 10,000 are remembered.
+
+    A value that was remembered as a secret before stays one: a server may return it as an id.
+
+    :param ids: Those of the task in Airflow, and those that Mosaic returned.
+    """
+    global _ids
+    with _lock:
+        _ids = tuple(dict.fromkeys((*_ids, *(_decode(id)[0] for id in ids))))[-_MAX_IDS:]
+
+
+def _is_in_id(text: str) -> bool:
+    """Return whether a text is an id that messages name, or a part of it: ``{{ ts }}`` is a part of a DAG run's id."""
+    decoded = _decode(text)[0]
+    return any(decoded in id for id in _ids)
 
 
 def looks_random(text: str) -> bool:
@@ -98,9 +120,17 @@ def redact(text: str, secrets: Iterable[str] = (), *, longest: int | None = None
     :param longest: Characters of the result. The rest of a long text is not read.
     """
     text = _mask_values(text, (*secrets, *_known, *_signed), None if longest is None else longest * _READ_AHEAD)
-    text = _TOKENS.sub(MASK, text)
-    text = visible(_mask_links(text))
+    text = _mask_shapes(text)
     return text if longest is None or len(text) <= longest else text[:longest] + "…"
+
+
+def redact_path(path: str) -> str:
+    """Redact a path or URI that a task chose. A file must be found by it, so it keeps what links contain too."""
+    return _mask_shapes(_mask_values(path, _known, None))
+
+
+def _mask_shapes(text: str) -> str:
+    return visible(_mask_links(_TOKENS.sub(MASK, text)))
 
 
 def one_line(text: str, secrets: Iterable[str] = (), *, longest: int = _MAX_LABEL_LENGTH) -> str:

@@ -106,6 +106,7 @@ class MosaicOperator(MosaicBaseOperator):
         from airflow_provider_mosaic.durable.failures import Consequences, adding_consequences, fail_without_retry
         from airflow_provider_mosaic.durable.task_state import TaskState
 
+        _keep_ids_visible(context)
         consequences = Consequences(means=self._failure_effect, retry=self._retry_effect)
         with adding_consequences(context, lambda _: consequences), fail_without_retry():
             try:
@@ -282,6 +283,7 @@ class WaitingOperator(MosaicOperator):
         from airflow_provider_mosaic.api.errors import MosaicValidationError
         from airflow_provider_mosaic.durable.failures import adding_consequences, fail_without_retry
 
+        _keep_ids_visible(context)
         # Otherwise a retry would start or post a second time.
         is_saved = self._saves_state(context)
         consequences = self._not_reached(context, item_id, is_saved=is_saved)
@@ -293,6 +295,14 @@ class WaitingOperator(MosaicOperator):
             except MosaicValidationError as error:
                 error.transient = error.transient or is_saved
                 raise
+
+
+def _keep_ids_visible(context: Context) -> None:
+    """Keep the ids of the task visible in commands and messages, also if an argument is a link that contains them."""
+    from airflow_provider_mosaic.api.redaction import remember_ids
+
+    ti = context["ti"]
+    remember_ids(ti.dag_id, ti.task_id, ti.run_id)
 
 
 def _item_place(place: str, key: Any) -> str:

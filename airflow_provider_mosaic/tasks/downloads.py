@@ -21,7 +21,7 @@ from airflow_provider_mosaic.api.errors import (
 from airflow_provider_mosaic.api.media_types import USUAL_SUFFIX, kind_of_suffix, suffix_for
 from airflow_provider_mosaic.api.options import format_filename, validate_filename, validate_parts
 from airflow_provider_mosaic.api.outcomes import run_outcome
-from airflow_provider_mosaic.api.redaction import redact
+from airflow_provider_mosaic.api.redaction import redact, redact_path, remember_ids
 from airflow_provider_mosaic.api.reports import still_running_error
 from airflow_provider_mosaic.clients.download import FileInfo, fetch, measure, read_file_info
 from airflow_provider_mosaic.clients.progress import format_size
@@ -93,6 +93,7 @@ class DownloadTask:
         :raises MosaicRunFailedError: The run still runs, or it has no outputs, or no output has a link.
         """
         run = with_outputs(self._hook, self._hook.get_run(self._run_id))
+        remember_ids(run.run_id, *run.output_ids)
         push_run_links(context, self._hook, run.run_id, run.agent_id)
         files = self._files_to_download(run)
         names = self._download_all(run, files)
@@ -169,7 +170,7 @@ class DownloadTask:
         info = read_file_info(_Links(self._hook, run, file), policy=policy)
         name = self._name_of(file, info, names)
         existing_size = self._existing_size(name)
-        uri = redact(self._directory.uri_of(name))
+        uri = redact_path(self._directory.uri_of(name))
         if existing_size is not None:
             size = info.size
             if size is None:
@@ -192,7 +193,7 @@ class DownloadTask:
 
     def _report(self, context: Mapping[str, Any], paths: Iterable[str], files: Iterable[_File]) -> None:
         """Report the downloaded files to Airflow."""
-        uris = [redact(path) for path in paths]
+        uris = [redact_path(path) for path in paths]
         size = sum(self._sizes.values())
         add_to_outlet_events(context, run_id=self._run_id, files=uris, file_count=len(uris), size=size)
         output_ids = (file.output.output_id for file in files)

@@ -13,6 +13,7 @@ from airflow_provider_mosaic.api.endpoints.runs import Run
 from airflow_provider_mosaic.api.errors import MosaicRunFailedError, MosaicRunPartialError
 from airflow_provider_mosaic.api.file_links import expiry_of
 from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
+from airflow_provider_mosaic.api.redaction import remember_ids
 from airflow_provider_mosaic.api.reports import still_running_error
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks.run_ends import with_outputs
@@ -50,7 +51,9 @@ def media_links(hook: MosaicHook, options: PostOptions) -> Any:
             "Nothing was posted. Copy them to your own hosting and set media_urls.",
         )
     links = []
-    for output_id, link in _outputs_to_post(with_outputs(hook, hook.get_run(options.run_id)), options.output_ids):
+    run = with_outputs(hook, hook.get_run(options.run_id))
+    remember_ids(run.run_id, *run.output_ids)
+    for output_id, link in _outputs_to_post(run, options.output_ids):
         # It is not documented whether the 7 days start with each read.
         _check_expiry("output_ids", output_id, link, until=due)
         links.append(link)

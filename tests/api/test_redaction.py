@@ -18,7 +18,7 @@ from airflow_provider_mosaic.api.endpoints.runs import get_run, start_run
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicValidationError
 from airflow_provider_mosaic.api.file_links import link_secrets
 from airflow_provider_mosaic.api.media_types import AssetType
-from airflow_provider_mosaic.api.redaction import label, redact
+from airflow_provider_mosaic.api.redaction import label, masked, redact, redact_path, remember_ids, remember_signed
 from airflow_provider_mosaic.api.responses import Response
 from airflow_provider_mosaic.api.webhooks import read_event
 
@@ -162,6 +162,24 @@ def test_values_of_a_link_are_secrets() -> None:
     found = link_secrets(link)
     assert {"pass1", "folder99", "param1", "short", "inner", "frag1"} <= set(found)
     assert not {"201", "n", "t", "film.mp4", "a.example"} & set(found)
+
+
+def test_ids_are_no_secrets_of_a_link_unless_it_was_used_before() -> None:
+    remember_signed(link_secrets("https://a.example/?n=earlier-7f2c9d", path=False))
+    remember_ids("manual__2026-03-01T02:03:04+00:00", "out+1/4f8a2c6e0b", "earlier-7f2c9d")
+    query = "a=manual__2026-03-01T02%3A03%3A04%2B00:00&b=2026-03-01T02:03&c=out%2b1%2F4f8a2c6e0b&d=later-3e1b5a8d&e=x"
+    remember_signed(link_secrets(f"https://a.example/?{query}", path=False))
+    ids = "manual__2026-03-01T02:03:04+00:00 out+1/4f8a2c6e0b"
+    assert masked(f"{ids} earlier-7f2c9d later-3e1b5a8d") == f"{ids} *** ***"
+
+
+def test_path_keeps_what_a_link_contains() -> None:
+    Access(api_key="plain-key-5b7e")
+    remember_signed(["nightly-2026b"])
+    for path in ("/data/nightly-2026b/a.mp4", "s3://conn@bucket/nightly-2026b/a.mp4"):
+        assert redact_path(path) == path != redact(path)
+    shown = redact_path("https://u:hush@h.example/mk_hush/plain-key-5b7e/nightly-2026b?sig=hush")
+    assert shown == "https://h.example/***/***/nightly-2026b?***"
 
 
 def test_link_with_many_values_is_read_in_time() -> None:

@@ -7,10 +7,11 @@ import json
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from mosaic_emulator import Emulator
-from tasks.fakes import Deferred, StateStore, TaskRunner
+from tasks.fakes import DagRun, Deferred, StateStore, TaskRunner
 from tasks.fixtures import ACCOUNT, AGENT, START, Clock, InBackground, effects, sent, started, until
 from tasks.kills import killed_once, received
 from tasks.task_runs import fails_with, post_task, run_task
@@ -19,6 +20,7 @@ from airflow_provider_mosaic.airflow_compat import triggers_receive_kills
 from airflow_provider_mosaic.api.endpoints.runs import Run
 from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
+    MosaicError,
     MosaicNeedsCreditsError,
     MosaicRateLimitError,
     MosaicRunCancelledError,
@@ -32,6 +34,7 @@ from airflow_provider_mosaic.operators import MosaicCreateAvatarProfileOperator
 
 #: Airflow 3.3, and earlier.
 STORES = pytest.mark.parametrize("make_store", [StateStore, lambda: None], ids=["with a store", "without a store"])
+SCHEDULED = "scheduled__2026-11-24T01:00:00+00:00"
 VIDEO = "https://cdn.example.org/host.mp4"
 
 SetVariable = Callable[..., None]
@@ -58,6 +61,18 @@ def lose_start(mosaic: Emulator, **options: Any) -> tuple[TaskRunner, str]:
     assert "'mosaic_adopt.dag.run'" in message
     assert json.dumps({"manual__2026-01-01": run_id}) in message
     return task, run_id
+
+
+@pytest.mark.parametrize("value", [SCHEDULED, quote(SCHEDULED, safe=""), "2026-11-24T01:00:00+00:00"])
+def test_command_names_the_dag_run_that_a_link_contains_too(mosaic: Emulator, clock: Clock, value: str) -> None:
+    callback_url = f"https://hooks.example.org/m?run={value}&key=3f9a1c77d0e2"
+    mosaic.inject("response_lost", method="POST", path=START)
+    task = run_task(StateStore(), dag_run=DagRun(run_id=SCHEDULED), on_ambiguous="fail", callback_url=callback_url)
+    message = fails_with(task.execute, MosaicAmbiguousOutcomeError)
+    run_id = mosaic.runs()[0]["run_id"]
+    assert f"runs adopt dag run {SCHEDULED} {run_id} " in message
+    assert json.dumps({SCHEDULED: run_id}) in message
+    assert str(MosaicError(f"key 3f9a1c77d0e2 of {SCHEDULED}")) == f"key *** of {SCHEDULED}"
 
 
 @STORES

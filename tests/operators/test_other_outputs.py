@@ -12,11 +12,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from airflow.sdk import Asset
 from tasks.airflow_exceptions import AirflowFailException
 from tasks.fakes import StateStore, TaskRunner
 from tasks.fixtures import Clock
 
-from airflow_provider_mosaic.api.errors import MosaicNotFoundError, MosaicResponseError, MosaicServerError
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicNotFoundError, MosaicResponseError, MosaicServerError
 from airflow_provider_mosaic.clients.signed_url_reader import SignedUrlReader
 from airflow_provider_mosaic.operators import MosaicDownloadOutputsOperator, MosaicSocialPostOperator
 
@@ -147,6 +148,23 @@ def test_file_type_falls_back_to_the_field(
         assert download(folder) == [f"out-1{usual}"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
     assert "The format of output 'out-1' is unknown" in caplog.text
+
+
+def test_file_keeps_a_name_that_its_link_contains(host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    output_id, folder, edited = "out_8f3k2l1m9q0z", tmp_path / "spring2026launch", Asset("edited")
+    link = host.link("/a", "video/mp4") + f"&output={output_id}&project={folder.name}"
+    host.outputs = [{"id": output_id, "video_url": link}]
+    arguments = {"task_id": "fetch", "run_id": RUN, "destination": str(folder), "outlets": [edited]}
+    task = TaskRunner(lambda: MosaicDownloadOutputsOperator(**arguments))
+    with caplog.at_level(logging.INFO):
+        [file] = task.execute()
+    assert file == str(folder / f"{output_id}.mp4")
+    assert task.outlet_events[edited].extra["files"] == [file]
+    assert f"Downloaded {file} (" in caplog.text
+    Path(file).write_bytes(b"another")
+    with pytest.raises(AirflowFailException, match=f"{output_id}.mp4': another file exists there"):
+        task.execute()
+    assert str(MosaicError("signed 0123456789abcdef")) == "signed ***"
 
 
 def test_retry_finds_files_under_their_names(host: Host, tmp_path: Path) -> None:
