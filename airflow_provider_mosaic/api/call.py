@@ -102,7 +102,9 @@ class Call(Generic[T]):
         for name, value in self.ids.items():
             validate_id(name, value)
         # The response may repeat parts of a signed link.
-        remember_signed(link_secrets(*(text for text in texts_in(self.body) if "://" in text), path=False))
+        for text in texts_in(self.body):
+            if "://" in text:
+                remember_signed(link_secrets(text, path=False))
         # A caller may have passed a secret as an id.
         object.__setattr__(self, "description", redact(self.description))
 

@@ -22,6 +22,7 @@ import threading
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
 
 MASK = "***"
 
@@ -44,7 +45,9 @@ MAX_LISTED = 50
 _known: tuple[str, ...] = ()
 _MAX_KNOWN = 256
 _signed: tuple[str, ...] = ()
-_MAX_SIGNED = 400
+_MAX_SIGNED = 600
+#: Of one link. Ten redirects of a host leave room for the values of other links.
+_MAX_SIGNED_AT_ONCE = 50
 _ids: tuple[str, ...] = ()
 _MAX_IDS = 10_000
 _lock = threading.Lock()
@@ -77,13 +80,14 @@ def _in_base64(secret: str) -> Iterator[str]:
 
 def remember_signed(secrets: Iterable[str]) -> None:
     """
-    Mask values of signed links and forms in all text of this process from now on, if they look random.
+    Mask values of a signed link or form in all text of this process from now on, if they look random.
 
-    The API may repeat them later. The last 400 are remembered. UUIDs are ignored, and what :func:`remember_ids` was
-    given before: they are the ids that messages name.
+    The API may repeat them later. The last 600 are remembered, and of one link or form the first 50. UUIDs are ignored,
+    and what :func:`remember_ids` was given before: they are the ids that messages name.
     """
     global _signed
-    new = [each for each in secrets if looks_random(each) and not _UUID.fullmatch(each) and not _is_in_id(each)]
+    random_values = (each for each in secrets if looks_random(each) and not _UUID.fullmatch(each))
+    new = [each for each in islice(random_values, _MAX_SIGNED_AT_ONCE) if not _is_in_id(each)]
     with _lock:
         _signed = (*_signed, *(each for each in new if each not in _signed))[-_MAX_SIGNED:]
 

@@ -173,6 +173,18 @@ def test_ids_are_no_secrets_of_a_link_unless_it_was_used_before() -> None:
     assert masked(f"{ids} earlier-7f2c9d later-3e1b5a8d") == f"{ids} *** ***"
 
 
+def test_links_with_many_values_displace_no_others() -> None:
+    start_run("agent-1", video_urls=["https://a.example/?sig=kept-0f1e2d3c4b"])
+    # A host may redirect ten times.
+    for link in range(10):
+        query = "&".join(f"a={link}-{n}-random-value" for n in range(400))
+        remember_signed(link_secrets(f"https://b.example/?{query}", path=False))
+    assert masked("kept-0f1e2d3c4b") == "***"
+    # The limit is one of each link of a request.
+    start_run("agent-1", video_urls=[f"https://c.example/?sig=many-{n:03}-5d4c3b2a" for n in range(60)])
+    assert masked("many-000-5d4c3b2a many-059-5d4c3b2a") == "*** ***"
+
+
 def test_path_keeps_what_a_link_contains() -> None:
     Access(api_key="plain-key-5b7e")
     remember_signed(["nightly-2026b"])
