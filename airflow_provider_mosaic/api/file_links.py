@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlunsplit
 
 from airflow_provider_mosaic.api.arguments import split_url
+from airflow_provider_mosaic.api.media_types import media_type_of_suffix
 from airflow_provider_mosaic.api.redaction import SHORTEST_COMMON, values
 
 Address = IPv4Address | IPv6Address
@@ -211,7 +212,7 @@ def link_secrets(*links: str, path: bool = True) -> tuple[str, ...]:
     """
     Return the values of signed links that give access: those of the query, parameters and path.
 
-    A storage host may repeat any of them in a response.
+    A storage host may repeat any of them in a response. The name of a file is no secret, unless it signs the link.
 
     :param path: Whether to include the path, which may contain ids that messages name.
     """
@@ -229,7 +230,8 @@ def _link_values(link: str, depth: int = 3) -> Iterator[str]:
     path, *parameters = before.split(";")
     query, _, fragment = query.partition("#")
     pairs = [pair for part in (*parameters, query, fragment) for pair in re.split("[&;]", part)]
-    parts = [value if equals else name for name, equals, value in (pair.partition("=") for pair in pairs)]
+    named = [(name, value) if equals else ("", name) for name, equals, value in (pair.partition("=") for pair in pairs)]
+    parts = [value for name, value in named if is_signature(name) or not _is_file_name(value)]
     *folders, name = path.split("/")
     if "." not in name:
         # With a suffix, it is a file name, which messages show.
@@ -240,3 +242,13 @@ def _link_values(link: str, depth: int = 3) -> Iterator[str]:
         inner = unquote(part)
         if depth and "://" in inner:
             yield from _link_values(inner, depth - 1)
+
+
+#: A name without separators, which a link or a path would have.
+_FILE_NAME = re.compile(r"[^/\\?#&=;:%@]{1,255}\.[A-Za-z0-9]{2,5}")
+
+
+def _is_file_name(value: str) -> bool:
+    """Return whether a value is the name of a file: messages show it, as they do at the end of a path."""
+    name = unquote(value) if "." in value else ""
+    return bool(_FILE_NAME.fullmatch(name) and media_type_of_suffix(name))

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import requests
 
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicRateLimitError, MosaicServerError
-from airflow_provider_mosaic.api.media_types import is_playlist
+from airflow_provider_mosaic.api.media_types import is_playlist, suffix_for
 from airflow_provider_mosaic.api.redaction import label, one_line
 from airflow_provider_mosaic.api.responses import Response, explanation, is_web_page, unescaped
 from airflow_provider_mosaic.clients.signed_urls import TRANSFER_ERRORS, response_secrets
@@ -86,7 +86,7 @@ def file_info(response: requests.Response) -> FileInfo:
     except (ValueError, TypeError):
         # Its character set is one that Python knows and that cannot decode it, or its parts are not numbered.
         given_name = ""
-    file_name = _base_name(one_line(given_name, secrets))
+    file_name = _base_name(one_line(given_name, secrets), given_name)
     first = response.history[0] if response.history else response
     possible_names = (file_name_of(first.url or ""), file_name, file_name_of(response.url or ""))
     names = tuple(dict.fromkeys(name for name in possible_names if name))
@@ -128,11 +128,14 @@ def _problem(headers: Mapping[str, str], media_type: str, names: Sequence[str], 
 
 def file_name_of(url: str) -> str:
     """Return the last part of a URL's path; empty without one."""
-    return _base_name(unquote(urlsplit(url).path.partition(";")[0]))
+    path = unquote(urlsplit(url).path.partition(";")[0])
+    return _base_name(path, path)
 
 
-def _base_name(path: str) -> str:
-    return label(PurePosixPath(path.replace("\\", "/")).name)
+def _base_name(shown: str, path: str) -> str:
+    """Return the last part of a path that may be masked, with the path's known suffix: it decides the format."""
+    name, suffix = label(PurePosixPath(shown.replace("\\", "/")).name), suffix_for("", [path])
+    return name if name.lower().endswith(suffix) else name + suffix
 
 
 def problem_of_content(block: bytes) -> str:

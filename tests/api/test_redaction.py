@@ -164,6 +164,27 @@ def test_values_of_a_link_are_secrets() -> None:
     assert not {"201", "n", "t", "film.mp4", "a.example"} & set(found)
 
 
+@pytest.mark.parametrize(
+    ("query", "is_secret"),
+    [
+        ("f=cut.mov", False),
+        ("f=a%20cut.MP4", False),
+        ("response-content-disposition=attachment;filename=cut.mov", False),
+        ("f=hush", True),
+        ("sig=hush.mov", True),
+        ("f=hush.exe", True),
+        ("f=folder/hush.mov", True),
+        ("f=folder%2Fhush.mov", True),
+        ("f=folder%252Fhush.mov", True),
+        ("f=x%3Fsig%3Dhush.mov", True),
+        ("f=https%3A%2F%2Fb.example%2F%3Fs%3Dhush.mov", True),
+    ],
+)
+def test_file_name_in_a_query_is_no_secret(query: str, is_secret: bool) -> None:
+    value = query.rpartition("=")[2]
+    assert (value in link_secrets(f"https://a.example/get?n=1&{query}")) is is_secret
+
+
 def test_ids_are_no_secrets_of_a_link_unless_it_was_used_before() -> None:
     remember_signed(link_secrets("https://a.example/?n=earlier-7f2c9d", path=False))
     remember_ids("manual__2026-03-01T02:03:04+00:00", "out+1/4f8a2c6e0b", "earlier-7f2c9d")

@@ -91,6 +91,12 @@ def test_url_source_is_requested_for_each_read() -> None:
         ("/cut.mp4", {"Content_Disposition": 'attachment; filename="other.mov"'}, "cut.mp4"),
         ("/download", {"Content_Disposition": "attachment; filename*=UTF-8''Z%C3%BCrich.mov"}, "Zürich.mov"),
         ("/download", {"Content_Disposition": 'attachment; filename="../../etc/passwd.mp4"'}, "passwd.mp4"),
+        ("/download?filename=cut.mov", {"Content_Disposition": 'attachment; filename="cut.mov"'}, "cut.mov"),
+        ("/download?f=a%20cut.mov", {"Content_Disposition": 'attachment; filename="a cut.mov"'}, "a cut.mov"),
+        # A signature in the name is masked, and so is a value that may be one.
+        ("/download?sig=cut8f.mov", {"Content_Disposition": 'attachment; filename="cut8f.mov"'}, "***.mov"),
+        ("/download?id=cut8f", {"Content_Disposition": 'attachment; filename="cut8f.mov"'}, "***.mov"),
+        ("/download?format=webm", {"Content_Disposition": 'attachment; filename="cut.webm"'}, "cut.***.webm"),
         ("/download", {"Content_Type": "video/quicktime"}, "download.mov"),
         ("/photo", {"Content_Type": "image/jpeg"}, "photo.jpg"),
         ("/", {"Content_Type": "video/mp4"}, "source.mp4"),

@@ -128,6 +128,14 @@ def test_file_type_comes_from_the_host(
     assert (tmp_path / f"out-1{suffix}").read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize("query", ["filename=a.wav", "a.wav", "signature=a.wav", "format=.wav"])
+def test_file_type_comes_from_a_name_that_the_link_contains(host: Host, tmp_path: Path, query: str) -> None:
+    named = {"Content_Disposition": 'attachment; filename="a.wav"'}
+    link = host.link("/f/1", "application/octet-stream", **named).partition("?")[0]
+    host.outputs = [{"id": "out-1", "video_url": f"{link}?{query}"}]
+    assert download(tmp_path) == ["out-1.wav"]
+
+
 @pytest.mark.parametrize(("field", "usual"), [("video_url", ".mp4"), ("image_url", ".png"), ("audio_url", ".mp3")])
 @pytest.mark.parametrize(
     ("path", "name"),
