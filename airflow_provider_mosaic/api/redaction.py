@@ -30,6 +30,8 @@ MASK = "***"
 # with the base64 of '{"'. A token matches without the dot behind its first part too: a search for the dot that fails
 # would start again after each hyphen.
 _TOKENS = re.compile(r"\b(?:mk|whsk)_[A-Za-z0-9_\-]+|\beyJ[\w\-]{6,}(?:\.[\w\-.]*)?|(?<=Bearer )\S+", re.IGNORECASE)
+#: Words and ids. A triggerer reads thousands of them. They contain no link, API key or webhook secret.
+_PLAIN = re.compile(r"(?!.*(?:mk|whsk)_)[\w.\- ]*", re.IGNORECASE)
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 #: Part of a text to read for its beginning, as a multiple of the result's length: masking makes a text shorter.
@@ -144,9 +146,10 @@ def one_line(text: str, secrets: Iterable[str] = (), *, longest: int = _MAX_LABE
 
 def label(text: str) -> str:
     """Return an id, status or name of the server for use in messages: at most 200 characters, on one line, visible."""
+    if not _PLAIN.fullmatch(text):
+        return one_line(text)
+    # A remembered value of a link may be the id itself, which later requests need.
     text = _mask_values(text, _known, _MAX_LABEL_LENGTH * 2)
-    if not text.isprintable():
-        text = re.sub(r"[\t\n]+", " ", visible(text))
     return text if len(text) <= _MAX_LABEL_LENGTH else text[:_MAX_LABEL_LENGTH] + "…"
 
 

@@ -210,7 +210,8 @@ def test_names_of_the_run_id(facts: dict[str, Any], run_id: str) -> None:
 
 
 def test_output_ids_skip_outputs_without_id() -> None:
-    outputs = [{"id": "a"}, {"video_url": "https://s.example/v.mp4"}, {"output_id": "b"}]
+    link = "https://s.example/v.mp4?sig=hush"
+    outputs = [{"id": "a"}, {"video_url": link}, {"output_id": "b"}, {"id": link}]
     assert run(outputs=outputs).output_ids == ["a", "b"]
 
 

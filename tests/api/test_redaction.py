@@ -227,6 +227,16 @@ def test_label_is_short_and_visible() -> None:
     assert label("Zürich 🎬") == "Zürich 🎬"
     assert label("a\nb\u202e\x00") == "a b\\u202e\\x00"
     assert len(label("x" * 100_000)) <= 201
+    for name in ("a/b (1): c & d", "What? No.", "smk_thing and task_mk_1", "T3V0cHV0OjE=", ""):
+        assert label(name) == name
+
+
+@pytest.mark.parametrize(
+    "text", [KEY, f"a {KEY}", "whsk_hush", SIGNED, quote(SIGNED, safe=""), "/a.mp4?sig=hush", f"a\n{SIGNED}"]
+)
+def test_label_shows_no_secrets(text: str) -> None:
+    assert "hush" not in label(text)
+    assert label(label(text)) == label(text)
 
 
 def test_cut_text_shows_no_part_of_a_secret() -> None:

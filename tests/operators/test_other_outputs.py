@@ -225,6 +225,17 @@ def test_image_that_is_also_the_media_is_downloaded_without_a_warning(
     assert "no media file" not in caplog.text
 
 
+def test_output_whose_id_is_its_link_is_downloaded(
+    host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    links = [host.link(path, "video/mp4") for path in ("/a", "/b")]
+    host.outputs = [{"id": link, "video_url": link} for link in links] + [{"id": links[0]}]
+    with caplog.at_level(logging.INFO):
+        assert download(tmp_path) == ["output-0.mp4", "output-1.mp4"]
+    assert "has no media file" in caplog.text
+    assert "0123456789abcdef" not in caplog.text
+
+
 def test_output_without_media_is_logged(host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     host.outputs = [{"id": "a", "thumbnail_url": host.link("/a", "image/png")}]
     with caplog.at_level(logging.WARNING):

@@ -120,6 +120,11 @@ class Output(Model):
 
     lenient_fields = frozenset({"sources"})
 
+    @field_validator("output_id")
+    @classmethod
+    def _link_is_no_id(cls, value: str) -> str:
+        return "" if "://" in value else value
+
     @property
     def media_field(self) -> str | None:
         """Name of the field with the link to the video, image or audio; None if there is no link yet."""
