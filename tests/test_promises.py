@@ -26,6 +26,11 @@ TIMEOUTS = {
         "clients/test_send.py::test_connect_timeout_has_no_effect",
         "clients/test_send.py::test_slow_calls_have_a_longer_timeout",
     ],
+    "all pages of a list": [
+        "api/test_paging.py::test_pages_that_take_too_long_are_an_error",
+        "durable/test_create_once.py::test_a_search_of_slow_lists_ends_with_the_next_reading",
+        "triggers/test_endless_lists.py::test_a_watch_logs_that_the_list_has_no_end_and_misses_nothing[slow pages]",
+    ],
     "the wait for a run": [
         f"{RUN_TIMEOUTS}::test_timeout_cancels_the_run_and_fails_without_retries",
         "operators/test_run_options.py::test_deadline_is_that_of_the_first_attempt",

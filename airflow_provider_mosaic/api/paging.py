@@ -1,8 +1,8 @@
 """
 Iterate over paginated lists. Each iteration ends and returns no id twice.
 
-A repeated cursor ends a list. Many pages without a new item, or too many pages, are an error: the list may hold items
-that it did not return.
+A repeated cursor ends a list. Many pages without a new item, too many pages, or pages that take too long, are an error:
+the list may hold items that it did not return.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from airflow_provider_mosaic.api.arguments import (
     validated_values,
 )
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, InvalidResponse
-from airflow_provider_mosaic.api.errors import MosaicResponseError
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicResponseError, MosaicTransportError
 from airflow_provider_mosaic.api.models import Model, list_in, object_in
 from airflow_provider_mosaic.api.refusals import reported_failure
 
@@ -44,6 +45,10 @@ PAGE_LIMIT = 100
 MAX_IDLE_PAGES = 20
 #: Pages of the longest list: a million items.
 MAX_PAGES = 10_000
+#: Seconds for all pages of a list that a caller relies on. The retries of one page may take three minutes.
+MAX_SECONDS = 300.0
+#: Seconds after which a line is logged.
+_SLOW = 60.0
 _NEXT_CURSOR_FIELDS = ("next_cursor", "nextCursor")
 _CURSOR_FIELDS = (*_NEXT_CURSOR_FIELDS, "cursor")
 _MORE_FIELDS = ("has_more", "hasMore")
@@ -125,20 +130,23 @@ class Listing(Generic[T]):
     :param key: Return the id of an item.
     :param complete: Whether a repeated cursor, a total above the number of items, or a page that reports a failure is
         an error. Otherwise the list ends with the items that were returned.
+    :param most_seconds: Seconds that the server may take for all pages together; None for no limit. No page is
+        requested after that.
     """
 
     page: Callable[[str | None], Call[Page[T]]]
     key: Callable[[T], str]
     complete: bool = False
     most_pages: int = MAX_PAGES
+    most_seconds: float | None = None
 
     def in_workspace(self, workspace_id: str) -> Listing[T]:
         """Return the list of one workspace."""
         return replace(self, page=lambda cursor: replace(self.page(cursor), workspace_id=workspace_id))
 
-    def all_or_error(self, *, most_pages: int = MAX_PAGES) -> Listing[T]:
+    def all_or_error(self, *, most_pages: int = MAX_PAGES, most_seconds: float = MAX_SECONDS) -> Listing[T]:
         """Return the same list for a caller that relies on missing items: the iteration reaches the end or fails."""
-        return replace(self, complete=True, most_pages=most_pages)
+        return replace(self, complete=True, most_pages=most_pages, most_seconds=most_seconds)
 
 
 def paged(
@@ -262,13 +270,21 @@ class _Iteration(Generic[T]):
         self._cursors: set[str] = set()
         self._ids: set[str] = set()
         self._pages = self._idle_pages = 0
+        # The time of the server, not of the caller, who may process each item for hours.
+        self._seconds = 0.0
         self._most_items = max(listing.most_pages * PAGE_LIMIT, _MIN_ITEM_LIMIT)
         self._call = listing.page(None)
         self.next_call: Call[Page[T]] | None = self._call
 
-    def new_items(self, page: Page[T]) -> Iterator[T]:
-        """Return the items of a page that no earlier page had, then set :attr:`next_call`. Raise if there is no end."""
+    def new_items(self, page: Page[T], *, seconds: float) -> Iterator[T]:
+        """
+        Return the items of a page that no earlier page had, then set :attr:`next_call`. Raise if there is no end.
+
+        :param seconds: Seconds until the page was there.
+        """
         known = len(self._ids)
+        was_slow = self._seconds >= _SLOW
+        self._seconds += seconds
         if self._listing.complete and page.failure:
             # A missing item would be created again.
             raise self._call.error(
@@ -293,6 +309,14 @@ class _Iteration(Generic[T]):
             # Another kind of pagination. A missing item would be created again.
             raise self._list_error(f"has {page.total} items, and no cursor for the others")
         self.next_call = self._next(page.next_cursor)
+        if self.next_call is not None and self._seconds >= _SLOW and not was_slow:
+            log.info(
+                "%s %s is slow: %d items in %.0f s. Reading more pages.",
+                self._call.method,
+                self._call.path,
+                len(self._ids),
+                self._seconds,
+            )
 
     def _next(self, cursor: str | None) -> Call[Page[T]] | None:
         if cursor is None:
@@ -311,15 +335,25 @@ class _Iteration(Generic[T]):
             raise self._list_error(f"gave {self._idle_pages} pages in a row without a new item, and a cursor for more")
         if self._pages >= self._listing.most_pages:
             raise self._list_error(f"has more than {self._pages} pages")
+        most_seconds = self._listing.most_seconds
+        if most_seconds is not None and self._seconds >= most_seconds:
+            problem = f"has more pages after {self._seconds:.0f} s"
+            raise self._list_error(problem, MosaicTransportError, to_do="Retry it later.")
         self._cursors.add(cursor)
         return self._listing.page(cursor)
 
-    def _list_error(self, problem: str) -> MosaicResponseError:
+    def _list_error(
+        self,
+        problem: str,
+        kind: type[MosaicError] = MosaicResponseError,
+        *,
+        to_do: str = "Filter the list; if that does not help, check the connection's host.",
+    ) -> MosaicError:
         return self._call.error(
-            MosaicResponseError,
+            kind,
             f"{problem}. {len(self._ids)} items were read.",
             means="Nothing was changed.",
-            to_do="Filter the list; if that does not help, check the connection's host.",
+            to_do=to_do,
             effect_unknown=False,
         )
 
@@ -328,14 +362,18 @@ def iterate(send: Callable[[Call[Page[T]]], Page[T]], listing: Listing[T]) -> It
     """Return an iterator of the items of a list. It reads a page when its first item is requested."""
     iteration = _Iteration(listing)
     while iteration.next_call is not None:
-        yield from iteration.new_items(send(iteration.next_call))
+        sent_at = time.monotonic()
+        page = send(iteration.next_call)
+        yield from iteration.new_items(page, seconds=time.monotonic() - sent_at)
 
 
 async def aiterate(send: Callable[[Call[Page[T]]], Awaitable[Page[T]]], listing: Listing[T]) -> AsyncIterator[T]:
     """Return an asynchronous iterator of the items of a list, as :func:`iterate` does."""
     iteration = _Iteration(listing)
     while iteration.next_call is not None:
-        for number, item in enumerate(iteration.new_items(await send(iteration.next_call))):
+        sent_at = time.monotonic()
+        page = await send(iteration.next_call)
+        for number, item in enumerate(iteration.new_items(page, seconds=time.monotonic() - sent_at)):
             if number % _ITEMS_PER_TURN == _ITEMS_PER_TURN - 1:
                 await asyncio.sleep(0)
             yield item

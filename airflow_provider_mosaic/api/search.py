@@ -18,6 +18,8 @@ from airflow_provider_mosaic.api.arguments import id_key
 PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0, 30.0)
 #: Seconds between the readings after the two minutes, while other tasks save the ids of what they have created.
 OWNER_GRACE_DELAYS = (2.0, 4.0, 8.0)
+#: Seconds after the two minutes. A reading that starts later, because the server is slow, is the last one.
+MAX_DELAY = 300.0
 #: Seconds between two log lines of a search.
 LOG_INTERVAL = 15.0
 #: Readings in a row in which the same candidate must be the only free one before it is adopted. Their pauses add up to

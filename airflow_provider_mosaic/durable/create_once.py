@@ -31,6 +31,7 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.metrics import OUTCOMES_AMBIGUOUS, RESPONSES_LOST, Metric, count
 from airflow_provider_mosaic.api.search import (
+    MAX_DELAY,
     OWNER_GRACE_DELAYS,
     PAUSES,
     Candidate,
@@ -274,19 +275,9 @@ class CreateOnce(ABC):
 
         :param deadline: The deadline that the first attempt set; None to count the timeout from now.
         """
-        now = time.time()
-        if deadline is None:
-            deadline = self._deadline(now)
-        elif now >= deadline:
-            # The wait would end at once: the item would be paid for, and the task would fail.
-            raise fail_exception(
-                MosaicTimeoutError(
-                    f"The timeout for {self._description} has passed, so it is not created.",
-                    means="This attempt started and published nothing.",
-                )
-            )
+        self._fail_if_over(deadline)
         self.check_before_start()
-        record = StartRecord(started_at=now, deadline=deadline)
+        record = StartRecord(started_at=time.time())
         try:
             record = self.snapshot_existing(record)
         except MosaicError as error:
@@ -296,10 +287,25 @@ class CreateOnce(ABC):
                 self._description,
                 error,
             )
+        # The lists may have taken minutes.
+        self._fail_if_over(deadline)
+        now = time.time()
+        record = replace(record, started_at=now, deadline=self._deadline(now) if deadline is None else deadline)
         if self.was_sent_before:
             record = replace(record, facts={_RESENT: True})
         self.state.save_intent(record)
         return self._send(record)
+
+    def _fail_if_over(self, deadline: float | None, *, is_resend: bool = False) -> None:
+        """Raise if the deadline has passed: the item would be paid for, and the wait for it would end at once."""
+        if deadline is None or time.time() < deadline:
+            return
+        effect, means = "it is not created", "This attempt started and published nothing."
+        if is_resend:
+            effect = "the request is not sent again"
+            means = "For two minutes after the request, the lists did not show it. Most likely nothing was created."
+        what = f"The timeout for {self._description} has passed, so {effect}."
+        raise fail_exception(MosaicTimeoutError(what, means=means, to_do=self.advice if is_resend else ()))
 
     def _send(self, record: StartRecord) -> StartRecord:
         """Send the request. After a lost response search for the item, and send the request once more."""
@@ -331,6 +337,7 @@ class CreateOnce(ABC):
                 raise
             else:
                 return self._save_started(record, id)
+            self._fail_if_over(record.deadline, is_resend=True)
             log.warning("The lists do not show %s. Sending the request once more.", self._description)
             self.was_sent_before = is_resent = True
             record = replace(record, facts={_RESENT: True})
@@ -469,7 +476,8 @@ def _reading_times(line: str) -> Iterator[tuple[bool, bool]]:
         left = end - time.time()
         # Less than half a second is not worth another reading.
         over = left <= 0.5
-        pause = next(grace_delays, None) if over else min(next(pauses, left), left)
+        late = left <= -MAX_DELAY
+        pause = None if late else next(grace_delays, None) if over else min(next(pauses, left), left)
         yield over, pause is None
         if pause is None:
             return

@@ -51,8 +51,8 @@ _RECHECK_INTERVAL = 30.0
 _MAX_FAILED_READS = 3
 #: Errors that all reads of a poll share.
 _OUTAGES = (MosaicAuthenticationError, MosaicConnectionError, MosaicRateLimitError)
-#: Most pages of a list that are read.
-_MAX_PAGES = 1000
+#: Most pages of a list that are read, and most seconds for all of them.
+_MAX_PAGES, _MAX_LIST_SECONDS = 1000, 1800.0
 
 
 @dataclass
@@ -145,7 +145,9 @@ class RunWatcher:
         """Add the runs that have ended to a result. If it is full before the end, the next poll reads the rest."""
 
         async def listed(**filters: Any) -> list[Run]:
-            listing = list_runs(self.agent_id, **filters).all_or_error(most_pages=_MAX_PAGES)
+            listing = list_runs(self.agent_id, **filters).all_or_error(
+                most_pages=_MAX_PAGES, most_seconds=_MAX_LIST_SECONDS
+            )
             # Keep only what is needed: the list may be long, and its rows are large.
             return [Run(run_id=run.run_id, status=run.status) async for run in aiterate(client.send, listing)]
 

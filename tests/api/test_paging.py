@@ -9,12 +9,14 @@ from typing import Any
 import pendulum
 import pytest
 
+from airflow_provider_mosaic.api import paging
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.agents import list_agents
 from airflow_provider_mosaic.api.endpoints.billing import get_credits_usage, list_plans
+from airflow_provider_mosaic.api.endpoints.observability import read_run_progress
 from airflow_provider_mosaic.api.endpoints.posts import PostStatus, list_posts
 from airflow_provider_mosaic.api.endpoints.runs import list_runs
-from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicServerError
+from airflow_provider_mosaic.api.errors import MosaicResponseError, MosaicServerError, MosaicTransportError
 from airflow_provider_mosaic.api.paging import Listing, Page, aiterate, iterate
 from airflow_provider_mosaic.api.responses import Response
 from airflow_provider_mosaic.api.rows import Row, by_offset
@@ -127,6 +129,50 @@ def test_error_on_a_later_page_does_not_end_the_list(read_all: ReadAll) -> None:
 
     with pytest.raises(MosaicServerError):
         read_all(Failing({None: runs("a", next_cursor="1")}), list_runs())
+
+
+class SlowPages(Pages):
+    """An API with seven pages that take 70 seconds each, by its own clock."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        rows = {n: {**runs(str(n)), "tiles": [{"id": str(n)}]} for n in range(7)}
+        more = {n: {"next_cursor": str(n + 1) if n < 6 else None} for n in rows}
+        super().__init__({str(n) if n else None: rows[n] | more[n] for n in rows})
+        self.now = 0.0
+        monkeypatch.setattr(paging, "time", self)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def send(self, call: Call[Page[Any]]) -> Page[Any]:
+        self.now += 70.0
+        return super().send(call)
+
+
+def test_pages_that_take_too_long_are_an_error(read_all: ReadAll, monkeypatch: pytest.MonkeyPatch) -> None:
+    api = SlowPages(monkeypatch)
+    with pytest.raises(MosaicTransportError, match=r"has more pages after 350 s\. 5 items were read") as error:
+        read_all(api, list_runs().all_or_error())
+    assert error.value.transient
+    assert not error.value.effect_unknown
+    with pytest.raises(MosaicTransportError, match="has more pages after 350 s"):
+        read_run_progress(api.send, "r")  # type: ignore[arg-type]
+
+
+def test_slow_list_without_a_limit_is_logged_once(
+    read_all: ReadAll, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        assert len(read_all(SlowPages(monkeypatch), list_runs())) == 7
+    assert caplog.messages == ["GET /agent_runs is slow: 1 items in 70 s. Reading more pages."]
+
+
+def test_time_of_the_caller_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    api = SlowPages(monkeypatch)
+    items = iterate(api.send, list_runs().all_or_error(most_seconds=450))
+    for _ in items:
+        api.now += 1000.0
+    assert len(api.cursors) == 7
 
 
 def test_pages_are_read_lazily() -> None:

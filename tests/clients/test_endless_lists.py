@@ -17,7 +17,7 @@ from airflow_provider_mosaic.api.endpoints.observability import list_workspace_r
 from airflow_provider_mosaic.api.endpoints.posts import list_posts
 from airflow_provider_mosaic.api.endpoints.runs import list_runs
 from airflow_provider_mosaic.api.endpoints.storage_watchers import list_storage_triggers
-from airflow_provider_mosaic.api.errors import MosaicResponseError
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicResponseError
 from airflow_provider_mosaic.api.paging import MAX_IDLE_PAGES, Listing, aiterate, iterate
 from airflow_provider_mosaic.clients.async_client import AsyncClient
 from airflow_provider_mosaic.clients.sync_client import SyncClient
@@ -101,14 +101,19 @@ def test_empty_pages_are_skipped(transport: Transport) -> None:
     assert [each.run_id for each in found] == ["0", str(MAX_IDLE_PAGES), str(last)]
 
 
-def test_endless_list_fails_at_the_page_limit(transport: Transport) -> None:
+@pytest.mark.parametrize(
+    ("limit", "read", "words"),
+    [({"most_pages": 7}, 7, "has more than 7 pages"), ({"most_seconds": 0.0}, 1, "has more pages after 0 s")],
+    ids=["pages", "seconds"],
+)
+def test_endless_list_fails_at_its_limit(transport: Transport, limit: dict[str, Any], read: int, words: str) -> None:
     found: list[Any] = []
     with (
         HostileServer(pages(lambda n: {"runs": [run(n)], "next_cursor": f"c{n}"})) as server,
-        pytest.raises(MosaicResponseError, match="has more than 7 pages"),
+        pytest.raises(MosaicError, match=words),
     ):
-        read_list(transport, server, list_runs().all_or_error(most_pages=7), found)
-    assert len(found) == len(server.seen) == 7
+        read_list(transport, server, list_runs().all_or_error(**limit), found)
+    assert len(found) == len(server.seen) == read
 
 
 def test_list_with_endless_pages_fails(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:

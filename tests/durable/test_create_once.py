@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from tasks.airflow_exceptions import AirflowFailException
 from tasks.fakes import StateStore, bare_context
 from tasks.fixtures import Clock
 
@@ -17,9 +18,11 @@ from airflow_provider_mosaic.api.errors import (
     MosaicPermissionError,
     MosaicResponseError,
     MosaicServerError,
+    MosaicTransportError,
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.search import Candidate
+from airflow_provider_mosaic.durable import create_once
 from airflow_provider_mosaic.durable.create_once import CreateOnce
 from airflow_provider_mosaic.durable.task_state import StartRecord
 
@@ -203,6 +206,56 @@ def test_a_list_that_always_fails_needs_manual_review(clock: Clock) -> None:
 
     with pytest.raises(MosaicAmbiguousOutcomeError, match="may not list runs"):
         CreateItem(listed).ensure()
+
+
+def test_a_search_of_slow_lists_ends_with_the_next_reading(clock: Clock) -> None:
+    def listed(read: int) -> list[Candidate]:
+        clock.sleep(600)
+        raise MosaicTransportError("the list has more pages after 600 s")
+
+    item = CreateItem(listed)
+    with pytest.raises(MosaicAmbiguousOutcomeError, match="after 600 s"):
+        item.ensure()
+    assert item.reads == 2
+
+
+class CreateSlowly(CreateItem):
+    """An item whose existing ones take 100 seconds to read. It replaces that of an earlier attempt."""
+
+    def snapshot_existing(self, record: StartRecord) -> StartRecord:
+        create_once.time.sleep(100)
+        return super().snapshot_existing(record)
+
+    def can_continue(self, record: StartRecord) -> bool:
+        return False
+
+
+def test_the_timeout_counts_from_the_request(clock: Clock) -> None:
+    record = CreateSlowly(lambda read: [], send=lambda: "new", timeout=60).ensure()
+    assert record.deadline is not None
+    assert record.deadline > clock.time()
+    assert record.started_at > clock.time() - 60
+
+
+def test_nothing_is_created_after_a_timeout_that_passed_while_lists_were_read(clock: Clock) -> None:
+    earlier = CreateItem(lambda read: [], send=lambda: "earlier", timeout=60)
+    earlier.ensure()
+    retry = CreateSlowly(lambda read: [], send=lambda: pytest.fail("sent"), store=earlier.store, try_number=2)
+    with pytest.raises(AirflowFailException, match=r"has passed, so it is not created\. This attempt started"):
+        retry.ensure()
+
+
+def test_nothing_is_sent_again_after_the_timeout(clock: Clock) -> None:
+    sent: list[int] = []
+
+    def send() -> str:
+        sent.append(1)
+        return lose_response()
+
+    item = CreateItem(lambda read: [], send=send, timeout=60)
+    with pytest.raises(AirflowFailException, match=r"has passed, so the request is not sent again.*Check the runs"):
+        item.ensure()
+    assert len(sent) == 1
 
 
 def test_an_attempt_that_is_ended_during_its_request_keeps_the_intent(caplog: pytest.LogCaptureFixture) -> None:

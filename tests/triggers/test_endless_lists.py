@@ -14,6 +14,7 @@ from tasks.fixtures import AGENT, run_bounded
 from tasks.other_mosaic import OtherMosaic, serving
 
 from airflow_provider_mosaic.api.paging import MAX_IDLE_PAGES
+from airflow_provider_mosaic.triggers import run_watcher
 
 from .test_poller import start_waits
 from .watch import Watching, ended
@@ -53,17 +54,30 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endless]:
         yield endless  # type: ignore[misc]
 
 
+@pytest.mark.parametrize(
+    ("others", "pages", "words"),
+    [(0, MAX_IDLE_PAGES, "pages in a row without a new item"), (1, 1, "has more pages after 0 s")],
+    ids=["empty pages", "slow pages"],
+)
 def test_a_watch_logs_that_the_list_has_no_end_and_misses_nothing(
-    endless: Endless, caplog: pytest.LogCaptureFixture
+    endless: Endless,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    others: int,
+    pages: int,
+    words: str,
 ) -> None:
+    if others:
+        monkeypatch.setattr(run_watcher, "_MAX_LIST_SECONDS", 0.0)
+
     async def scenario() -> list[dict[str, Any]]:
         endless.endless = False
         async with Watching() as watching:
             await watching.until(lambda: endless.lists() > 4)
-            endless.endless = True
+            endless.endless, endless.others = True, others
             before = endless.lists()
-            await watching.until(lambda: endless.lists() > before + 3 * MAX_IDLE_PAGES)
-            endless.status, endless.endless = "completed", False
+            await watching.until(lambda: endless.lists() > before + 3 * pages)
+            endless.status, endless.endless, endless.others = "completed", False, 0
             await watching.until(lambda: watching.events)
             return watching.events
 
@@ -71,7 +85,7 @@ def test_a_watch_logs_that_the_list_has_no_end_and_misses_nothing(
         assert run_bounded(scenario()) == [{"runs": [ended("r0")]}]
     [line] = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert f"The runs of agent '{AGENT}' could not be read" in line
-    assert "pages in a row without a new item" in line
+    assert words in line
 
 
 @pytest.mark.parametrize("others", [0, 100], ids=["empty pages", "pages of other runs"])

@@ -15,7 +15,16 @@ from airflow_provider_mosaic.api.arguments import optional, validate_filled_text
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, InvalidResponse
 from airflow_provider_mosaic.api.endpoints.runs import ListedRun, Run
 from airflow_provider_mosaic.api.models import Many, Model, Words, object_in
-from airflow_provider_mosaic.api.paging import PAGE_LIMIT, Listing, Page, filters, iterate, paged, read_page
+from airflow_provider_mosaic.api.paging import (
+    MAX_SECONDS,
+    PAGE_LIMIT,
+    Listing,
+    Page,
+    filters,
+    iterate,
+    paged,
+    read_page,
+)
 from airflow_provider_mosaic.api.rows import Row, by_cursor, by_offset, row_key, rows_reader
 
 
@@ -161,7 +170,9 @@ def read_run_progress(send: Callable[[Call[RunProgress]], RunProgress], run_id: 
         pages.append(send(call))
         return Page(pages[-1].tiles, pages[-1].next_cursor or None)
 
-    listing: Listing[Row] = Listing(lambda cursor: cast("Any", _progress_page(run_id, cursor)), key=row_key)
+    listing: Listing[Row] = Listing(
+        lambda cursor: cast("Any", _progress_page(run_id, cursor)), key=row_key, most_seconds=MAX_SECONDS
+    )
     tiles = tuple(iterate(send_page, listing))
     # Each page has the counts of the whole run. Those of the last page are the newest.
     return pages[-1].model_copy(update={"tiles": tiles, "next_cursor": None})
