@@ -13,7 +13,6 @@ import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from itertools import islice
 from typing import Any, get_args
 
 from airflow_provider_mosaic.api.candidates import SKEW
@@ -32,6 +31,8 @@ OVERLAP = SKEW + timedelta(minutes=5)
 _RETENTION = 2 * OVERLAP
 #: Most running runs that are tracked: Airflow stores their ids.
 _MAX_RUNNING = 100_000
+#: Most characters of the ids that are tracked, and of those in a list. Mosaic's ids have 36.
+MAX_ID_CHARACTERS = 5_000_000
 #: Recorded instead of a status for a run that was deleted.
 _DELETED = "deleted"
 
@@ -117,15 +118,18 @@ class RunCompletionTracker:
         return list(dict.fromkeys((*reported, *newly_ended, *vanished, *unclear)))
 
     def _track(self, running: set[str]) -> None:
-        new = running - self._running
-        room = max(0, _MAX_RUNNING - len(self._running))
-        if len(new) > room:
-            log.warning(
-                "Agent %r has more than %d running runs. The end of the others may not be reported.",
-                self._agent_id,
-                _MAX_RUNNING,
-            )
-        self._running.update(islice(new, room))
+        characters = sum(map(len, self._running))
+        for run_id in running - self._running:
+            characters += len(run_id)
+            if len(self._running) >= _MAX_RUNNING or characters > MAX_ID_CHARACTERS:
+                log.warning(
+                    "Agent %r has more running runs than the %d that are tracked. The end of the others may not be "
+                    "reported.",
+                    self._agent_id,
+                    len(self._running),
+                )
+                return
+            self._running.add(run_id)
 
     def _reported_status(self, run_id: str) -> str | None:
         return self._reported.get(run_id, (None,))[0]
@@ -172,10 +176,13 @@ class RunCompletionTracker:
         """
         self._polled_at = now
         oldest = now - _RETENTION.total_seconds()
+        if sum(map(len, self._reported)) > MAX_ID_CHARACTERS:
+            # Of the runs that no list shows, keep only those of this poll.
+            oldest = now
         self._reported = {
             run_id: (status, when)
             for run_id, (status, when) in self._reported.items()
-            if when > oldest or run_id in self._recent
+            if when >= oldest or run_id in self._recent
         }
 
     def as_json(self) -> dict[str, Any]:

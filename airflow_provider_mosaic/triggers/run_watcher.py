@@ -21,10 +21,11 @@ from airflow_provider_mosaic.api.errors import (
     MosaicError,
     MosaicNotFoundError,
     MosaicRateLimitError,
+    MosaicResponseError,
 )
 from airflow_provider_mosaic.api.paging import aiterate
 from airflow_provider_mosaic.api.rate_limit import bounded_cooldown
-from airflow_provider_mosaic.api.run_completions import RunCompletion, RunCompletionTracker
+from airflow_provider_mosaic.api.run_completions import MAX_ID_CHARACTERS, RunCompletion, RunCompletionTracker
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.triggers.shared_client import SharedClient
 from airflow_provider_mosaic.triggers.webhook_hints import Hints, webhook_hints
@@ -155,11 +156,21 @@ class RunWatcher:
         # In this order, a run that ends between the two requests is in one of the lists.
         running = await listed(status=RunStatus.RUNNING.value)
         recent = await listed(created_from=tracker.since)
-        # In a thread: the lists may have 100,000 runs.
-        run_ids = await asyncio.to_thread(tracker.add_listing, running, recent, now=started_at)
+
+        def add_listing() -> list[str]:
+            for runs in (running, recent):
+                if sum(len(run.run_id) for run in runs) > MAX_ID_CHARACTERS:
+                    raise MosaicResponseError(
+                        f"A list of runs has ids with more than {MAX_ID_CHARACTERS:,} characters in all.",
+                        to_do="Check the connection's host.",
+                    )
+            run_ids = tracker.add_listing(running, recent, now=started_at)
+            # The runs that could not be read before come last, so that they delay no other.
+            return sorted(run_ids, key=lambda run_id: self._unreadable.get(run_id, 0.0))
+
         failed = 0
-        # The runs that could not be read before come last, so that they delay no other.
-        for run_id in sorted(run_ids, key=lambda run_id: self._unreadable.get(run_id, 0.0)):
+        # In a thread, like everything that visits each run: there may be 100,000.
+        for run_id in await asyncio.to_thread(add_listing):
             if len(result.completions) >= _MAX_RUNS_PER_EVENT:
                 result.has_more = True
                 return
@@ -185,7 +196,7 @@ class RunWatcher:
             if completion is not None:
                 log.info("Run %r of agent %r has ended: %s.", run_id, self.agent_id, completion.status)
                 result.completions.append(completion)
-        tracker.finish_poll(now=started_at)
+        await asyncio.to_thread(tracker.finish_poll, now=started_at)
 
     def _record_unreadable(self, run_id: str, error: Exception) -> None:
         """Record when a run could not be read, and log it once."""
@@ -218,7 +229,9 @@ class RunWatcher:
     async def _start_tracker(self) -> RunCompletionTracker:
         """Return a tracker that continues where the last watch ended."""
         state = await self._state.load(self._pause)
-        tracker = RunCompletionTracker(self.agent_id, status=self.status, now=time.time(), state=state)
+        tracker = await asyncio.to_thread(
+            RunCompletionTracker, self.agent_id, status=self.status, now=time.time(), state=state
+        )
         if tracker.is_new:
             log.info("Watching the runs of agent %r from now on.", self.agent_id)
         else:
@@ -276,8 +289,12 @@ class SavedState:
         """Save the state if it has changed or is old."""
         if self._store is None or tracker.is_new:
             return
-        state = tracker.as_json()
-        is_same = all(state[name] == self._saved.get(name) for name in ("running", "reported"))
+
+        def read_state() -> tuple[dict[str, Any], bool]:
+            state = tracker.as_json()
+            return state, all(state[name] == self._saved.get(name) for name in ("running", "reported"))
+
+        state, is_same = await asyncio.to_thread(read_state)
         is_recent = state["polled_at"] - self._saved.get("polled_at", 0.0) < _SAVE_INTERVAL
         if is_same and is_recent and not has_reported:
             return

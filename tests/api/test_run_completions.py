@@ -333,8 +333,25 @@ def test_the_number_of_tracked_runs_is_limited(
     tracker.add_run("resumed", Run(run_id="resumed", status="running"), now=5.0)
     tracker.add_listing(listed, [], now=6.0)
     assert len(tracker.as_json()["running"]) == 11
-    assert all("more than 10 running runs" in line for line in caplog.messages)
+    assert all("more running runs than the 1" in line for line in caplog.messages)
     assert len(caplog.messages) == 4
+
+
+def test_the_characters_of_tracked_ids_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_completions, "MAX_ID_CHARACTERS", 100)
+    tracker = new_tracker()
+    poll(tracker, {})
+    poll(tracker, {str(number) * 30: "running" for number in range(5)})
+    assert len(tracker.as_json()["running"]) == 3
+    tracker = new_tracker()
+    poll(tracker, {})
+    for minute in range(5):
+        run_id = str(minute) * 30
+        now = START + minute * MINUTE
+        assert poll(tracker, {run_id: "completed"}, now=now) == [(run_id, "completed")]
+    # Four are too many. What a list shows is kept: it would be reported again.
+    assert list(tracker.as_json()["reported"]) == ["3" * 30, "4" * 30]
+    assert poll(tracker, {run_id: "completed"}, now=now) == []
 
 
 def test_row_without_a_status_is_read_by_itself() -> None:

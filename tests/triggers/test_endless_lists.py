@@ -55,26 +55,32 @@ def endless(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endless]:
 
 
 @pytest.mark.parametrize(
-    ("others", "pages", "words"),
-    [(0, MAX_IDLE_PAGES, "pages in a row without a new item"), (1, 1, "has more pages after 0 s")],
-    ids=["empty pages", "slow pages"],
+    ("others", "is_endless", "pages", "words"),
+    [
+        (0, True, MAX_IDLE_PAGES, "pages in a row without a new item"),
+        (1, True, 1, "has more pages after 0 s"),
+        (5, False, 1, "has ids with more than 20 characters"),
+    ],
+    ids=["empty pages", "slow pages", "long ids"],
 )
 def test_a_watch_logs_that_the_list_has_no_end_and_misses_nothing(
     endless: Endless,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
     others: int,
+    is_endless: bool,
     pages: int,
     words: str,
 ) -> None:
     if others:
         monkeypatch.setattr(run_watcher, "_MAX_LIST_SECONDS", 0.0)
+        monkeypatch.setattr(run_watcher, "MAX_ID_CHARACTERS", 20)
 
     async def scenario() -> list[dict[str, Any]]:
         endless.endless = False
         async with Watching() as watching:
             await watching.until(lambda: endless.lists() > 4)
-            endless.endless, endless.others = True, others
+            endless.endless, endless.others = is_endless, others
             before = endless.lists()
             await watching.until(lambda: endless.lists() > before + 3 * pages)
             endless.status, endless.endless, endless.others = "completed", False, 0

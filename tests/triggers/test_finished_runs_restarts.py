@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from mosaic_emulator import Emulator
 from tasks.fixtures import AGENT, run_bounded
 
+from airflow_provider_mosaic.api.run_completions import RunCompletionTracker
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.triggers import run_watcher
 
@@ -117,6 +119,34 @@ def test_an_unchanged_state_is_rarely_saved(held: Emulator, hook: MosaicHook) ->
 
     run_bounded(scenario())
     assert store.sets == 1
+
+
+def test_runs_are_compared_outside_the_event_loop(
+    held: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_loop: dict[str, bool] = {}
+
+    def record(name: str) -> None:
+        original = getattr(RunCompletionTracker, name)
+
+        def recorded(self: RunCompletionTracker, *args: Any, **options: Any) -> Any:
+            on_loop[name] = asyncio._get_running_loop() is not None
+            return original(self, *args, **options)
+
+        monkeypatch.setattr(RunCompletionTracker, name, recorded)
+
+    methods = ("_restore", "add_listing", "finish_poll", "as_json")
+    for name in methods:
+        record(name)
+    store = AssetStore()
+
+    async def scenario() -> None:
+        for _ in range(2):
+            async with Watching(store) as watching:
+                await watching.complete_poll(held)
+
+    run_bounded(scenario())
+    assert on_loop == dict.fromkeys(methods, False)
 
 
 def test_watches_of_other_statuses_or_agents_have_separate_states(held: Emulator, hook: MosaicHook) -> None:
