@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .cases import BOTH, DEFERRED, WORKER, KillPoint
 from .results import Outcome
-from .scenario import GET_RUN, START_RUN
+from .scenario import CANCEL_RUN, GET_RUN, START_RUN
 from .steps import (
     await_counts,
     await_deferral,
@@ -52,6 +52,9 @@ KILL_POINTS = (
               (hold_runs, start, await_polling, mark("failed")), CANCELLED),
     KillPoint("waiting task marked success", "run_with_retries", BOTH,
               (hold_runs, start, await_polling, mark("success")), Outcome(started=1, cancelled=1)),
+    KillPoint("waiting task marked failed, and its first cancels get a 404", "run_with_retries", DEFERRED,
+              (hold_runs, start, await_polling, inject("not_found", "POST", CANCEL_RUN, times=2), mark("failed")),
+              CANCELLED),
     KillPoint("waiting task marked failed, cancel_on_kill=False", "run_not_cancelled", DEFERRED,
               (hold_runs, start, await_polling, mark("failed")), NOT_CANCELLED),
     KillPoint("run cancelled outside Airflow, with retries left", "run_with_retries", BOTH,

@@ -6,7 +6,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -95,6 +95,38 @@ def stop_api_server(airflow: AirflowInstance) -> None:
     airflow.restart("api-server")
 
 
+def stall_triggerer(airflow: AirflowInstance) -> None:
+    """Stop the triggerer until another one has its triggers. It kills them when it continues."""
+    stalled = airflow.services["triggerer"]
+    other = replace(
+        stalled,
+        name="other-triggerer",
+        command=[*stalled.command, "--skip-serve-logs"],
+        environment={**stalled.environment, "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "5"},
+        log=airflow.logs / "other-triggerer.log",
+        sessions=[],
+        process=None,
+    )
+    airflow.services[other.name] = other
+    starts, kills = (_trigger_logs_with(airflow, text) for text in ("starting", "invoking on_kill"))
+    stalled.kill(signal.SIGSTOP)
+    try:
+        other.start()
+        poll(lambda: _trigger_logs_with(airflow, "starting") > starts, timeout=120, what="the other has the triggers")
+    finally:
+        stalled.kill(signal.SIGCONT)
+    poll(lambda: _trigger_logs_with(airflow, "invoking on_kill") > kills, timeout=60, what="a trigger is killed")
+    # The kill takes a second.
+    time.sleep(5)
+    other.kill(signal.SIGTERM, whole_session=False)
+    poll(lambda: other.exit_code() is not None or None, timeout=30, what="the end of the other triggerer")
+
+
+def _trigger_logs_with(airflow: AirflowInstance, text: str) -> int:
+    """Return how many log files of triggers contain a text."""
+    return sum(text in log.read_text(errors="replace") for log in (airflow.home / "logs").rglob("*.trigger.*"))
+
+
 def _count_failed_heartbeats(log: Path) -> int:
     return log.read_text(errors="replace").count("Too many failed heartbeats")
 
@@ -105,6 +137,7 @@ GROUPS = (
         Restart("DAG file changed while deferred", "deferred", change_dag_file),
         Restart("triggerer restarted while deferred", "deferred", restart("triggerer")),
         Restart("triggerer killed while deferred", "deferred", kill("triggerer")),
+        Restart("triggerer stalled while deferred", "deferred", stall_triggerer),
         Restart("scheduler restarted while deferred", "deferred", restart("scheduler")),
         Restart("scheduler killed while deferred", "deferred", kill("scheduler")),
     ),

@@ -26,6 +26,7 @@ TASK_ID = "mosaic_task"
 START_RUN = "/agent/{agent_id}/run"
 LIST_RUNS = "/agent/{agent_id}/runs"
 GET_RUN = "/agent_run/{run_id}"
+CANCEL_RUN = "/agent_run/{run_id}/cancel"
 RESUME_RUN = "/agent_run/{run_id}/resume"
 CREATE_POST = "/social/post"
 GET_POST = "/social/post/{post_id}"
@@ -160,10 +161,27 @@ class Scenario:
 
     def kill_with_supervisor(self) -> None:
         """Send SIGKILL to the task's process and its supervisor, which would report the end of the process."""
+        for process in self._processes():
+            self.signal(signal.SIGKILL, process)
+
+    def stall_with_supervisor(self) -> None:
+        """Stop both processes until the retry polls the run. The supervisor then kills the task's process."""
+        supervisor, process = self._processes()
+        for each in (supervisor, process):
+            self.signal(signal.SIGSTOP, each)
+        try:
+            polls = self.mosaic.counts().requests[f"GET {GET_RUN}"]
+            self.wait_for_requests("GET", GET_RUN, polls + 2)
+        finally:
+            for each in (supervisor, process):
+                self.signal(signal.SIGCONT, each)
+        poll(lambda: process.pid not in living() or None, timeout=60, what="the end of the first try")
+
+    def _processes(self) -> tuple[TaskProcess, TaskProcess]:
+        """Return the supervisor of the task's process, and that process."""
         process = self.wait_for_process()
         supervisor = living()[process.pid].parent
-        self.signal(signal.SIGKILL, TaskProcess(pid=supervisor, try_number=process.try_number, method="supervisor"))
-        self.signal(signal.SIGKILL, process)
+        return TaskProcess(pid=supervisor, try_number=process.try_number, method="supervisor"), process
 
     def mark(self, state: str) -> None:
         """Mark the task as failed or success."""

@@ -40,6 +40,7 @@ release_runs: Step = Scenario.release_runs
 create_run: Step = Scenario.create_run
 create_failed_run: Step = Scenario.create_failed_run
 kill_with_supervisor: Step = Scenario.kill_with_supervisor
+stall_with_supervisor: Step = Scenario.stall_with_supervisor
 await_failed_lookups: Step = Scenario.wait_for_failed_lookups
 
 
