@@ -108,8 +108,10 @@ class Search:
     def __init__(self, *, own_request: bool) -> None:
         self._own_request = own_request
         self._owned: set[str] = set()
-        self._possible_owners: dict[str, frozenset[str]] = {}
+        self._owners_by_id: dict[str, frozenset[str]] = {}
         self._listed_in_time: frozenset[str] | None = None
+        #: The tasks that may own the candidate that was judged last; None if that is not known.
+        self.possible_owners: frozenset[str] | None = frozenset()
         # The only free candidate of the last reading, and the number of readings in a row with that result.
         self._only_free: str | None = None
         self._readings_in_row = 0
@@ -149,15 +151,16 @@ class Search:
     def is_free_beside(self, candidate: Candidate, others: Siblings) -> bool:
         """Record the tasks of other DAG runs. Return whether none of them can own the candidate that was found."""
         self._owned |= others.owned_ids
+        self.possible_owners = others.possible_owners
         is_owned = id_key(candidate.id) in set(map(id_key, others.owned_ids))
-        return not is_owned and others.possible_owners == frozenset()
+        return not is_owned and self.possible_owners == frozenset()
 
     def _is_free(self, candidate: Candidate, siblings: Siblings) -> bool:
         """Return whether no sibling can own a candidate."""
         owners = siblings.possible_owners
-        if owners is None:
-            return False
-        if not self._own_request:
-            return not owners and not siblings.waiting
-        self._possible_owners[candidate.id] = self._possible_owners.get(candidate.id, owners) & owners
-        return not self._possible_owners[candidate.id]
+        if owners is not None and self._own_request:
+            owners = self._owners_by_id[candidate.id] = self._owners_by_id.get(candidate.id, owners) & owners
+        elif owners is not None:
+            owners |= siblings.waiting
+        self.possible_owners = owners
+        return owners == frozenset()

@@ -30,6 +30,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.metrics import OUTCOMES_AMBIGUOUS, RESPONSES_LOST, Metric, count
+from airflow_provider_mosaic.api.redaction import listed
 from airflow_provider_mosaic.api.search import (
     MAX_DELAY,
     OWNER_GRACE_DELAYS,
@@ -412,7 +413,21 @@ class CreateOnce(ABC):
         if result is SearchResult.FOUND and may_adopt:
             log.warning("Found %s: %s. The task continues with it.", self._description, left[0])
             return left[0].id
-        raise self._unknown_outcome(left, lost) from lost
+        raise self._unknown_outcome(left, lost, self._why_not_adopted(record, search, left)) from lost
+
+    def _why_not_adopted(self, record: StartRecord, search: Search, left: tuple[Candidate, ...]) -> str:
+        """Return a sentence on the only candidate that is left; empty if there is another number of candidates."""
+        if len(left) != 1:
+            return ""
+        owners = search.possible_owners
+        if owners is None or owners:
+            names = listed(sorted(owners)) if owners else "tasks that could not be read"
+            return f"The candidate may belong to another task that has not pushed an id: {names}."
+        if not self._adopt:
+            return "The candidate is not adopted because of on_ambiguous='fail'."
+        if not record.is_saved or record.existing_ids is None:
+            return "The candidate may have existed before the request: what existed then is not known."
+        return "The candidate is similar to the request, but not equal."
 
     def _read_lists(
         self, record: StartRecord, lost: MosaicAmbiguousOutcomeError | None, siblings: SiblingTasks | None

@@ -211,7 +211,7 @@ class _SiblingTask:
         return id
 
     def _names(self, indexes: set[int]) -> frozenset[str]:
-        return frozenset(f"{self._task_id}[{index}]" for index in indexes)
+        return frozenset(self._task_id if index < 0 else f"{self._task_id}[{index}]" for index in indexes)
 
 
 def _differs(task: Any, argument: str, value: str, markers: Collection[str]) -> bool:

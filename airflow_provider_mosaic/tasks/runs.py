@@ -335,7 +335,14 @@ class StartRun(CreateOnce):
         if self._hook.client.clock_ahead > known + SKEW.total_seconds() / 2:
             # The first response shows that the list was read from a time in the server's future.
             found = existing_runs()
-        return record if found is None else replace(record, existing_ids=found[0], existing_until=found[1])
+        if found is None:
+            log.info(
+                "Agent %r has more than %d recent runs. If the response is lost, the search adopts none.",
+                self._options.agent_id,
+                _MAX_EXISTING,
+            )
+            return record
+        return replace(record, existing_ids=found[0], existing_until=found[1])
 
     def find_candidates(self, record: StartRecord) -> list[Candidate]:
         """Return the agent's runs that did not exist before and that no trigger started."""

@@ -154,6 +154,7 @@ def test_sibling_that_may_have_started_something_needs_manual_review(
     assert effects(mosaic) == {}
     message = fails_with(lost_beside(mosaic, dag_run).execute, MosaicAmbiguousOutcomeError)
     assert mosaic.runs()[0]["run_id"] in message
+    assert "may belong to another task that has not pushed an id: " in message
     assert effects(mosaic) == {"runs_started": 1}
 
 

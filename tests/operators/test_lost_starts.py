@@ -264,6 +264,7 @@ def test_nothing_is_adopted_when_existing_runs_are_unknown(mosaic: Emulator, clo
     mosaic.inject("server_error", method="POST", path=START, status=502)
     message = fails_with(run_task(StateStore()).execute, MosaicAmbiguousOutcomeError)
     assert before in message
+    assert "may have existed before the request" in message
     assert effects(mosaic) == {"runs_started": 1}
 
 
@@ -278,6 +279,7 @@ def test_on_ambiguous_fail_names_the_candidate_and_does_not_adopt_it(mosaic: Emu
     mosaic.inject("response_lost", method="POST", path=START)
     message = fails_with(run_task(StateStore(), on_ambiguous="fail").execute, MosaicAmbiguousOutcomeError)
     assert mosaic.runs()[0]["run_id"] in message
+    assert "not adopted because of on_ambiguous='fail'" in message
     assert effects(mosaic) == {"runs_started": 1}
 
 
