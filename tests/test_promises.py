@@ -113,8 +113,12 @@ CANCELS = {
         "operators/test_run_retries.py::test_retry_continues_with_an_active_run",
         f"{FAULTS}::test_kill_point[after the deferral: before the first poll, killed]",
     ],
+    "a worker stalls for longer than": [
+        f"{KILLS}::test_kill_of_an_attempt_that_another_one_has_replaced_keeps_the_run",
+        f"{KILLS}::test_kill_cancels_the_run_if_it_is_unknown_whether_the_attempt_was_replaced",
+    ],
     "a deferred task is marked failed, marked success or cleared": [
-        f"{KILLS}::test_killed_trigger_cancels_the_run",
+        f"{KILLS}::test_killed_trigger_cancels_the_run_unless_its_task_is_still_deferred",
         "operators/test_run_options.py::test_clear_of_a_deferred_task_is_not_affected_by_the_late_kill",
         "operators/test_run_options.py::test_clear_cancels_the_old_run_if_its_trigger_did_not",
         "operators/test_existing_runs.py::test_clear_of_a_deferred_task_resumes_the_run_after_the_late_kill",
@@ -123,8 +127,13 @@ CANCELS = {
         f"{EXITS}::test_exit_cancels_the_run[a deferred task is marked success]",
     ],
     "the DAG run exceeds its `dagrun_timeout`": ["airflow/test_dag_run_ends.py::test_run_is_cancelled"],
-    "the triggerer or the scheduler is restarted, moved, or dies": [
+    "a task is marked, or ended with its DAG run, while it is neither": [
+        f"{FAULTS}::test_kill_point[task marked failed while it waits for its retry]",
+    ],
+    "the triggerer or the scheduler is restarted, moved, stalls, or dies": [
         f"{EXITS}::test_restarts_and_dag_changes_keep_the_run",
+        f"{KILLS}::test_killed_trigger_cancels_the_run_unless_its_task_is_still_deferred",
+        f"{KILLS}::test_killed_trigger_cancels_the_run_only_if_the_state_of_its_task_can_be_read",
         "triggers/test_triggers.py::test_a_restart_does_not_extend_the_deadline",
     ],
     "the task's `timeout`, its `execution_timeout`, or Airflow's own limit": [

@@ -33,6 +33,7 @@ SELECTED = {
     ("clear of a waiting task: only the old run is cancelled", "worker"),
     ("clear of a waiting task: only the old run is cancelled", "deferred"),
     ("clear of a deferred task before its trigger starts", "deferred"),
+    ("task marked failed while it waits for its retry", "worker"),
 }
 CASES = {
     case.name: case
