@@ -131,7 +131,7 @@ def test_importing_the_hook_loads_no_transport(loaded: dict[str, set[str]]) -> N
 
 
 def test_a_method_of_the_hook_loads_only_its_endpoint(loaded: dict[str, set[str]]) -> None:
-    assert {name for name in ours(loaded["the hook"]) if "endpoints." in name} == {"api.endpoints.runs"}
+    assert not [name for name in ours(loaded["the hook"]) if "endpoints." in name]
     assert ours(loaded["a method of the hook"]) == {"api.endpoints.billing"}
 
 

@@ -195,7 +195,7 @@ def test_the_security_page_names_existing_fields() -> None:
     named = set(re.findall(r"`(\w+_url)`", (DOCS / "security.md").read_text(encoding="utf-8")))
     modules = [
         import_module(f"airflow_provider_mosaic.api.endpoints.{name}")
-        for name in ("runs", "assets", "social", "avatars")
+        for name in ("runs", "assets", "posts", "social_connections", "avatars")
     ]
     models = [each for module in modules for _, each in inspect.getmembers(module, inspect.isclass)]
     fields = {name for model in models if issubclass(model, Model) for name in model.model_fields}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,11 +14,9 @@ from airflow_provider_mosaic.api import endpoints, metrics
 from airflow_provider_mosaic.api.access import Access
 from airflow_provider_mosaic.api.arguments import validate_name
 from airflow_provider_mosaic.api.call import Call
-from airflow_provider_mosaic.api.endpoints import runs
 from airflow_provider_mosaic.api.errors import (
     MosaicAuthenticationError,
     MosaicError,
-    MosaicNotFoundError,
     MosaicPermissionError,
 )
 from airflow_provider_mosaic.api.media_types import AssetType, media_type_of
@@ -47,10 +44,6 @@ metrics.report_to(stats)
 
 #: Seconds of a connection test in the UI.
 _TEST_TIMEOUT = 10.0
-#: Seconds of the last request of a task. Airflow kills a task five seconds after SIGTERM.
-_LAST_REQUEST_TIMEOUT = 3.0
-#: Seconds before a cancel in these seconds is sent again after a 404.
-_NOT_FOUND_PAUSE = 0.5
 
 
 class MosaicHook(EndpointMethods, BaseHook):
@@ -314,29 +307,3 @@ class MosaicHook(EndpointMethods, BaseHook):
         from airflow_provider_mosaic.agents_as_code.export import export_agent
 
         return export_agent(self, agent_id, node_ids=node_ids)
-
-
-def cancel_with_timeout(access: Access, run_id: str) -> runs.Cancelled:
-    """
-    Cancel a run from a signal handler within three seconds: with one request, or with several after a 404.
-
-    A request uses its own connection, because the signal may have interrupted the hook's client.
-    """
-    from airflow_provider_mosaic.clients.sync_client import send_with_deadline
-
-    deadline = time.monotonic() + _LAST_REQUEST_TIMEOUT
-    while True:
-        try:
-            return send_with_deadline(deadline - time.monotonic(), access, runs.cancel_run(run_id))
-        except MosaicNotFoundError:
-            # A gateway without a route to Mosaic answers 404 too, and a new run may not be found yet.
-            if deadline - time.monotonic() < 2 * _NOT_FOUND_PAUSE:
-                raise
-        time.sleep(_NOT_FOUND_PAUSE)
-
-
-def read_with_timeout(access: Access, run_id: str) -> runs.Run:
-    """Return a run at the end of a task, with one request of at most three seconds on its own connection."""
-    from airflow_provider_mosaic.clients.sync_client import send_with_deadline
-
-    return send_with_deadline(_LAST_REQUEST_TIMEOUT, access, runs.get_run(run_id))

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
-from functools import cached_property
 from itertools import chain
 from typing import Any
 
-from airflow_provider_mosaic.airflow_compat import supervisor_is_gone
 from airflow_provider_mosaic.api.call import Call
 from airflow_provider_mosaic.api.endpoints.runs import Run, RunStatus, get_run
 from airflow_provider_mosaic.api.errors import (
@@ -18,7 +15,6 @@ from airflow_provider_mosaic.api.errors import (
     MosaicConflictError,
     MosaicError,
     MosaicNotFoundError,
-    MosaicRunCancelledError,
     MosaicRunFailedError,
 )
 from airflow_provider_mosaic.api.metrics import OUTCOMES_AMBIGUOUS, RUNS_DURATION, RUNS_ENDED, count, record_duration
@@ -27,10 +23,9 @@ from airflow_provider_mosaic.api.poll_state import PollState, run_poll_state
 from airflow_provider_mosaic.api.reports import run_failure
 from airflow_provider_mosaic.durable.completion_waiter import CompletionWaiter, WaitOptions
 from airflow_provider_mosaic.durable.failures import fail_exception
-from airflow_provider_mosaic.durable.outages import api_server_is_unreachable, is_replaced
 from airflow_provider_mosaic.durable.reads import read_started
-from airflow_provider_mosaic.durable.task_state import TaskState, can_save_state
-from airflow_provider_mosaic.hooks.mosaic import MosaicHook, read_with_timeout
+from airflow_provider_mosaic.durable.task_state import TaskState
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.tasks.reporting import (
     RUN_ID_KEY,
     add_to_outlet_events,
@@ -39,181 +34,17 @@ from airflow_provider_mosaic.tasks.reporting import (
     push_xcom,
     report_lineage,
 )
-from airflow_provider_mosaic.tasks.run_cancels import (
-    CancelResult,
-    OwnCancels,
-    cancel_and_read,
-    cancel_at_kill,
-    cancelled_result,
-)
+from airflow_provider_mosaic.tasks.run_cancels import EarlyEndCancels
 from airflow_provider_mosaic.tasks.run_ends import nodes_of, push_end, raise_unless_successful, with_outputs
 from airflow_provider_mosaic.tasks.run_resumes import ResumePermission
 from airflow_provider_mosaic.triggers.runs import MosaicRunTrigger
 
 log = logging.getLogger(__name__)
 
-#: Seconds to check Airflow's API server and the state of the task. Airflow ends a killed task after five.
-_CHECK_TIMEOUT = 1.5
-
-
-class RunCancels:
-    """
-    The cancels of a run whose task is killed or out of time.
-
-    A kill is a signal in the middle of any line. :meth:`kill` cancels the run with one request if its id is known. The
-    wait finds :attr:`is_killed`, and fails with :meth:`killed_error`, which saves the cancel. If the id becomes known
-    after the kill, that also cancels the run.
-
-    :param enabled: The operator's ``cancel_on_kill``: otherwise the run keeps running.
-    :param kinds: See :class:`CompletionWaiter`.
-    :param was_running: See :class:`~airflow_provider_mosaic.tasks.run_cancels.OwnCancels`.
-    """
-
-    def __init__(
-        self,
-        hook: MosaicHook,
-        context: Mapping[str, Any],
-        *,
-        enabled: bool,
-        durable: bool,
-        kinds: Iterable[str],
-        was_running: Callable[[], bool],
-    ) -> None:
-        self._hook = hook
-        self._context = context
-        self._enabled = enabled
-        self._durable = durable
-        self._kinds = kinds
-        self._was_running = was_running
-        #: Whether the task was killed.
-        self.is_killed = False
-        #: Whether Mosaic accepted a cancel of this attempt.
-        self.is_cancelled = False
-        # Whether Airflow ended the task because its API server is away. The run must keep running then.
-        self._in_outage = False
-        # Whether Airflow ended this attempt because another one has replaced it, which continues with the run.
-        self._is_replaced = False
-        # What became of the run at the kill; None if its id was unknown then.
-        self._result_of_kill: CancelResult | None = None
-
-    @cached_property
-    def _own(self) -> OwnCancels:
-        return OwnCancels(self._was_running)
-
-    @property
-    def _is_saved(self) -> bool:
-        """Whether another attempt knows the run."""
-        return can_save_state(self._context, durable=self._durable)
-
-    @cached_property
-    def permission(self) -> ResumePermission:
-        """The task's permission to resume a cancelled run."""
-        return ResumePermission(self._context, durable=self._durable)
-
-    def kill(self, run_id: str | None, *, is_in_signal: bool) -> CancelResult | None:
-        """
-        Cancel the run of a task that is killed.
-
-        Return None if the id is unknown, or if a signal interrupted the lookup of the connection. The wait cancels the
-        run then.
-
-        :param is_in_signal: Whether this runs in a signal handler. It must not look the connection up, since it may
-            have interrupted a lookup.
-        """
-        # A user's mark or clear reaches the task through the API server. If that does not respond, Airflow ended the
-        # task because its heartbeats were lost.
-        checked_until = time.monotonic() + _CHECK_TIMEOUT
-        self._in_outage = self._enabled and api_server_is_unreachable(_CHECK_TIMEOUT)
-        if self._enabled and not self._in_outage and self._is_saved:
-            self._is_replaced = is_replaced(self._context, self._kinds, checked_until - time.monotonic())
-        self.is_killed = True
-        # A second signal must not replace an accepted cancel by "had ended already", after which no retry resumes it.
-        was_accepted = self._result_of_kill is not None and self._result_of_kill.is_accepted
-        if run_id is None or was_accepted:
-            return self._result_of_kill
-        if is_in_signal and self._enabled and not (self._in_outage or self._hook.has_access):
-            self._warn_of_lookup(run_id)
-        else:
-            self._result_of_kill = self.cancel(run_id)
-            log.warning("%s", self._result_of_kill.text)
-        return self._result_of_kill
-
-    def killed_error(self, run_id: str) -> MosaicRunCancelledError:
-        """Save the cancel of a kill, and return the error of the task."""
-        result = self._save(run_id, self._result_of_kill or self.cancel(run_id))
-        return MosaicRunCancelledError(
-            f"The task was killed while it waited for run {run_id!r}.",
-            means=result.text,
-            run_id=run_id,
-            # A retry waits for a run that was left running, with every on_retry. With durable=False it pays again.
-            transient=self._durable and not result.is_accepted,
-        )
-
-    def why_not(self, run_id: str) -> str:
-        """Return as sentences why the run must keep running; empty if it may be cancelled."""
-        if not self._enabled:
-            return f"Run {run_id!r} keeps running because cancel_on_kill=False."
-        if self._is_saved and supervisor_is_gone():
-            return (
-                f"Run {run_id!r} keeps running: Airflow's supervisor of this process died, and another attempt may "
-                "wait for the run."
-            )
-        if self._is_replaced:
-            return f"Run {run_id!r} keeps running: another attempt has replaced this one, and continues with the run."
-        if self.is_killed and self._in_outage:
-            return (
-                f"Run {run_id!r} keeps running: Airflow's API server does not respond, so no user ended the task. "
-                "Unless a retry continues with it, wait for it with a MosaicRunSensor or cancel it in the editor."
-            )
-        return ""
-
-    def cancel(self, run_id: str) -> CancelResult:
-        """Cancel the run, unless it must keep running."""
-        if why_not := self.why_not(run_id):
-            return CancelResult(why_not)
-        if not self.is_killed:
-            return cancel_and_read(self._hook, run_id, own=self._own)
-        if not self._hook.has_access:
-            self._warn_of_lookup(run_id)
-        return cancel_at_kill(self._hook, run_id, self._own)
-
-    def _warn_of_lookup(self, run_id: str) -> None:
-        log.warning(
-            "Run %r is cancelled as soon as the connection is looked up. If Airflow ends the process before that, the "
-            "run keeps running: cancel it in the editor.",
-            run_id,
-        )
-
-    def save_end_of_wait(self, run_id: str, result: CancelResult) -> CancelResult:
-        """Save the cancel, push the status and outputs that the run has now, and return what the cancel did."""
-        result = self._save(run_id, result)
-        if (run := self._read_best_effort(run_id)) is not None:
-            push_end(self._context, run)
-        return result
-
-    def _save(self, run_id: str, result: CancelResult) -> CancelResult:
-        """Let a retry resume the run that this task cancelled. Return what the cancel did."""
-        if not result.is_accepted and run_id in self._own:
-            run = self._read_best_effort(run_id)
-            if run is not None and run.status == RunStatus.CANCELLED:
-                result = cancelled_result(run_id)
-                log.info("%s", result.text)
-        if result.is_accepted:
-            self.is_cancelled = True
-            self.permission.grant(run_id)
-        return result
-
-    def _read_best_effort(self, run_id: str) -> Run | None:
-        try:
-            return read_with_timeout(self._hook.access, run_id)
-        except MosaicError as error:
-            log.info("Run %r could not be read at the end of the wait. XCom may not have its status. %s", run_id, error)
-            return None
-
 
 class RunWait(CompletionWaiter[Run]):
     """
-    The wait for a run. When the task is killed or out of time, :class:`RunCancels` cancels the run.
+    The wait for a run. When the task is killed or out of time, :class:`EarlyEndCancels` cancels the run.
 
     :param state: See :class:`CompletionWaiter`.
     :param advise: Returns what a user can do about a failed run; empty for the usual advice.
@@ -241,7 +72,7 @@ class RunWait(CompletionWaiter[Run]):
         super().__init__(options, hook, context, state=state)
         self._advise = advise
         self._inputs = inputs
-        self._cancels = RunCancels(
+        self._cancels = EarlyEndCancels(
             hook,
             context,
             enabled=options.cancel_on_kill,

@@ -30,7 +30,7 @@ from airflow_provider_mosaic.operators import (
     MosaicResumeRunOperator,
     MosaicUploadOperator,
 )
-from airflow_provider_mosaic.tasks import run_waits
+from airflow_provider_mosaic.tasks import run_cancels
 
 WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 STORES = pytest.mark.parametrize("make_store", [StateStore, lambda: None], ids=["with a store", "without a store"])
@@ -363,7 +363,7 @@ def test_unreadable_store_does_not_block_a_cleared_task(mosaic: Emulator) -> Non
 def test_kill_during_an_outage_of_the_api_server_does_not_cancel_the_run(
     mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, moment: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(run_waits, "api_server_is_unreachable", lambda seconds: True)
+    monkeypatch.setattr(run_cancels, "api_server_is_unreachable", lambda seconds: True)
     mosaic.configure(hold_runs=True)
     if moment == "starting":
         mosaic.inject("hang", method="POST", path=START, seconds=0.4)

@@ -34,7 +34,7 @@ from airflow_provider_mosaic.operators import (
     MosaicYouTubeTriggerOperator,
 )
 from airflow_provider_mosaic.sensors import MosaicRunSensor, MosaicSocialPostSensor
-from airflow_provider_mosaic.tasks import run_waits
+from airflow_provider_mosaic.tasks import run_cancels
 
 WAITS = pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 
@@ -162,7 +162,7 @@ RETRIES = pytest.mark.parametrize(
 def test_kill_in_an_outage_promises_only_what_the_retry_does(
     mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, has_store: bool, durable: bool, effect: str
 ) -> None:
-    monkeypatch.setattr(run_waits, "api_server_is_unreachable", lambda timeout: True)
+    monkeypatch.setattr(run_cancels, "api_server_is_unreachable", lambda timeout: True)
     mosaic.configure(hold_runs=True)
     task = run_task(StateStore() if has_store else None, durable=durable)
     with killed_once(received(mosaic, "GET", "/agent_run/{run_id}"), task):

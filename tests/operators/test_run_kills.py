@@ -32,7 +32,7 @@ from airflow_provider_mosaic.operators import (
     MosaicResumeRunOperator,
     MosaicRunAgentOperator,
 )
-from airflow_provider_mosaic.tasks import run_waits
+from airflow_provider_mosaic.tasks import run_cancels
 from airflow_provider_mosaic.tasks.posts import PostTask
 from airflow_provider_mosaic.tasks.run_waits import RunWait
 from airflow_provider_mosaic.tasks.runs import RunTask
@@ -88,7 +88,7 @@ def test_kill_whose_cancel_lost_its_response_lets_a_retry_resume_the_run(
 
 
 def test_kill_sends_a_cancel_again_that_gets_a_404(mosaic: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_provider_mosaic.hooks.mosaic._NOT_FOUND_PAUSE", 0.01)
+    monkeypatch.setattr("airflow_provider_mosaic.tasks.run_cancels._NOT_FOUND_PAUSE", 0.01)
     mosaic.configure(hold_runs=True)
     mosaic.inject("not_found", method="POST", path=CANCEL, times=2)
     task = run_task(StateStore(), poll_interval=0.1)
@@ -159,7 +159,7 @@ def test_run_that_a_kill_leaves_running_is_continued_with_every_on_retry(
     mosaic.configure(hold_runs=True)
     task = run_task(StateStore(), on_retry=on_retry, cancel_on_kill=reason != "cancel_on_kill", deferrable=deferrable)
     if reason == "outage":
-        monkeypatch.setattr(run_waits, "api_server_is_unreachable", lambda timeout: True)
+        monkeypatch.setattr(run_cancels, "api_server_is_unreachable", lambda timeout: True)
     elif reason == "failed cancel":
         mosaic.inject("forbidden", method="POST", path=CANCEL, times=None)
     deferred = task.execute() if deferrable else None
@@ -343,8 +343,8 @@ def test_kill_cancels_the_run_if_it_is_unknown_whether_the_attempt_was_replaced(
 
     if reason == "interrupted request":
         task.dag_run.on_states_read = wait_for_lock
-        monkeypatch.setattr(run_waits, "_CHECK_TIMEOUT", 0.2)
-        monkeypatch.setattr(run_waits, "api_server_is_unreachable", lambda timeout: False)
+        monkeypatch.setattr(run_cancels, "_CHECK_TIMEOUT", 0.2)
+        monkeypatch.setattr(run_cancels, "api_server_is_unreachable", lambda timeout: False)
     assert "accepted the cancel" in killed_while_waiting(task, monkeypatch)
     is_ended.set()
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}

@@ -53,7 +53,8 @@ def prepare(context: Mapping[str, Any]) -> None:
 
     from airflow_provider_mosaic.durable import completion_waiter, create_once
     from airflow_provider_mosaic.durable.task_state import TaskState
-    from airflow_provider_mosaic.tasks.run_waits import RunCancels, RunWait
+    from airflow_provider_mosaic.tasks.run_cancels import EarlyEndCancels
+    from airflow_provider_mosaic.tasks.run_waits import RunWait
 
     failpoints = params["failpoints"]
     if "real_search" not in failpoints:
@@ -85,7 +86,7 @@ def prepare(context: Mapping[str, Any]) -> None:
     set_failpoint(TaskState, "save_best_effort", before="die_before_id", after="die_after_id")
     set_failpoint(RunWait, "continue_after_deferral", before="die_after_deferral")
     set_failpoint(RunWait, "finish", after="die_at_end")
-    set_failpoint(RunCancels, "cancel", after="die_after_cancel")
+    set_failpoint(EarlyEndCancels, "cancel", after="die_after_cancel")
     break_airflow(failpoints, ti.try_number, folder)
     if "stalled_trigger" in failpoints:
         # Airflow's timeout of the trigger expires before the trigger's own.
