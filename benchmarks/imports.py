@@ -157,7 +157,7 @@ def main() -> None:
         ours, *others = imports_of
         rows.append(
             Row(
-                figure=f"imports of a {figure} over airflow.sdk, CPU s",
+                figure=f"imports: {figure}, over airflow.sdk, CPU s",
                 ours=medians[ours],
                 theirs={name: medians[name] for name in others},
                 goal=f"at most {goal}",

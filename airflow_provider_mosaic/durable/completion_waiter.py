@@ -74,9 +74,9 @@ class CompletionWaiter(ABC, Generic[S]):
     #: What the item has not done at the end of the wait.
     not_ended: ClassVar[str]
     #: Name of the id among the arguments of ``execute_complete``. Airflow's database has it.
-    key: ClassVar[str]
+    id_argument: ClassVar[str]
     #: XCom key of the id.
-    id_key: ClassVar[str]
+    xcom_key: ClassVar[str]
     #: Kinds of item under which the task state store may have the id: see ``TaskState``.
     kinds: ClassVar[tuple[str, ...]]
 
@@ -239,9 +239,9 @@ class CompletionWaiter(ABC, Generic[S]):
 
     def _read_pushed_id(self) -> str | None:
         ti = self._context["ti"]
-        id = ti.xcom_pull(task_ids=ti.task_id, key=self.id_key, map_indexes=ti.map_index)
+        id = ti.xcom_pull(task_ids=ti.task_id, key=self.xcom_key, map_indexes=ti.map_index)
         # A custom XCom backend may return another type.
-        return None if id is None else validate_id(self.id_key, id)
+        return None if id is None else validate_id(self.xcom_key, id)
 
     def _new_state(
         self, item_id: str, *, deadline: float | None = None, started_at: float | None = None
@@ -294,7 +294,7 @@ class CompletionWaiter(ABC, Generic[S]):
                         started_at=started_at,
                     ),
                     method_name="execute_complete",
-                    kwargs={self.key: item_id, "deadline": deadline, "try_started_at": try_started_at},
+                    kwargs={self.id_argument: item_id, "deadline": deadline, "try_started_at": try_started_at},
                     timeout=backstop(earliest, self._options.poll_interval),
                 )
             self.sleep(state.pause())

@@ -193,7 +193,7 @@ class WaitingOperator(MosaicOperator):
         waited_for = next((deferred[key] for key in ("run_id", "post_id") if key in deferred), (event or {}).get("id"))
         with self._resuming(context, waited_for):
             task = self._task(context)
-            key = task.wait.key
+            key = task.wait.id_argument
             item_id = deferred.pop(key, None) or validate_id(key, (event or {}).get("id"))
         with self._running(task, context):
             return task.wait.continue_after_deferral(event, item_id, **deferred)

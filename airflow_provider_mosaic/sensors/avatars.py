@@ -45,7 +45,7 @@ class MosaicAvatarProfileSensor(CompletionSensor):
     _options = options.AVATAR_PROFILE_SENSOR
     _row_label_arguments = ("avatar_profile_id",)
     _trigger_class = "airflow_provider_mosaic.triggers.avatars.MosaicAvatarProfileTrigger"
-    _key = "avatar_profile_id"
+    _id_argument = "avatar_profile_id"
 
     def __init__(
         self,

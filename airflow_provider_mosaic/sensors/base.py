@@ -43,7 +43,7 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
     _trigger_class: ClassVar[str]
     #: The argument with the item's id: of the sensor, of its trigger and of ``execute_complete``. Airflow's database
     #: keeps it over upgrades.
-    _key: ClassVar[str]
+    _id_argument: ClassVar[str]
 
     def __init__(
         self, *, deferrable: bool, poll_interval: float | timedelta, mosaic_conn_id: Text, **kwargs: Any
@@ -83,7 +83,7 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
 
     def _item_arguments(self) -> dict[str, Any]:
         """Return the arguments of the trigger and of ``execute_complete`` that say what to wait for."""
-        return {self._key: self._id}
+        return {self._id_argument: self._id}
 
     def _return_value(self, item: Any) -> Any:
         return self._id
@@ -91,7 +91,7 @@ class CompletionSensor(MosaicBaseOperator, BaseSensorOperator):
     @property
     def _id(self) -> str:
         """The item's id, as the trigger's event has it."""
-        return str(getattr(self, self._key))
+        return str(getattr(self, self._id_argument))
 
     @cached_property
     def _state(self) -> PollState[Any]:

@@ -62,7 +62,7 @@ class MosaicRunSensor(CompletionSensor):
     _row_label_arguments = ("run_id",)
     _trigger_class = "airflow_provider_mosaic.triggers.runs.MosaicRunTrigger"
     operator_extra_links = (MosaicAgentLink(),)
-    _key = "run_id"
+    _id_argument = "run_id"
 
     def __init__(
         self,

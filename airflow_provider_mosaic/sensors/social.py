@@ -50,7 +50,7 @@ class MosaicSocialPostSensor(CompletionSensor):
     _row_label_arguments = ("post_id",)
     _trigger_class = "airflow_provider_mosaic.triggers.social.MosaicSocialPostTrigger"
     operator_extra_links = (MosaicPostLink(),)
-    _key = "post_id"
+    _id_argument = "post_id"
 
     def __init__(
         self,

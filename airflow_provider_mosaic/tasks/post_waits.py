@@ -49,8 +49,8 @@ class PostWait(CompletionWaiter[Post]):
 
     noun = "Post"
     not_ended = "is not published"
-    key = "post_id"
-    id_key = POST_ID_KEY
+    id_argument = "post_id"
+    xcom_key = POST_ID_KEY
     kinds = ("post",)
 
     def __init__(

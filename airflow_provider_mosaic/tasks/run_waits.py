@@ -54,8 +54,8 @@ class RunWait(CompletionWaiter[Run]):
 
     noun = "Run"
     not_ended = "has not ended"
-    key = "run_id"
-    id_key = RUN_ID_KEY
+    id_argument = "run_id"
+    xcom_key = RUN_ID_KEY
     kinds = ("run", "resume")
 
     def __init__(
