@@ -74,8 +74,7 @@ class Call(Generic[T]):
     :param max_values_on_loop: Values of a response above which a triggerer decodes it in a thread. Models take up to
         0.1 ms for a value.
     :param makes: Name of the id of what it creates; empty if it creates nothing.
-    :param deletes: Whether it deletes what the ids name. "Not found" then means that an earlier request, whose
-        response was lost, has done so.
+    :param deletes: Whether it deletes what the ids name.
     :param is_normal: Return whether the body of an error or of a refusal is a normal response to this call.
     :param shows_effect: Return whether the body of an error shows that the call had an effect, without an id.
     """
@@ -184,21 +183,17 @@ class Call(Generic[T]):
         message = f"Could not {self.description}: {self.method} {self.path} {problem}"
         return kind(message, method=self.method, path=self.path, **facts)
 
-    def was_done_before(self, error: MosaicError, retried: Sequence[MosaicError]) -> bool:
-        """
-        Return whether an earlier attempt has done what the call is for.
-
-        :param error: The last error.
-        :param retried: The errors before it.
-        """
-        return self.deletes and isinstance(error, MosaicNotFoundError) and any(each.effect_unknown for each in retried)
-
-    def final_error(self, error: MosaicError) -> MosaicError:
+    def final_error(self, error: MosaicError, retried: Sequence[MosaicError] = ()) -> MosaicError:
         """
         Return the error to raise when the call is not sent again.
 
         :param error: The last error. If it leaves open whether the call had an effect, the result says so.
+        :param retried: The errors before it.
         """
+        if self.deletes and isinstance(error, MosaicNotFoundError) and any(each.effect_unknown for each in retried):
+            # A gateway without a route answers 404 too, so the deletion does not count as done.
+            means = "An earlier request, whose response was lost, may have deleted it."
+            error.set_consequences(means=means, to_do=("Check whether it still exists before you delete it again.",))
         if (
             self.retry_safety is RetrySafety.SAFE
             or not error.effect_unknown

@@ -81,9 +81,7 @@ class AsyncClient:
             )
             return await retrying(self._send_once, call)
         except MosaicError as error:
-            if call.was_done_before(error, retried):
-                return call.read(None)
-            final_error = call.final_error(error)
+            final_error = call.final_error(error, retried)
             if final_error is error:
                 raise
             raise final_error from error

@@ -125,10 +125,11 @@ def test_a_status_of_the_post_counts_in_the_response_to_a_change(call: Call[Post
     ],
 )
 def test_the_post_has_its_tracked_status(body: dict[str, Any], status: str) -> None:
-    listed = (
-        list_posts().page(None).result(Response(200, {}, json.dumps({"posts": [{"post_id": "p", **body}]}).encode()))
-    )
-    assert [post_in(get_post("p"), **body).status, listed.items[0].status] == [status, status]
+    page = json.dumps({"posts": [{"post_id": "p", **body}]}).encode()
+    [listed] = list_posts().page(None).result(Response(200, {}, page)).items
+    for post in (listed, post_in(get_post("p"), **body)):
+        assert post.status == status
+        assert not post.is_published_nowhere
 
 
 @pytest.mark.parametrize(("status", "standing"), AVATARS.items())

@@ -216,6 +216,9 @@ class Post(Model):
         """
         for name in sorted(self._unreadable & _PLACES):
             return name
+        if self.reported_status is not None and status_key(self.reported_status) not in ("failed", ""):
+            # Another status is beside that of the post: the publishing service may have published it.
+            return "status"
         for item in (self, *self.places):
             # A destination may repeat the id of the post in Mosaic.
             if isinstance(item, Destination) and item.platform_post_id not in (None, "", self.post_id):
