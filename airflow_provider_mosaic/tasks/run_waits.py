@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta, timezone
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -72,18 +73,23 @@ class RunWait(CompletionWaiter[Run]):
         super().__init__(options, hook, context, state=state)
         self._advise = advise
         self._inputs = inputs
-        self._cancels = EarlyEndCancels(
-            hook,
-            context,
-            enabled=options.cancel_on_kill,
-            durable=durable,
-            kinds=self.kinds,
-            was_running=lambda: self._was_pending,
-        )
+        self._durable = durable
+        self._was_killed = False
         #: The run that a kill cancels at once. None for the run of an earlier attempt, although ``item_id`` names it,
         #: until the wait for it starts: before that, the task may resume or replace it, and a kill must cancel the run
         #: that results.
         self.run_to_cancel: str | None = None
+
+    @cached_property
+    def _cancels(self) -> EarlyEndCancels:
+        return EarlyEndCancels(
+            self.hook,
+            self._context,
+            enabled=self._options.cancel_on_kill,
+            durable=self._durable,
+            kinds=self.kinds,
+            was_running=lambda: self._was_pending,
+        )
 
     @property
     def can_cancel_earlier_run(self) -> bool:
@@ -118,6 +124,7 @@ class RunWait(CompletionWaiter[Run]):
 
     def on_kill(self) -> None:
         """Cancel the run, if its id is known. Otherwise the wait cancels it."""
+        self._was_killed = True
         # After an interruption nothing resumes or replaces the run of an earlier attempt any more.
         run_id = self.run_to_cancel or (self.item_id if self.is_interrupted else None)
         result = self._cancels.kill(run_id, is_in_signal=not self.is_interrupted)
@@ -231,7 +238,7 @@ class RunWait(CompletionWaiter[Run]):
 
     def is_stopped(self) -> bool:
         """Return whether the wait must end because the task was killed."""
-        return self._cancels.is_killed
+        return self._was_killed
 
     def _count_end(self, item: Run) -> None:
         count(RUNS_ENDED, item.status)
