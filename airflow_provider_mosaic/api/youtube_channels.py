@@ -12,7 +12,7 @@ from airflow_provider_mosaic.api.arguments import split_url
 from airflow_provider_mosaic.api.endpoints.triggers import AddedChannels, YouTubeTrigger
 from airflow_provider_mosaic.api.errors import MosaicError
 from airflow_provider_mosaic.api.options import KEEP_CALLBACK, YOUTUBE_TRIGGER
-from airflow_provider_mosaic.api.redaction import listed
+from airflow_provider_mosaic.api.redaction import MASK, listed
 
 _CHANNEL_ID = re.compile(r"UC[\w-]{22}", re.ASCII)
 
@@ -96,7 +96,7 @@ class TriggerComparison:
         self._keys = {channel: ids.key(channel) for channel in desired.youtube_channels}
         keys, existing, elsewhere = self._keys.items(), self._existing, self._elsewhere
         # A channel that was added without an id may be any listed one, and is not added again.
-        missing = [
+        self._missing = [
             channel
             for channel, key in keys
             if key in elsewhere or (key not in existing and not ids.is_added_without_id(channel))
@@ -105,9 +105,13 @@ class TriggerComparison:
         first = list(desired.youtube_channels[:1])
         #: The requested channels to send: those that the trigger lacks, that another trigger has too, or whose id is
         #: unknown.
-        self.to_add = missing or (first if self._callback_differs() else [])
+        self.to_add = self._missing or (first if self._callback_differs() else [])
         #: The requested channels that the trigger has, and other triggers too, with how the trigger lists them.
         self.shared = {channel: existing[key] for channel, key in keys if key in existing and key in elsewhere}
+
+    def has_channels(self) -> bool:
+        """Return whether the trigger exists, and alone has the requested channels."""
+        return bool(self.matching) and not self._missing
 
     def is_set(self) -> bool:
         """Return whether the trigger exists, with its callback, and alone has the requested channels."""
@@ -163,8 +167,8 @@ class TriggerComparison:
         """Raise if the trigger would lose its callback, when its shared channels are removed and added again."""
         # Mosaic deletes a trigger without channels, and only the task would still have its callback.
         is_emptied = set(self._existing.values()) <= set(self.shared.values())
-        has_callback = any(each.callback_url for each in self.matching)
-        if is_emptied and has_callback and self._desired.callback_url == KEEP_CALLBACK:
+        may_have_callback = any(_known_callback(each) != "" for each in self.matching)
+        if is_emptied and may_have_callback and self._desired.callback_url == KEEP_CALLBACK:
             raise MosaicError(
                 f"These channels are in other triggers of agent {self._desired.agent_id!r} too, and adding them did "
                 f"not move them: {listed(list(self.shared.values()))}.",
@@ -175,6 +179,12 @@ class TriggerComparison:
     def _callback_differs(self) -> bool:
         callback = self._desired.callback_url
         return callback != KEEP_CALLBACK and any((each.callback_url or None) != callback for each in self.matching)
+
+
+def _known_callback(trigger: YouTubeTrigger) -> str | None:
+    """Return the callback of a trigger, empty without one; None if Mosaic does not return it, or masks it."""
+    callback = trigger.callback_url or ""
+    return callback if "callback_url" in trigger.model_fields_set and MASK not in callback else None
 
 
 def _comparable_filter(filter_options: Mapping[str, Any]) -> dict[str, Any]:

@@ -29,6 +29,9 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
     than a duration is moved only with ``exclusive=True``. Otherwise the task fails, before it sends anything if the
     channel is given by its id.
 
+    If Mosaic accepts a ``callback_url`` and does not list it as it was sent, the task logs a warning, and each run of
+    the task sends it again.
+
     A channel given by its URL or handle is recognized by the handle that Mosaic reports, which may come late, or in
     the URL by which Mosaic lists the channel. Until then each run of the task sends the channel again, which changes
     nothing. Ids (``UC...``) are recognized unless Mosaic lists the channel only by a handle.

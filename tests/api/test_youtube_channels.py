@@ -92,6 +92,12 @@ def test_callback_is_set_by_sending_a_channel_again() -> None:
     assert compare(desired(A, B, callback_url=None), present).to_add == [A]
 
 
+@pytest.mark.parametrize("field", [{"callback_url": None}, {"callback_url": ""}], ids=str)
+def test_shared_channel_may_leave_a_trigger_that_has_no_callback(field: dict[str, Any]) -> None:
+    own = YouTubeTrigger.model_validate({"id": "t", "youtube_channels": [A], **field})
+    compare(desired(A), own, trigger(A, filter_options=LONG)).fail_if_callback_is_lost()
+
+
 def test_channel_without_a_reported_id_is_sent_once_and_protects_new_channels() -> None:
     before = compare(desired("@demo"), trigger(A))
     assert before.to_add == ["@demo"]

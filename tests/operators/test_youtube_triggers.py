@@ -27,6 +27,7 @@ READ = "GET /agent/{agent_id}/triggers"
 A, B, C = (f"UC{letter * 22}" for letter in "abc")
 LONG = {"duration": {"min_seconds": 600}}
 HOOK = "https://hooks.example.org/youtube"
+TOKEN = "s3cr3t-t0ken-0123456789"
 
 
 def task_runner(channels: Any, **options: Any) -> TaskRunner:
@@ -331,15 +332,16 @@ class SharedChannels(OtherMosaic):
             return 200, self.triggers
         body = json.loads(self.body)
         own = next((each for each in self.triggers if each["filter_options"] == body.get("filter_options", {})), None)
+        if "/add_" in target:
+            own = own or self._make(body.get("filter_options", {}), (), None)
+            own["callback_url"] = body.get("trigger_callback_url", own["callback_url"])
         for channel in body["youtube_channels"]:
             if "/add_" in target and own and channel in own["youtube_channels"] and not self._moves:
                 continue
             for each in self.triggers:
                 each["youtube_channels"] = [other for other in each["youtube_channels"] if other != channel]
-            if "/add_" in target:
-                own = own or self._make({}, (), None)
+            if "/add_" in target and own:
                 own["youtube_channels"].append(channel)
-                own["callback_url"] = body.get("trigger_callback_url", own["callback_url"])
         self.triggers = [each for each in self.triggers if each["youtube_channels"]]
         return 200, {"status": "ok"}
 
@@ -385,8 +387,43 @@ def test_shared_channel_leaves_the_other_triggers_with_exclusive(serve: Serve) -
     assert shared.changes() == ["add", "remove", "add", "remove"]
 
 
-def test_trigger_that_has_only_the_shared_channel_does_not_lose_its_callback(serve: Serve) -> None:
-    shared = serve(SharedChannels(LONG, channels=(A,)))
+class ListsOtherCallbacks(SharedChannels):
+    """
+    A Mosaic that does not list callbacks as it has them.
+
+    :param listed: The field as it is listed; empty if it is left out.
+    """
+
+    def __init__(self, listed: dict[str, str], **options: Any) -> None:
+        super().__init__(LONG, **options)
+        self._listed = listed
+
+    def answer(self, method: str, target: str) -> tuple[int, Any]:
+        status, body = super().answer(method, target)
+        if method == "GET":
+            fields = [{name: value for name, value in each.items() if name != "callback_url"} for each in body]
+            body = [{**each, **self._listed} for each in fields]
+        return status, body
+
+
+@pytest.mark.parametrize("listed", [{}, {"callback_url": f"{HOOK}/***"}, {"callback_url": f"{HOOK}/{TOKEN}/"}], ids=str)
+def test_channels_are_removed_although_the_callback_is_not_listed_as_sent(
+    serve: Serve, caplog: pytest.LogCaptureFixture, listed: dict[str, str]
+) -> None:
+    shared = serve(ListsOtherCallbacks(listed, channels=(B, "UC" + "d" * 22)))
+    assert task_runner([B], callback_url=f"{HOOK}/{TOKEN}").execute() == ["t00"]
+    assert shared.shown() == [({B}, f"{HOOK}/{TOKEN}"), ({A, C}, None)]
+    assert f"triggers of agent '{AGENT}' do not show the requested callback_url" in caplog.text
+    assert TOKEN not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: SharedChannels(LONG, channels=(A,)), lambda: ListsOtherCallbacks({}, channels=(A,))]
+)
+def test_trigger_that_has_only_the_shared_channel_does_not_lose_its_callback(
+    serve: Serve, make: Callable[[], SharedChannels]
+) -> None:
+    shared = serve(make())
     before = shared.shown()
     with pytest.raises(MosaicError, match="would lose its callback"):
         task_runner([A]).execute()

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from airflow_provider_mosaic.api.arguments import optional
 from airflow_provider_mosaic.api.call import MAX_BYTES_OF_MANY, Call, InvalidResponse
@@ -44,6 +44,13 @@ class YouTubeTrigger(Model):
     filter_options: dict[str, Any] = {}
 
     lenient_fields = frozenset({"youtube_channel_details"})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, data: Any) -> Any:
+        """Keep a null ``callback_url`` as set: it means no callback. Without the field there may be one."""
+        present = super()._drop_nulls(data)  # type: ignore[operator]
+        return {"callback_url": None, **present} if isinstance(data, Mapping) and "callback_url" in data else present
 
     @field_validator("youtube_channels", mode="before")
     @classmethod
