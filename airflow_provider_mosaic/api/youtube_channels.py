@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote
 
 from airflow_provider_mosaic.api.arguments import split_url
 from airflow_provider_mosaic.api.endpoints.triggers import AddedChannels, YouTubeTrigger
 from airflow_provider_mosaic.api.errors import MosaicError
+from airflow_provider_mosaic.api.file_links import link_secrets
 from airflow_provider_mosaic.api.options import KEEP_CALLBACK, YOUTUBE_TRIGGER
-from airflow_provider_mosaic.api.redaction import MASK, listed
+from airflow_provider_mosaic.api.redaction import MASK, listed, remember_signed
 
 _CHANNEL_ID = re.compile(r"UC[\w-]{22}", re.ASCII)
 
@@ -162,6 +163,32 @@ class TriggerComparison:
                 means="Nothing was removed from these triggers.",
                 to_do="Remove them there in the editor, or set exclusive=True.",
             )
+
+    def with_kept_callback(self) -> DesiredTrigger:
+        """
+        Return the requested trigger, with the present callback of its channels if an add would create the trigger.
+
+        :raises MosaicError: The callback is not known.
+        """
+        # A new trigger has no callback, and Mosaic deletes a trigger without channels.
+        if self._desired.callback_url != KEEP_CALLBACK or self.matching:
+            return self._desired
+        keys = set(self._keys.values())
+        losing = [each for each in self._others if keys & self._ids.by_key([each]).keys()]
+        callbacks = {_known_callback(each) for each in losing}
+        if len(callbacks) > 1 or None in callbacks:
+            raise MosaicError(
+                f"A new trigger of agent {self._desired.agent_id!r} would take channels from these triggers, whose "
+                f"callbacks differ or are not listed by Mosaic: {listed([each.id for each in losing])}.",
+                means="Nothing was sent: a callback could be lost.",
+                to_do="Give callback_url.",
+            )
+        callback = next(iter(callbacks), None)
+        if not callback:
+            return self._desired
+        # A path with a token is a secret too, and the response may repeat it.
+        remember_signed(link_secrets(callback))
+        return replace(self._desired, callback_url=callback)
 
     def fail_if_callback_is_lost(self) -> None:
         """Raise if the trigger would lose its callback, when its shared channels are removed and added again."""

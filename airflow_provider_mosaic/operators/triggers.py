@@ -29,6 +29,10 @@ class MosaicYouTubeTriggerOperator(MosaicOperator):
     than a duration is moved only with ``exclusive=True``. Otherwise the task fails, before it sends anything if the
     channel is given by its id.
 
+    Other limits in ``filter_options`` select another trigger, or create one. With ``callback_url="unchanged"``, a new
+    trigger gets the callback of the triggers that list its channels now. The task fails before it sends anything if
+    their callbacks differ, or if Mosaic does not list one. To have no callback, set ``callback_url=None``.
+
     If Mosaic accepts a ``callback_url`` and does not list it as it was sent, the task logs a warning, and each run of
     the task sends it again.
 

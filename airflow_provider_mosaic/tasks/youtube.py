@@ -33,6 +33,7 @@ class YouTubeTask:
         before = now = self._read()
         if before.to_add:
             before.fail_if_other_filter()
+            self._desired = before.with_kept_callback()
             self._add(before.to_add)
             now = read_until(self._read, TriggerComparison.is_set)
             if now.shared:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, ClassVar
@@ -158,6 +159,28 @@ def test_callback_is_set_kept_and_removed(mosaic: Emulator, hook: MosaicHook) ->
     assert_unchanged(mosaic, without_callback, triggers)
     # A changed callback changes no channel.
     assert effects(mosaic) == {"channels_added": 2}
+
+
+def test_changed_filter_keeps_the_callback(
+    mosaic: Emulator, hook: MosaicHook, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    task_runner([A, B], callback_url=f"{HOOK}/{TOKEN}").execute()
+    task = task_runner([A, B, C], filter_options=LONG)
+    triggers = task.execute()
+    assert callback(hook) == f"{HOOK}/{TOKEN}"
+    assert_unchanged(mosaic, task, triggers)
+    assert TOKEN not in caplog.text
+
+
+@pytest.mark.parametrize("channels", [[C, "UC" + "d" * 22], ["UC" + "d" * 22]], ids=["one moves", "none moves"])
+def test_new_trigger_gets_no_callback_of_triggers_that_keep_their_channels(
+    mosaic: Emulator, hook: MosaicHook, channels: list[str]
+) -> None:
+    task_runner([A, B], callback_url=HOOK).execute()
+    task_runner([C], filter_options={"duration": {"max_seconds": 50}}).execute()
+    [trigger] = task_runner(channels, filter_options=LONG).execute()
+    assert {each.id: each.callback_url for each in hook.list_triggers(AGENT)}[trigger] is None
 
 
 # URLs and handles
@@ -430,6 +453,44 @@ def test_trigger_that_has_only_the_shared_channel_does_not_lose_its_callback(
     assert shared.shown() == before
     task_runner([A], callback_url=HOOK).execute()
     assert shared.shown() == [({C}, None), ({A}, HOOK)]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        # One trigger has a callback, and the other has none.
+        lambda: SharedChannels({"duration": {"max_seconds": 50}}),
+        lambda: ListsOtherCallbacks({}),
+        lambda: ListsOtherCallbacks({"callback_url": f"{HOOK}/***"}),
+    ],
+    ids=["differs", "absent", "masked"],
+)
+def test_changed_filter_fails_before_the_add_if_the_callback_is_not_known(
+    serve: Serve, make: Callable[[], SharedChannels]
+) -> None:
+    shared = serve(make())
+    longer = {"duration": {"min_seconds": 900}}
+    with pytest.raises(MosaicError, match=r"Nothing was sent: .*Give callback_url"):
+        task_runner([A, B, C], filter_options=longer).execute()
+    assert shared.changes() == []
+    task_runner([A, B, C], filter_options=longer, callback_url=HOOK).execute()
+    assert shared.shown() == [({A, B, C}, HOOK)]
+
+
+def test_kept_callback_is_masked_in_errors(serve: Serve) -> None:
+    class Rejects(SharedChannels):
+        def answer(self, method: str, target: str) -> tuple[int, Any]:
+            if method == "POST":
+                return 400, {"error": f"Rejected: {json.loads(self.body)['trigger_callback_url']}"}
+            return super().answer(method, target)
+
+    # Another test made the process mask TOKEN.
+    token = TOKEN[::-1]
+    shared = serve(Rejects())
+    shared.triggers[0]["callback_url"] = f"{HOOK}/{token}"
+    with pytest.raises(AirflowFailException, match=r"Rejected: https://hooks.example.org") as failure:
+        task_runner([A, B], filter_options=LONG).execute()
+    assert token not in str(failure.value)
 
 
 class FailsFrom(SharedChannels):
