@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from airflow_provider_mosaic.api.arguments import raise_invalid
+from airflow_provider_mosaic.api.arguments import id_key, raise_invalid
 from airflow_provider_mosaic.api.endpoints.agents import Agent, delete_agent, get_agent, list_agents
 from airflow_provider_mosaic.api.errors import MosaicConflictError, MosaicError
 from airflow_provider_mosaic.api.redaction import listed
@@ -73,7 +73,9 @@ class AgentsByName:
         """
         time.sleep(_DUPLICATE_DELAY)
         try:
-            others = [agent for agent in self.all() if agent.agent_id != agent_id]
+            agents = self.all()
+            own = [agent for agent in agents if id_key(agent.agent_id) == id_key(agent_id)]
+            others = [agent for agent in agents if agent not in own]
             if not others:
                 return []
             created = self._client.send(get_agent(agent_id))
@@ -81,8 +83,9 @@ class AgentsByName:
             log.info("Agent %r was created. Whether another agent has its name is unknown: %s", agent_id, error)
             return []
         ids = listed([agent.agent_id for agent in others])
-        # None: a creation time is missing. Nothing is deleted then.
-        if oldest([created.agent, *others]) in (None, created.agent):
+        # The list alone is compared: a read of one agent may show its creation time with another precision. Nothing is
+        # deleted if the list does not show the own agent, or if a creation time is missing (None).
+        if not own or oldest(agents) in (None, *own):
             log.warning(
                 "Another agent with the name %r was created at the same moment: %s. This apply continues with %r. "
                 "Delete the other one, unless the task that created it does.",

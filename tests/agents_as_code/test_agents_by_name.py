@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -11,6 +13,7 @@ from mosaic_emulator import Emulator
 from mosaic_emulator.catalogue import NODE_TYPES
 
 from airflow_provider_mosaic.agents_as_code import agents_by_name
+from airflow_provider_mosaic.agents_as_code.agents_by_name import AgentsByName
 from airflow_provider_mosaic.agents_as_code.apply import AgentApply
 from airflow_provider_mosaic.api.endpoints.agents import Agent
 from airflow_provider_mosaic.api.errors import MosaicConflictError
@@ -119,6 +122,49 @@ def test_nothing_is_deleted_if_the_creation_times_are_unknown(
     [warning] = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert str(agent_id) in warning
     assert other[0] in warning
+
+
+def change_list(monkeypatch: pytest.MonkeyPatch, change: Callable[[list[Agent]], list[Agent]]) -> None:
+    """Change the list of the agents of a name."""
+    read = AgentsByName.all
+    monkeypatch.setattr(AgentsByName, "all", lambda self: change(read(self)))
+
+
+def test_one_of_two_agents_stays_if_only_the_list_rounds_the_creation_times(
+    mosaic_emulator: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mosaic_emulator.configure(timestamps="microseconds")
+    both = [hook.create_agent(name="Nightly").agent_id for _ in range(2)]
+    second = hook.get_agent(both[0]).agent.created_at.replace(microsecond=0)  # type: ignore[union-attr]
+    change_list(monkeypatch, lambda agents: [agent.model_copy(update={"created_at": second}) for agent in agents])
+    # Both tasks compare before one of them deletes its agent.
+    monkeypatch.setattr(AgentsByName, "_delete", lambda self, agent_id: "")
+    for agent_id in both:
+        outcome = nullcontext() if agent_id == min(both) else pytest.raises(MosaicConflictError, match="was deleted")
+        with outcome:
+            AgentsByName(hook, "Nightly").resolve_duplicate(agent_id)
+
+
+@pytest.mark.parametrize("spell", [str.upper, lambda agent_id: agent_id.replace("-", "")], ids=["case", "hyphens"])
+def test_an_agent_whose_id_the_list_spells_differently_is_not_deleted(
+    mosaic_emulator: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch, spell: Callable[[str], str]
+) -> None:
+    change_list(
+        monkeypatch,
+        lambda agents: [agent.model_copy(update={"agent_id": spell(agent.agent_id)}) for agent in agents],
+    )
+    applied = hook.apply_agent(DEFINITION)
+    assert applied.duplicates == ()
+    assert find_agents(hook) == [applied.agent_id]
+
+
+def test_an_agent_that_the_list_does_not_show_yet_is_not_deleted(
+    mosaic_emulator: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, own = (hook.create_agent(name="Nightly").agent_id for _ in range(2))
+    change_list(monkeypatch, lambda agents: [agent for agent in agents if agent.agent_id != own])
+    assert AgentsByName(hook, "Nightly").resolve_duplicate(own) == [other]
+    assert sorted(find_agents(hook)) == sorted([own, other])
 
 
 @pytest.mark.parametrize(
