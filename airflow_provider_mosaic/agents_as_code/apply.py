@@ -222,6 +222,7 @@ class AgentApply:
                     log.warning("%s", line)
                 self._done = [*done, f"This apply sent {update}, and its response was lost."]
                 left = self._wait_for_effect(agent_id, plan.node_ids)
+                self._raise_if_created_twice(agent_id, plan, left)
                 if left.is_empty:
                     log.info("The update of agent %r took effect, although its response was lost.", agent_id)
                     return left
@@ -260,9 +261,22 @@ class AgentApply:
                 candidates=hidden if created else (),
                 accepted=True,
             )
+        self._raise_if_created_twice(agent_id, plan, left)
         if not left.is_empty:
             raise _unfinished(agent_id, plan, left, "Mosaic accepted the update, but not all of it shows.")
         return left
+
+    def _raise_if_created_twice(self, agent_id: str, plan: AgentPlan, left: AgentPlan) -> None:
+        """Raise if another apply created the same nodes. If unknown nodes are removed, a retry removes them."""
+        nodes = [] if self._options.remove_unknown else plan.created_twice(left)
+        if nodes:
+            raise MosaicAmbiguousOutcomeError(
+                f"Agent {agent_id!r} has more new nodes of a tile than this apply created: {listed(nodes)}. Another "
+                f"apply, or a user in the editor, added some of them at the same moment. {_effect(plan, left)}",
+                means="Each run of the agent executes all of them, and may cost more credits.",
+                to_do="Delete the nodes that are not needed in the editor, then apply again. Set "
+                "max_active_tis_per_dag=1 for a task that applies an agent.",
+            )
 
     def _wait_for_effect(self, agent_id: str, known: Mapping[str, str], *, accepted: bool = False) -> AgentPlan:
         """

@@ -34,13 +34,19 @@ class AgentPlan:
     :param operations: The operations on its graph, in order. The ``temp_ref_id`` of a new node is its key.
     :param node_ids: Ids of its existing nodes, by key.
     :param changes: The changes as text, one line each.
+    :param unknown_nodes: Existing nodes that are not in the definition.
     """
 
     metadata: Mapping[str, str]
     operations: tuple[dict[str, Any], ...] = field(repr=False)
     node_ids: Mapping[str, str]
     changes: tuple[str, ...]
-    unknown: tuple[str, ...]
+    unknown_nodes: tuple[AgentNode, ...] = field(repr=False)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """The nodes that are not in the definition, as text."""
+        return tuple(one_line(_label(node)) for node in self.unknown_nodes)
 
     @property
     def is_empty(self) -> bool:
@@ -55,7 +61,25 @@ class AgentPlan:
     @property
     def keys_to_create(self) -> list[str]:
         """The keys of the nodes that do not exist yet."""
-        return [step["temp_ref_id"] for step in self.operations if step["op"] == "create_node"]
+        return list(self._types_to_create)
+
+    @property
+    def _types_to_create(self) -> dict[str, str]:
+        creations = [step for step in self.operations if step["op"] == "create_node"]
+        return {step["temp_ref_id"]: id_key(step["node_type_id"]) for step in creations}
+
+    def created_twice(self, left: AgentPlan) -> list[str]:
+        """
+        Return the new nodes of each type of which the agent got more nodes than this plan creates, as text.
+
+        :param left: The plan after the update.
+        """
+        before = {node.agent_node_id for node in self.unknown_nodes}
+        added = [node for node in left.unknown_nodes if node.agent_node_id not in before]
+        types = self._types_to_create
+        twice = set(types.values()).intersection(map(_type_key, added))
+        own = [f"{key} {left.node_ids[key]}" for key in types if types[key] in twice and key in left.node_ids]
+        return own + [one_line(_label(node)) for node in added if _type_key(node) in twice]
 
 
 def plan_changes(
@@ -106,7 +130,7 @@ def plan_changes(
         operations=tuple(steps.operations),
         node_ids={node.key: node_ids[node.key] for node in definition.nodes if node.key in node_ids},
         changes=tuple(one_line(line, longest=1_000) for line in (*changes, *steps.lines)),
-        unknown=tuple(one_line(_label(node)) for node in unknown.values()),
+        unknown_nodes=tuple(unknown.values()),
     )
 
 
@@ -192,7 +216,7 @@ def _match_nodes(
 ) -> dict[str, str]:
     """Return the existing nodes by key."""
     types = {key: id_key(type_id) for key, type_id in type_ids.items()}
-    existing_types = {node_id: id_key(node.node_type.node_type_id or "") for node_id, node in nodes.items()}
+    existing_types = {node_id: _type_key(node) for node_id, node in nodes.items()}
     fixed: dict[str, str] = {}
     listed_ids = {id_key(node_id): node_id for node_id in nodes}
     errors = ErrorCollector()
@@ -247,6 +271,10 @@ def _compare_metadata(definition: AgentDefinition, graph: AgentGraph | None) -> 
             metadata[name] = defined
             changes.append(f"~ {name}:{_change(existing, defined)}" if graph else f"+ {name}:{_text(defined)}")
     return metadata, changes
+
+
+def _type_key(node: AgentNode) -> str:
+    return id_key(node.node_type.node_type_id or "")
 
 
 def _label(node: AgentNode) -> str:

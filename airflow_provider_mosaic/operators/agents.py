@@ -34,7 +34,7 @@ class MosaicApplyAgentOperator(MosaicOperator):
     the agent does not match after the update; ``MosaicResponseError`` if Mosaic does not show the whole agent. A retry
     compares again. Without retries: ``MosaicValidationError`` for a wrong definition or argument,
     ``MosaicNotFoundError`` for a missing agent, ``MosaicAmbiguousOutcomeError`` if it is unknown whether the agent was
-    created, or if new nodes do not show after an update.
+    created, if new nodes do not show after an update, or if another apply created the same nodes at the same time.
 
     :param definition: The definition: an object, or the path of a YAML or JSON file, which is read without rendering
         templates. A relative path starts at the folder of the DAG file, which may be inside a zip file. A URI of object

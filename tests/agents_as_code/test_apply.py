@@ -241,6 +241,63 @@ def test_an_accepted_node_that_does_not_show_is_not_created_again(
     assert operations(mosaic_emulator)[5:] == ["create_node"]
 
 
+def change_after_plan(monkeypatch: pytest.MonkeyPatch, change: Callable[[], Any]) -> None:
+    """Change the agent once, after an apply has planned its update."""
+    log_plan, changes = apply.AgentApply._log_plan, iter([change])
+
+    def log_and_change(self: apply.AgentApply, *args: Any) -> None:
+        log_plan(self, *args)
+        for make_change in changes:
+            make_change()
+
+    monkeypatch.setattr(apply.AgentApply, "_log_plan", log_and_change)
+
+
+MUSIC = {**changed(music={"tile": "AI Music"}), "connections": [["recording", "cut", "captions"], ["cut", "music"]]}
+
+
+@pytest.mark.parametrize("shape", ["operations", "metadata"])
+@pytest.mark.parametrize("lost", [False, True], ids=["response", "response lost"])
+def test_two_applies_at_once_that_create_the_same_node_fail(
+    mosaic_emulator: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch, shape: str, lost: bool
+) -> None:
+    before = hook.apply_agent(DEFINITION)
+    mosaic_emulator.configure(agent_change_response=shape)
+    if lost:
+        mosaic_emulator.inject("response_lost", method="POST", path=UPDATE, skip=1)
+    change_after_plan(monkeypatch, lambda: hook.apply_agent(MUSIC))
+    with pytest.raises(MosaicAmbiguousOutcomeError, match="more new nodes of a tile than this apply created") as error:
+        hook.apply_agent(MUSIC)
+    nodes = {node.agent_node_id for node in hook.get_agent(str(before.agent_id)).agent_nodes}
+    created = nodes - set(before.node_ids.values())
+    assert len(created) == 2
+    assert all(node_id in str(error.value) for node_id in created)
+    assert not any(node_id in str(error.value) for node_id in before.node_ids.values())
+    assert not error.value.transient
+
+
+def test_a_node_that_two_applies_created_is_removed_with_the_unknown_nodes(
+    mosaic_emulator: Emulator, hook: MosaicHook, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent_id = str(hook.apply_agent(DEFINITION).agent_id)
+    change_after_plan(monkeypatch, lambda: hook.apply_agent(MUSIC, unknown_nodes="remove"))
+    with pytest.raises(MosaicError, match=r"did not:\n  - AI Music") as error:
+        hook.apply_agent(MUSIC, unknown_nodes="remove")
+    assert error.value.transient
+    assert hook.apply_agent(MUSIC, unknown_nodes="remove").operations == 1
+    assert len(hook.get_agent(agent_id).agent_nodes) == 4
+
+
+def test_a_node_that_a_user_adds_during_an_apply_is_kept(
+    mosaic_emulator: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent_id = str(hook.apply_agent(DEFINITION).agent_id)
+    steps = [{"op": "create_node", "node_type_id": NODE_TYPES["Watermark"].id}]
+    change_after_plan(monkeypatch, lambda: hook.update_agent(agent_id, operations=steps))
+    assert hook.apply_agent(MUSIC).operations == 2
+    assert len(hook.get_agent(agent_id).agent_nodes) == 5
+
+
 def test_a_new_agent_that_mosaic_does_not_find_yet(mosaic_emulator: Emulator, hook: MosaicHook, clock: Clock) -> None:
     mosaic_emulator.inject("not_found", method="GET", path="/agent/{agent_id}", times=2)
     assert hook.apply_agent(DEFINITION).operations == 5
