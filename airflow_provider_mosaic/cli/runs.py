@@ -16,7 +16,7 @@ from airflow_provider_mosaic.cli.command import (
     print_line,
     print_rows,
 )
-from airflow_provider_mosaic.cli.task_instances import find_task_instance, save_adoption
+from airflow_provider_mosaic.cli.task_instances import find_task_instance, item_of, save_adoption
 from airflow_provider_mosaic.hooks.server_hook import ServerHook
 
 
@@ -94,7 +94,7 @@ def runs_resume(args: Namespace) -> None:
 def runs_adopt(args: Namespace) -> None:
     """Name the run, post, avatar profile or agent that a task continues with when it is cleared."""
     task = find_task_instance(args.dag_id, args.task_id, args.run_id, args.map_index)
-    item = args.item or task.creates or "run"
+    item = item_of(task, args.item)
     item_id = validate_id("mosaic_run_id", args.item_id)
     with closing(ServerHook(args.conn_id or task.conn_id or ServerHook.default_conn_name)) as hook:
         _validate_item(hook, item, item_id, agent_id=task.agent_id)

@@ -9,7 +9,7 @@ from typing import Any
 from airflow_provider_mosaic.api.errors import MosaicValidationError
 from airflow_provider_mosaic.durable.manual_adoption import entry_key, named_now, read_entries, variable_name
 
-#: What the task of an operator creates.
+#: What the task of an operator creates. Only these operators and their subclasses read the Variable.
 _CREATES = {
     "MosaicRunAgentOperator": "run",
     "MosaicSocialPostOperator": "post",
@@ -23,7 +23,9 @@ class TaskInstanceFacts:
     """
     A task instance as Airflow's database has it.
 
-    :param creates: What the task creates: ``run``, ``post``, ``avatar_profile`` or ``agent``. None for a subclass.
+    :param operator: The name of the operator's class.
+    :param creates: What the task creates: ``run``, ``post``, ``avatar_profile`` or ``agent``. None if unknown.
+    :param creating_tasks: The ids of the tasks of the DAG run that certainly create something.
     :param agent_id: The agent that the last attempt was for; None if unknown.
     :param conn_id: The connection of the last attempt; None if unknown.
     """
@@ -32,7 +34,9 @@ class TaskInstanceFacts:
     task_id: str
     run_id: str
     map_index: int
+    operator: str
     creates: str | None
+    creating_tasks: tuple[str, ...]
     agent_id: str | None
     conn_id: str | None
 
@@ -74,12 +78,40 @@ def find_task_instance(dag_id: str, task_id: str, run_id: str, map_index: int) -
             )
         rendered = RenderedTaskInstanceFields.get_templated_fields(instance, session=session) or {}
         operator = instance.operator or ""
+        tasks = session.query(TaskInstance.task_id).filter_by(dag_id=dag_id, run_id=run_id)
+        creating_tasks = {row.task_id for row in tasks.filter(TaskInstance.operator.in_(_CREATES))}
     return TaskInstanceFacts(
         **key,
+        operator=operator,
         creates=_CREATES.get(operator),
+        creating_tasks=tuple(sorted(creating_tasks)),
         agent_id=_text(rendered.get("agent_id")),
         conn_id=_text(rendered.get("mosaic_conn_id")),
     )
+
+
+def item_of(task: TaskInstanceFacts, given: str | None) -> str:
+    """
+    Return what the task creates.
+
+    :param given: What the task creates, according to the user. None if its operator decides.
+    :raises MosaicValidationError: The task never reads the Variable, or that is unknown.
+    """
+    if task.creates is not None:
+        return given or task.creates
+    # Here, since most commands need no operator.
+    from airflow_provider_mosaic import operators, sensors
+
+    name = f"{task.operator!r}, the operator of {task},"
+    if task.operator in (*operators.__all__, *sensors.__all__):
+        what, to_do = f"{name} never continues with an item that a user names.", ""
+    elif given is not None:
+        return given
+    else:
+        what = f"{name} is none of the operators that continue with an item that a user names."
+        to_do = "If it is a subclass of one, pass --item."
+    tasks = f"Tasks of this DAG run that do: {', '.join(task.creating_tasks) or 'none'}."
+    raise MosaicValidationError(what, means="Nothing was saved.", to_do=(tasks, to_do))
 
 
 def _text(value: Any) -> str | None:

@@ -171,8 +171,8 @@ class ManualAdoption:
         prefix = "airflow mosaic" if has_provider_commands() else "python -m airflow_provider_mosaic"
         ti = self._ti
         options = [] if ti.map_index < 0 else ["--map-index", str(ti.map_index)]
-        if self._kind != "run":
-            options += ["--item", self._kind]
+        # The command cannot know what a subclass creates.
+        options += ["--item", self._kind]
         return f"{prefix} runs adopt {shlex.join([ti.dag_id, ti.task_id, ti.run_id, id, *options])}"
 
     def _without_shell(self, id: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG
+from airflow.sdk import DAG, BaseOperator
 from mosaic_emulator import Emulator
 from mosaic_emulator.dag_testing import run_dag
 
@@ -27,6 +27,17 @@ AGENT = "a0000000-0000-4000-8000-000000000004"
 VARIABLE = "mosaic_adopt.nightly.edit"
 
 
+class OtherProvidersOperator(BaseOperator):
+    """An operator that has nothing to do with Mosaic."""
+
+    def execute(self, context: Any) -> None:
+        pass
+
+
+class OwnRunOperator(MosaicRunAgentOperator):
+    """A user's operator that starts a run."""
+
+
 @pytest.fixture
 def dag_run_id(database: None, mosaic_emulator: Emulator, saved_connection: str, run: Run) -> str:
     """A DAG run in Airflow's database. Its tasks use a connection that is there too."""
@@ -35,7 +46,9 @@ def dag_run_id(database: None, mosaic_emulator: Emulator, saved_connection: str,
         options: dict[str, Any] = {"agent_id": AGENT, "wait_for_completion": False, "mosaic_conn_id": saved_connection}
         edit = MosaicRunAgentOperator(task_id="edit", **options)
         MosaicRunAgentOperator.partial(task_id="mapped", **options).expand(callback_url=["https://a.example", None])
-        MosaicCancelRunOperator(task_id="other", run_id=edit.output, mosaic_conn_id=saved_connection)
+        MosaicCancelRunOperator(task_id="cancel", run_id=edit.output, mosaic_conn_id=saved_connection)
+        OtherProvidersOperator(task_id="mail")
+        OwnRunOperator(task_id="own", **options)
     return str(run_dag(dag).run_id)
 
 
@@ -51,8 +64,8 @@ def entries(database: None) -> Iterator[Callable[..., Any]]:
         return None if saved is None else json.loads(saved)
 
     yield read_or_write
-    for name in (VARIABLE, "mosaic_adopt.nightly.mapped"):
-        Variable.delete(name)
+    for task_id in ("edit", "mapped", "cancel", "mail", "own"):
+        Variable.delete(f"mosaic_adopt.nightly.{task_id}")
 
 
 def test_the_variable_names_the_run(run: Run, dag_run_id: str, entries: Callable[..., Any], hook: MosaicHook) -> None:
@@ -110,6 +123,40 @@ def test_nothing_is_written_if_it_cannot_be_right(
         assert text in done.err
         assert 1 <= len(done.err.splitlines()) <= 3
     assert entries() is None
+
+
+@pytest.mark.parametrize(
+    ("task_id", "options", "text"),
+    [
+        ("cancel", (), "never continues with an item"),
+        ("cancel", ("--item", "run"), "never continues with an item"),
+        ("mail", (), "If it is a subclass of one, pass --item."),
+        ("own", (), "If it is a subclass of one, pass --item."),
+    ],
+)
+def test_a_task_that_never_reads_the_variable_gets_none(
+    run: Run,
+    dag_run_id: str,
+    entries: Callable[..., Any],
+    hook: MosaicHook,
+    task_id: str,
+    options: tuple[str, ...],
+    text: str,
+) -> None:
+    done = run("runs", "adopt", "nightly", task_id, dag_run_id, hook.run_agent(AGENT), *options)
+    assert (done.status, done.out) == (1, "")
+    assert text in done.err
+    assert "edit, mapped" in done.err
+    assert entries(name=f"mosaic_adopt.nightly.{task_id}") is None
+
+
+def test_item_names_what_a_subclass_creates(
+    run: Run, dag_run_id: str, entries: Callable[..., Any], hook: MosaicHook
+) -> None:
+    mosaic_run_id = hook.run_agent(AGENT)
+    done = run("runs", "adopt", "nightly", "own", dag_run_id, mosaic_run_id, "--item", "run")
+    assert (done.status, done.err) == (0, "")
+    assert entries(name="mosaic_adopt.nightly.own")[dag_run_id]["id"] == mosaic_run_id
 
 
 def test_a_variable_of_another_form_is_left_alone(

@@ -95,7 +95,9 @@ def copied(hint: tuple[str, ...]) -> list[list[str]]:
 
 def test_the_hint_contains_a_command_for_each_candidate_and_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     hint = adoption(map_index=3).adopt_hint(["one", "two"])
-    assert copied(hint) == [["dag", "task", "manual__1", id, "--map-index", "3"] for id in ("one", "two")]
+    assert copied(hint) == [
+        ["dag", "task", "manual__1", id, "--map-index", "3", "--item", "run"] for id in ("one", "two")
+    ]
     assert "clear this task" in hint[0]
     assert "clear this task" in hint[-1]
     assert any(line.startswith(f"Or set the Airflow Variable {VARIABLE!r}") for line in hint)
@@ -109,12 +111,12 @@ def test_the_hint_for_one_candidate_has_its_id_in_both_ways() -> None:
     hint = adoption(kind="post", try_number=1).adopt_hint(["a-post"])
     assert copied(hint) == [["dag", "task", "manual__1", "a-post", "--item", "post"]]
     assert f'set the Airflow Variable {VARIABLE!r} to {{"manual__1": "a-post"}} and clear this task' in " ".join(hint)
-    assert copied(adoption().continue_hint("a-run")) == [["dag", "task", "manual__1", "a-run"]]
+    assert copied(adoption().continue_hint("a-run")) == [["dag", "task", "manual__1", "a-run", "--item", "run"]]
 
 
 def test_the_hint_without_candidates_has_a_placeholder() -> None:
     hint = adoption().adopt_hint([])
-    assert copied(hint) == [["dag", "task", "manual__1", "<its id>"]]
+    assert copied(hint) == [["dag", "task", "manual__1", "<its id>", "--item", "run"]]
     assert '{"manual__1": {"id": "<its id>", "named_at": "' in "".join(hint)
 
 
