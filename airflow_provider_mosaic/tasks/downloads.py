@@ -238,7 +238,8 @@ class DownloadTask:
         if part == "video":
             found = kind_of_suffix(suffix)
             part = found if found in USUAL_SUFFIX else kind
-        output_id = file.output.output_id or f"output-{file.index}"
+        # With the run's id, since the outputs of other runs may be in the same directory.
+        output_id = file.output.output_id or f"{self._run_id}-output-{file.index}"
         name = self._name(output_id, file.index, part, suffix)
         names_of_output = {each for other, each in names.items() if other.index == file.index}
         if name in names_of_output and "{suffix}" in self._filename and "{part}" not in self._filename:
@@ -272,6 +273,9 @@ class _Links:
         self._run_id = run.run_id
         self._output_id = file.output.output_id
         self._index = file.index
+        # Ids may be missing or repeated: the place among the outputs of the same id counts too.
+        self._place = len(self._same_outputs(run.outputs[: file.index]))
+        self._count = len(self._same_outputs(run.outputs))
         self._field = file.field
         self._first: str | None = getattr(file.output, file.field)
 
@@ -281,13 +285,22 @@ class _Links:
 
     def _read_link(self) -> str:
         run = self._hook.retry_with_new_key(lambda: self._hook.get_run(self._run_id))
-        for index, output in enumerate(run.outputs):
-            same = output.output_id == self._output_id if self._output_id else index == self._index
-            if same and getattr(output, self._field):
-                return str(getattr(output, self._field))
-        raise MosaicNotFoundError(
-            f"Run {self._run_id!r} has no {self._field} of output {self._output_id or self._index!r} any more."
-        )
+        same = self._same_outputs(run.outputs)
+        named = f"output {self._output_id or self._index!r}"
+        if same and len(same) != self._count:
+            # Any of them may be the output. A retry reads all links again.
+            raise MosaicNotFoundError(
+                f"Run {self._run_id!r} has {len(same)} outputs with the id {self._output_id!r} instead of "
+                f"{self._count}. It is unknown which of them is {named}.",
+                transient=True,
+            )
+        link = getattr(same[self._place], self._field) if same else None
+        if not link:
+            raise MosaicNotFoundError(f"Run {self._run_id!r} has no {self._field} of {named} any more.")
+        return str(link)
+
+    def _same_outputs(self, outputs: Iterable[Output]) -> list[Output]:
+        return [output for output in outputs if output.output_id == self._output_id]
 
 
 def _safe_name(output_id: str) -> str:

@@ -30,6 +30,8 @@ class Host:
 
     def __init__(self) -> None:
         self.outputs: list[dict[str, Any]] = []
+        #: The outputs once a link was refused.
+        self.renewed_outputs: list[dict[str, Any]] = []
         #: The status, headers and content by path.
         self.files: dict[str, tuple[int, dict[str, str], bytes]] = {}
         self.posted: list[Any] = []
@@ -52,7 +54,10 @@ class Host:
             self.posted.append(json.loads(body))
             return 200, {}, b'{"post_id": "a-post", "status": "posted"}'
         self.asked.append(path)
-        return self.files.get(path, (404, {}, b""))
+        status, headers, content = self.files.get(path, (404, {}, b""))
+        if status == 403:
+            self.outputs = self.renewed_outputs or self.outputs
+        return status, headers, content
 
 
 @pytest.fixture
@@ -231,9 +236,42 @@ def test_output_whose_id_is_its_link_is_downloaded(
     links = [host.link(path, "video/mp4") for path in ("/a", "/b")]
     host.outputs = [{"id": link, "video_url": link} for link in links] + [{"id": links[0]}]
     with caplog.at_level(logging.INFO):
-        assert download(tmp_path) == ["output-0.mp4", "output-1.mp4"]
+        assert download(tmp_path) == [f"{RUN}-output-0.mp4", f"{RUN}-output-1.mp4"]
     assert "has no media file" in caplog.text
     assert "0123456789abcdef" not in caplog.text
+
+
+# Ids and contents. The link of the second output was refused when the run is read again.
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (["same 0", "same 1"], ["same 0", "same 1"], 1),
+        (["same 0", "same 1"], ["b 2", "same 0", "same 1"], 1),
+        (["None 0", "None 1"], ["a 2", "None 0", "None 1"], 1),
+        (["a 0", "b 1"], ["b 1", "a 0"], 1),
+        # Any of them may be the refused one. A retry reads the run again.
+        (["a 0", "b 1"], ["b 0", "b 1"], MosaicNotFoundError),
+        (["same 0", "same 1"], ["same 1"], MosaicNotFoundError),
+        (["None 0", "None 1"], ["None 1"], MosaicNotFoundError),
+        (["a 0", "b 1"], ["a 0"], AirflowFailException),
+    ],
+)
+def test_renewed_link_leads_to_the_same_output(
+    host: Host, tmp_path: Path, before: list[str], after: list[str], expected: int | type[Exception]
+) -> None:
+    def outputs(rows: list[str], folder: str, refused: str) -> Iterator[dict[str, Any]]:
+        for id, _, number in (row.partition(" ") for row in rows):
+            link = host.link(f"/{folder}/{number}", "video/mp4", number.encode(), 403 if number == refused else 200)
+            yield {"id": None if id == "None" else id, "video_url": link}
+
+    host.outputs, host.renewed_outputs = [*outputs(before, "old", "1")], [*outputs(after, "new", "")]
+    if isinstance(expected, type):
+        with pytest.raises(expected):
+            download(tmp_path, filename="{index}{suffix}")
+    else:
+        assert download(tmp_path, filename="{index}{suffix}") == ["0.mp4", "1.mp4"]
+        assert (tmp_path / "1.mp4").read_text() == "1"
+    assert (tmp_path / "0.mp4").read_text() == "0"
 
 
 def test_output_without_media_is_logged(host: Host, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
