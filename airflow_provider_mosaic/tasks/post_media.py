@@ -67,9 +67,7 @@ def _outputs_to_post(run: Run, output_ids: Iterable[str] | None) -> Iterator[tup
         # Not by id: it may be missing.
         media = [(output.output_id or f"output {i}", output.media_url) for i, output in enumerate(run.outputs)]
     else:
-        links = {output.output_id: output.media_url for output in run.outputs}
-        by_key = {id_key(output_id): link for output_id, link in links.items()}
-        media = [(output_id, links.get(output_id, by_key.get(id_key(output_id)))) for output_id in output_ids]
+        media = [(output_id, _link_of(run, output_id)) for output_id in output_ids]
     if not media:
         raise_invalid("run_id", run.run_id, "the run has no outputs to post.")
     for output_id, link in media:
@@ -77,6 +75,17 @@ def _outputs_to_post(run: Run, output_ids: Iterable[str] | None) -> Iterator[tup
             why = f"run {run.run_id!r} has no such output with a file; it has:"
             raise_invalid("output_ids", output_id, why, rows=run.output_ids or ["none"])
         yield output_id, link
+
+
+def _link_of(run: Run, output_id: str) -> str | None:
+    """Return the link to an output, also if its id is spelled in another way. Raise if several outputs have the id."""
+    found = [output for output in run.outputs if output.output_id == output_id]
+    found = found or [output for output in run.outputs if id_key(output.output_id) == id_key(output_id)]
+    links = {output.media_url for output in found}
+    if len(links) > 1:
+        why = f"run {run.run_id!r} has several outputs with this id. Nothing was posted. Set media_urls instead."
+        raise_invalid("output_ids", output_id, why)
+    return next(iter(links), None)
 
 
 def _links_in(value: Any) -> Iterator[str]:

@@ -445,3 +445,20 @@ def test_outputs_without_an_id_of_their_own_are_all_posted(host: Host, ids: tupl
     )
     assert post.execute() == "a-post"
     assert [body["media_urls"] for body in host.posted] == [links]
+
+
+@pytest.mark.parametrize("output_ids", [["same"], ["SAME"]])
+def test_repeated_id_does_not_select_an_output_to_post(host: Host, output_ids: list[str]) -> None:
+    host.outputs = [{"id": "same", "image_url": host.link(f"/f/{number}", "image/png")} for number in range(2)]
+    post = TaskRunner(
+        lambda: MosaicSocialPostOperator(
+            task_id="post", text="Hello", social_connection_ids=["x"], run_id=RUN, output_ids=output_ids
+        ),
+        store=StateStore(),
+    )
+    with pytest.raises(AirflowFailException, match="several outputs"):
+        post.execute()
+    assert host.posted == []
+    # One output that is listed twice.
+    host.outputs[1] = host.outputs[0]
+    assert post.execute() == "a-post"
