@@ -170,7 +170,8 @@ def _outputs(run: Run) -> Mapping[str, Output]:
     found: dict[str, Output] = {}
     for index, output in enumerate(run.outputs[:_MAX_MEDIA]):
         own = output.output_id
-        is_usable = _SAFE_ID.fullmatch(own) and own not in found and own != FIRST and not own.startswith("input-")
+        is_reserved = own == FIRST or own.startswith(("input-", "output-"))
+        is_usable = _SAFE_ID.fullmatch(own) and own not in found and not is_reserved
         found[own if is_usable else f"output-{index}"] = output
     return found
 

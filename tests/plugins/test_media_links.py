@@ -55,11 +55,11 @@ def test_kinds_of_outputs(output: dict[str, str], kind: str, has_thumbnail: bool
 def test_ids_of_media_are_unique_and_fit_into_a_path() -> None:
     outputs = [
         {"id": id, "video_url": f"https://s.example/{number}.mp4"}
-        for number, id in enumerate(["o1", "o1", "", "../x", "first", "input-0", "a b", "o" * 300, "o2"])
+        for number, id in enumerate(["o1", "output-3", "o1", "", "../x", "first", "input-0", "a b", "o" * 300, "o2"])
     ]
     run = a_run(outputs=outputs, inputs=[{"video_url": "https://s.example/in.mp4"}])
     ids = [media.id for media in output_media(run, (), KEY)]
-    assert len(set(ids)) == len(ids) == 9
+    assert len(set(ids)) == len(ids) == 10
     assert ids[0] == "o1"
     assert ids[-1] == "o2"
     links = run_links(run)
