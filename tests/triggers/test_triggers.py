@@ -540,4 +540,4 @@ def test_recorded_arguments_of_the_resuming_method_are_accepted(path: Path) -> N
         method = getattr(kind, entry["method"])
         bound = inspect.signature(method).bind(None, {}, event=None, **entry["kwargs"])
         # A sensor sets arguments that it does not know as its own.
-        assert set(bound.arguments.get("item", ())) <= {getattr(kind, "_key", None)}
+        assert set(bound.arguments.get("item", ())) <= {getattr(kind, "_id_argument", None)}
