@@ -30,6 +30,9 @@ T = TypeVar("T")
 #: Pauses after a kill, between reads of the task's state, lookups of the connection, and cancels that get a 404.
 #: Airflow's ``[triggerer] on_kill_timeout`` is 30 s.
 _PAUSES = (1.0, 2.0, 4.0, 8.0)
+#: States of a task that needs its run. Neither a mark nor a clear of a deferred task leads to them: another triggerer
+#: waits, or it has ended the wait, and a worker the attempt.
+_MOVED = frozenset({"deferred", "up_for_retry"})
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -73,8 +76,12 @@ class MosaicRunTrigger(WaitTrigger):
             # of all its runs, and a user can still cancel a run that the log names.
             read = partial(read_state, self.task_instance)
             state = await self._repeat(read, pauses, after=lambda error: error.transient)
-            if state == "deferred":
-                log.info("Run %r keeps running: its task is still deferred, in another triggerer.", self.run_id)
+            if state in _MOVED:
+                log.info(
+                    "Run %r keeps running: its task is %s, and another triggerer or attempt continues with it.",
+                    self.run_id,
+                    state,
+                )
                 return
             async with await self._repeat(open_client, pauses, after=lambda error: error.transient) as client:
                 cancel = partial(client.send, cancel_run(self.run_id))

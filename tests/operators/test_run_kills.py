@@ -562,15 +562,22 @@ def triggerer(monkeypatch: pytest.MonkeyPatch) -> Triggerer:
     return triggerer
 
 
-@pytest.mark.parametrize("state", ["failed", "success", "restarting", "running", None, "deferred"])
+@pytest.mark.parametrize(
+    "state",
+    ["failed", "success", "restarting", "scheduled", "queued", "running", None, "deferred", "up_for_retry"],
+)
 def test_killed_trigger_cancels_the_run_unless_its_task_is_still_deferred(
     mosaic: Emulator, deferred: Deferred, triggerer: Triggerer, caplog: pytest.LogCaptureFixture, state: str | None
 ) -> None:
-    """A triggerer that has stalled kills the triggers that another one has taken over."""
+    """
+    A triggerer that has stalled kills the triggers that another one has taken over.
+
+    If that one has reported an error, a worker has ended the attempt, and a retry continues with the run.
+    """
     triggerer.states["run"] = state
     with caplog.at_level("INFO"):
         asyncio.run(triggerer.trigger(deferred).on_kill())
-    kept = state == "deferred"
+    kept = state in ("deferred", "up_for_retry")
     assert (f"Run {started(mosaic)!r} keeps running" in caplog.text) is kept
     assert sent(mosaic, "POST " + CANCEL) == (not kept)
     assert [(each.dag_id, each.run_ids, each.task_ids) for each in triggerer.requests[:1]] == [
