@@ -20,7 +20,7 @@ the one whose last own poll, or progress of its nodes, is longest ago. If two au
 list is not used for a while.
 
 **Respect rate limits.** After a 429 or a ``Retry-After``, no wait of the connection sends a request until the cooldown
-is over, not even at its deadline: its last poll is still to come.
+is over, not even at its deadline: its last poll is still to come. The cancels of killed triggers wait too.
 
 **Tolerate errors.** Each wait counts its own errors and ends when its
 :class:`~airflow_provider_mosaic.api.poll_state.FailureTolerance` is exhausted. After 20 requests in a row with a
@@ -40,7 +40,8 @@ import contextvars
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
@@ -72,6 +73,8 @@ _MAX_POLLS = 32
 _SLOW = 3.0
 #: The same while many requests hang. Each holds a socket until its timeout, and the sockets of a process are limited.
 _SLOW_AMONG_MANY, _MANY = 10.0, 200
+#: Cancels of killed triggers at the same time. Each holds a socket. Airflow kills all triggers of a DAG run at once.
+_MAX_CANCELS = 20
 #: New waits are spread over this many seconds for each wait, and over this many at most.
 _SPREAD_PER_WAIT, _MAX_SPREAD = 0.005, 5.0
 #: Least seconds between two calls of the timer, for each wait: a call visits all of them.
@@ -148,13 +151,16 @@ class Poller:
         # Due runs that a scan has not shown, or not in time. They are polled by themselves.
         self._to_poll_alone: set[Wait[Any]] = set()
         self._rate_limit = RateLimit()
+        self._cancels = asyncio.Semaphore(_MAX_CANCELS)
+        #: Killed triggers that cancel their runs.
+        self.killed = 0
         self._consecutive_failures = 0
         self._background: set[asyncio.Task[None]] = set()
 
     @property
     def is_empty(self) -> bool:
-        """Whether there are no waits."""
-        return not self._waits
+        """Whether there are no waits, and no killed triggers."""
+        return not self._waits and not self.killed
 
     def add(self, wait: Wait[Any]) -> None:
         """Poll a wait from now on."""
@@ -188,6 +194,22 @@ class Poller:
             await asyncio.wait(tasks)
         self._timer.cancel()
         await self._client.aclose()
+
+    @asynccontextmanager
+    async def slot_for_cancel(self) -> AsyncIterator[None]:
+        """Wait until another cancel may be sent: no cooldown is active, and few cancels are running."""
+        async with self._cancels:
+            while (pause := self._rate_limit.cooldown_until - self._loop.time()) > 0:  # noqa: ASYNC110 - it can be extended
+                await asyncio.sleep(pause)
+            yield
+
+    async def send_once(self, call: Call[T]) -> T:
+        """Send a call of a killed trigger. Its errors say nothing about the polls, except for a rate limit."""
+        try:
+            return await self._client.send(call)
+        except MosaicError as error:
+            self._rate_limit.record_error(error, now=self._loop.time())
+            raise
 
     # When to poll
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
-from typing import TypeVar
+
+import anyio
 
 from airflow_provider_mosaic.airflow_compat import uncancelled
 from airflow_provider_mosaic.api.arguments import validate_flag, validate_id
@@ -20,16 +19,16 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.api.outcomes import run_outcome
 from airflow_provider_mosaic.api.poll_state import run_poll_state
-from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.triggers.base import WaitTrigger, log
 from airflow_provider_mosaic.triggers.polled_waits import BatchedRunWait
+from airflow_provider_mosaic.triggers.poller import Poller
+from airflow_provider_mosaic.triggers.shared_pollers import poller_of_killed
 from airflow_provider_mosaic.triggers.task_states import read_state
 
-T = TypeVar("T")
-
-#: Pauses after a kill, between reads of the task's state, lookups of the connection, and cancels that get a 404.
-#: Airflow's ``[triggerer] on_kill_timeout`` is 30 s.
-_PAUSES = (1.0, 2.0, 4.0, 8.0)
+#: Seconds between the attempts to cancel a run after a kill. A server can ask for longer pauses.
+_PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+#: Seconds for all of them, enough for a rate limit of a minute. A late cancel could end a run that a user has resumed.
+_TIME_LIMIT = 120.0
 #: States of a task that needs its run. Neither a mark nor a clear of a deferred task leads to them: another triggerer
 #: waits, or it has ended the wait, and a worker the attempt.
 _MOVED = frozenset({"deferred", "up_for_retry"})
@@ -68,57 +67,54 @@ class MosaicRunTrigger(WaitTrigger):
             await uncancelled(self._cancel_unless_moved())
 
     async def _cancel_unless_moved(self) -> None:
-        pauses = iter(_PAUSES)
-        open_client = MosaicHook(self.mosaic_conn_id).open_async_client
         try:
-            # A triggerer that has stalled kills the triggers that another one has taken over. If the state can't be
-            # read, nothing is cancelled: a failing database is a likely cause of the stall, no retry undoes the cancel
-            # of all its runs, and a user can still cancel a run that the log names.
-            read = partial(read_state, self.task_instance)
-            state = await self._repeat(read, pauses, after=lambda error: error.transient)
-            if state in _MOVED:
-                log.info(
-                    "Run %r keeps running: its task is %s, and another triggerer or attempt continues with it.",
-                    self.run_id,
-                    state,
-                )
-                return
-            async with await self._repeat(open_client, pauses, after=lambda error: error.transient) as client:
-                cancel = partial(client.send, cancel_run(self.run_id))
-                try:
-                    # A gateway without a route to Mosaic answers 404 too.
-                    cancelled = await self._repeat(
-                        cancel, pauses, after=lambda error: isinstance(error, MosaicNotFoundError)
-                    )
-                except (MosaicConflictError, MosaicValidationError, MosaicResponseError, MosaicNotFoundError):
-                    # The API does not document how it rejects the cancel of a run that has ended.
-                    if not run_outcome(await client.send(get_run(self.run_id))).ended:
-                        raise
-                    log.info("The deferred task was killed. Run %r had ended already.", self.run_id)
-                else:
-                    response = "found nothing to cancel in" if cancelled.had_no_effect else "accepted the cancel of"
-                    log.info("The deferred task was killed. Mosaic %s run %r.", response, self.run_id)
-        except MosaicError as error:
+            with anyio.fail_after(_TIME_LIMIT):
+                async with poller_of_killed(self.mosaic_conn_id) as poller:
+                    await self._cancel_with_retries(poller)
+        except (MosaicError, TimeoutError) as error:
             log.error(
-                "The deferred task was killed, but run %r could not be cancelled. It may continue and cost credits. %s",
+                "The deferred task was killed, but run %r could not be cancelled. It may continue and cost credits: "
+                "cancel it in the editor. %s",
                 self.run_id,
-                error,
+                error if isinstance(error, MosaicError) else f"{_TIME_LIMIT:g} s were not enough.",
             )
 
-    async def _repeat(
-        self, step: Callable[[], Awaitable[T]], pauses: Iterator[float], *, after: Callable[[MosaicError], bool]
-    ) -> T:
-        """
-        Do a step of the cancel. Repeat it after the pauses that are left: no other process cancels the run.
-
-        :param after: Return whether to repeat it after an error.
-        """
+    async def _cancel_with_retries(self, poller: Poller) -> None:
+        pauses = iter(_PAUSES)
         while True:
+            since = asyncio.get_running_loop().time()
             try:
-                return await step()
+                async with poller.slot_for_cancel():
+                    await self._cancel_once(poller, since)
+                return
             except MosaicError as error:
-                pause = next(pauses, None) if after(error) else None
+                # A gateway without a route to Mosaic answers 404 too.
+                pause = next(pauses, None) if error.transient or isinstance(error, MosaicNotFoundError) else None
                 if pause is None:
                     raise
+                pause = max(pause, error.retry_after or 0.0)
                 log.warning("Run %r is not cancelled yet. Trying again in %g s. %s", self.run_id, pause, error)
             await asyncio.sleep(pause)
+
+    async def _cancel_once(self, poller: Poller, since: float) -> None:
+        # A triggerer that has stalled kills the triggers that another one has taken over. If the state can't be read,
+        # nothing is cancelled: a failing database is a likely cause of the stall, no retry undoes the cancel of all its
+        # runs, and a user can still cancel a run that the log names.
+        state = await read_state(self.task_instance, since=since)
+        if state in _MOVED:
+            log.info(
+                "Run %r keeps running: its task is %s, and another triggerer or attempt continues with it.",
+                self.run_id,
+                state,
+            )
+            return
+        try:
+            cancelled = await poller.send_once(cancel_run(self.run_id))
+        except (MosaicConflictError, MosaicValidationError, MosaicResponseError, MosaicNotFoundError):
+            # The API does not document how it rejects the cancel of a run that has ended.
+            if not run_outcome(await poller.send_once(get_run(self.run_id))).ended:
+                raise
+            log.info("The deferred task was killed. Run %r had ended already.", self.run_id)
+        else:
+            response = "found nothing to cancel in" if cancelled.had_no_effect else "accepted the cancel of"
+            log.info("The deferred task was killed. Mosaic %s run %r.", response, self.run_id)

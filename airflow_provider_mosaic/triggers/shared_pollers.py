@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -30,26 +32,28 @@ async def poll_until_done(mosaic_conn_id: str, wait: Wait[Any]) -> dict[str, Any
     """
     loop = asyncio.get_running_loop()
     started_at = loop.time()
-    pollers = _pollers_of(loop)
-    key = (os.getpid(), str(mosaic_conn_id))
-    if key not in pollers:
-        pollers[key] = Poller(SharedClient(MosaicHook(mosaic_conn_id).look_up_access))
-    poller = pollers[key]
+    poller = _poller_of(mosaic_conn_id)
     poller.add(wait)
     try:
         event = await wait.event
     finally:
         poller.remove(wait)
-        if poller.is_empty:
-            del pollers[key]
-            closing = loop.create_task(poller.aclose())
-            _closing.add(closing)
-            closing.add_done_callback(_closing.discard)
-            # The shield lets the poller close although this task is cancelled a second time.
-            await asyncio.shield(closing)
+        await _close_if_empty(poller, mosaic_conn_id)
     await wait_until_logged()
     await asyncio.sleep(started_at + shortest_deferral() - loop.time())
     return event
+
+
+@asynccontextmanager
+async def poller_of_killed(mosaic_conn_id: str) -> AsyncIterator[Poller]:
+    """Return the poller of a connection, for a killed trigger that cancels its run."""
+    poller = _poller_of(mosaic_conn_id)
+    poller.killed += 1
+    try:
+        yield poller
+    finally:
+        poller.killed -= 1
+        await _close_if_empty(poller, mosaic_conn_id)
 
 
 def shortest_deferral() -> float:
@@ -60,6 +64,25 @@ def shortest_deferral() -> float:
     then, the scheduler treats the late report as a failure (https://github.com/apache/airflow/issues/71580).
     """
     return float(conf.getfloat("workers", "min_heartbeat_interval", fallback=5.0)) + 1.0
+
+
+def _poller_of(mosaic_conn_id: str) -> Poller:
+    pollers, key = _pollers_of(asyncio.get_running_loop()), (os.getpid(), str(mosaic_conn_id))
+    if key not in pollers:
+        pollers[key] = Poller(SharedClient(MosaicHook(mosaic_conn_id).look_up_access))
+    return pollers[key]
+
+
+async def _close_if_empty(poller: Poller, mosaic_conn_id: str) -> None:
+    if not poller.is_empty:
+        return
+    loop = asyncio.get_running_loop()
+    del _pollers_of(loop)[os.getpid(), str(mosaic_conn_id)]
+    closing = loop.create_task(poller.aclose())
+    _closing.add(closing)
+    closing.add_done_callback(_closing.discard)
+    # The shield lets the poller close although this task is cancelled a second time.
+    await asyncio.shield(closing)
 
 
 def _pollers_of(loop: asyncio.AbstractEventLoop) -> _Pollers:

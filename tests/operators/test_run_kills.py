@@ -25,6 +25,8 @@ from tasks.kills import fork_supervisor, killed_once, received, supervisor
 from tasks.task_runs import fail_first_attempt, fails_with, post_task, rendered, run_task
 
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicRunCancelledError, MosaicTimeoutError
+from airflow_provider_mosaic.clients import async_client
+from airflow_provider_mosaic.clients.async_client import AsyncClient
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import (
     MosaicApplyAgentOperator,
@@ -36,6 +38,8 @@ from airflow_provider_mosaic.tasks import run_cancels
 from airflow_provider_mosaic.tasks.posts import PostTask
 from airflow_provider_mosaic.tasks.run_waits import RunWait
 from airflow_provider_mosaic.tasks.runs import RunTask
+from airflow_provider_mosaic.triggers import poller, shared_client, shared_pollers
+from airflow_provider_mosaic.triggers import runs as run_triggers
 
 __all__ = ["supervisor"]
 
@@ -540,12 +544,16 @@ class Triggerer:
     #: The states of the task instances, by their names.
     states: dict[str, str | None]
     failures: int = 0
+    #: Reads after which the task is deferred again.
+    reads_until_moved: int | None = None
     requests: list[Any] = field(default_factory=list)
 
     async def asend(self, request: Any) -> TaskStatesResult:
         self.requests.append(request)
         if len(self.requests) <= self.failures:
             raise RuntimeError("the database is away")
+        if self.reads_until_moved is not None and len(self.requests) > self.reads_until_moved:
+            self.states = dict.fromkeys(self.states, "deferred")
         return TaskStatesResult(task_states={"manual__1": self.states})
 
     def trigger(self, deferred: Deferred, map_index: int = -1) -> Any:
@@ -630,6 +638,94 @@ def test_killed_trigger_cancels_the_run_although_airflow_cancels_the_kill(
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
 
 
+@pytest.mark.parametrize("fault", ["server_error", "rate_limit"])
+def test_killed_trigger_repeats_no_cancel_once_a_new_attempt_is_deferred(
+    mosaic: Emulator, deferred: Deferred, triggerer: Triggerer, caplog: pytest.LogCaptureFixture, fault: str
+) -> None:
+    triggerer.states["run"], triggerer.reads_until_moved = "running", 1
+    mosaic.inject(fault, method="POST", path=CANCEL)
+    with caplog.at_level("INFO"):
+        run_bounded(triggerer.trigger(deferred).on_kill())
+    assert "keeps running: its task is deferred" in caplog.messages[-1]
+    assert sent(mosaic, "POST " + CANCEL) == 1
+    assert effects(mosaic) == {"runs_started": 1}
+
+
+def test_killed_trigger_whose_supervisor_does_not_respond_names_the_run(
+    mosaic: Emulator,
+    deferred: Deferred,
+    triggerer: Triggerer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def hang(request: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(triggerer, "asend", hang)
+    monkeypatch.setattr(run_triggers, "_TIME_LIMIT", 0.3, raising=False)
+    run_bounded(triggerer.trigger(deferred).on_kill(), 20)
+    assert f"run {started(mosaic)!r} could not be cancelled" in caplog.messages[-1]
+    assert "cancel it in the editor" in caplog.messages[-1]
+    assert sent(mosaic, "POST " + CANCEL) == 0
+
+
+def kill_three(
+    mosaic: Emulator, triggerer: Triggerer, monkeypatch: pytest.MonkeyPatch
+) -> tuple[list[AsyncClient], list[int]]:
+    """Kill the triggers of three runs. Return the clients, and how many requests ran at the start of each."""
+    clients: list[AsyncClient] = []
+    running: list[int] = []
+
+    class Watched(AsyncClient):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            clients.append(self)
+            self.requests = 0
+
+        async def send(self, *args: Any, **options: Any) -> Any:
+            self.requests += 1
+            running.append(self.requests)
+            try:
+                return await super().send(*args, **options)
+            finally:
+                self.requests -= 1
+
+    for module in (async_client, shared_client):
+        monkeypatch.setattr(module, "AsyncClient", Watched)
+    mosaic.configure(hold_runs=True)
+    triggerer.states = {f"run_{index}": "failed" for index in range(3)}
+    deferrals = [run_task(StateStore(), deferrable=True).execute() for _ in range(3)]
+
+    async def kill() -> None:
+        await asyncio.gather(*(triggerer.trigger(each, index).on_kill() for index, each in enumerate(deferrals)))
+        assert shared_pollers._pollers.get(asyncio.get_running_loop(), {}) == {}
+
+    run_bounded(kill(), 60)
+    return clients, running
+
+
+def test_killed_triggers_share_a_client_and_send_few_cancels_at_once(
+    mosaic: Emulator, triggerer: Triggerer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Airflow kills all triggers of a DAG run at once."""
+    monkeypatch.setattr(poller, "_MAX_CANCELS", 2, raising=False)
+    clients, running = kill_three(mosaic, triggerer, monkeypatch)
+    assert len(clients) == 1
+    assert max(running) == 2
+    assert effects(mosaic) == {"runs_started": 3, "runs_cancelled": 3}
+
+
+def test_killed_triggers_share_a_rate_limit(
+    mosaic: Emulator, triggerer: Triggerer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    mosaic.inject("rate_limit", method="POST", path=CANCEL, retry_after=60)
+    monkeypatch.setattr(poller, "_MAX_CANCELS", 1, raising=False)
+    monkeypatch.setattr(run_triggers, "_TIME_LIMIT", 2.0, raising=False)
+    kill_three(mosaic, triggerer, monkeypatch)
+    assert sent(mosaic, "POST " + CANCEL) <= 1
+    assert sum("could not be cancelled" in line for line in caplog.messages) == 3
+
+
 def test_killed_trigger_without_cancel_on_kill_keeps_the_run(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
     asyncio.run(run_task(StateStore(), deferrable=True, cancel_on_kill=False).execute().trigger().on_kill())
@@ -641,7 +737,7 @@ def test_killed_trigger_without_cancel_on_kill_keeps_the_run(mosaic: Emulator) -
     ("missing", "status", "event"),
     [
         (1, "running", "Mosaic accepted the cancel"),
-        (1, "completed", "Mosaic found nothing to cancel"),
+        (1, "completed", "had ended already"),
         (None, "completed", "had ended already"),
         (None, "running", "could not be cancelled. It may continue and cost credits"),
     ],
@@ -664,8 +760,9 @@ def test_killed_trigger_sends_a_cancel_again_that_gets_a_404_and_then_reads_the_
     with caplog.at_level("INFO"):
         asyncio.run(deferred.trigger().on_kill())
     assert event in caplog.messages[-1]
-    assert sent(mosaic, "POST " + CANCEL) == (3 if missing is None else 2)
-    assert sent(mosaic, "GET " + GET_RUN) == reads + (missing is None)
+    repeats = 0 if status == "completed" else missing or 2
+    assert sent(mosaic, "POST " + CANCEL) == 1 + repeats
+    assert sent(mosaic, "GET " + GET_RUN) == reads + (missing or 1 + repeats)
 
 
 @pytest.mark.parametrize("prepare", ["ended", "broken", "forbidden", "no connection"])
