@@ -115,6 +115,7 @@ CANCELS = {
     ],
     "a worker stalls for longer than": [
         f"{KILLS}::test_kill_of_an_attempt_that_another_one_has_replaced_keeps_the_run",
+        f"{KILLS}::test_timeout_of_an_attempt_that_another_one_has_replaced_keeps_the_run",
         f"{KILLS}::test_kill_cancels_the_run_if_it_is_unknown_whether_the_attempt_was_replaced",
     ],
     "a deferred task is marked failed, marked success or cleared": [

@@ -380,10 +380,18 @@ class EarlyEndCancels:
             run_id,
         )
 
+    def cancel_at_timeout(self, run_id: str) -> CancelResult:
+        """Cancel the run at the end of a wait, unless another attempt continues with it."""
+        if self._enabled and self._is_saved and not self.is_killed:
+            # After its machine was suspended, an attempt gets no signal before its next heartbeat.
+            self._is_replaced = is_replaced(self._context, self._kinds, _CHECK_TIMEOUT)
+        return self.save_end_of_wait(run_id, self.cancel(run_id))
+
     def save_end_of_wait(self, run_id: str, result: CancelResult) -> CancelResult:
         """Save the cancel, push the status and outputs that the run has now, and return what the cancel did."""
         result = self._save(run_id, result)
-        if (run := self._read_best_effort(run_id)) is not None:
+        # The XComs belong to the attempt that continues with the run.
+        if not self._is_replaced and (run := self._read_best_effort(run_id)) is not None:
             push_end(self._context, run)
         return result
 

@@ -219,7 +219,7 @@ class RunWait(CompletionWaiter[Run]):
 
     def _give_up(self, item_id: str) -> str:
         # The run costs credits, and nothing waits for it any more.
-        return self._cancels.save_end_of_wait(item_id, self._cancels.cancel(item_id)).text
+        return self._cancels.cancel_at_timeout(item_id).text
 
     # Waiting
 

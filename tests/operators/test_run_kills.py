@@ -36,6 +36,7 @@ from airflow_provider_mosaic.operators import (
 )
 from airflow_provider_mosaic.tasks import run_cancels
 from airflow_provider_mosaic.tasks.posts import PostTask
+from airflow_provider_mosaic.tasks.reporting import STATUS_KEY
 from airflow_provider_mosaic.tasks.run_waits import RunWait
 from airflow_provider_mosaic.tasks.runs import RunTask
 from airflow_provider_mosaic.triggers import poller, shared_client, shared_pollers
@@ -326,6 +327,25 @@ def test_kill_of_an_attempt_that_another_one_has_replaced_keeps_the_run(
     reason = "another attempt has replaced this one" if kept else "accepted the cancel"
     assert reason in killed_while_waiting(task, monkeypatch)
     assert effects(mosaic) == {"runs_started": 1} | ({} if kept else {"runs_cancelled": 1})
+
+
+@pytest.mark.usefixtures("supervisor")
+@pytest.mark.parametrize("replaced", [True, False])
+def test_timeout_of_an_attempt_that_another_one_has_replaced_keeps_the_run(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, replaced: bool
+) -> None:
+    """A suspended machine is back after the timeout, and before the next heartbeat."""
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore(), timeout=0.5, poll_interval=0.1)
+    assert task.store is not None
+    task.dag_run.states = {"run": "running"}
+    if replaced:
+        # Airflow finds nothing under the id that it has replaced.
+        monkeypatch.setattr(task.store, "get", lambda key, default=None: default)
+    error = fails_with(task.execute, MosaicTimeoutError)
+    assert ("another attempt has replaced this one" in error) is replaced
+    assert effects(mosaic) == {"runs_started": 1} | ({} if replaced else {"runs_cancelled": 1})
+    assert any(key == STATUS_KEY for _, _, key in task.dag_run.xcoms) is not replaced
 
 
 @pytest.mark.usefixtures("supervisor")
