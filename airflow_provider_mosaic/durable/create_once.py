@@ -427,7 +427,9 @@ class CreateOnce(ABC):
             return "The candidate is not adopted because of on_ambiguous='fail'."
         if not record.is_saved or record.existing_ids is None:
             return "The candidate may have existed before the request: what existed then is not known."
-        return "The candidate is similar to the request, but not equal."
+        if left[0].is_partial_match:
+            return "The candidate is similar to the request, but not equal."
+        return "The candidate may belong to another task."
 
     def _read_lists(
         self, record: StartRecord, lost: MosaicAmbiguousOutcomeError | None, siblings: SiblingTasks | None
