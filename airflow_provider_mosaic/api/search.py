@@ -148,12 +148,10 @@ class Search:
             return SearchResult.NOTHING, ()
         return SearchResult.UNCLEAR, left
 
-    def is_free_beside(self, candidate: Candidate, others: Siblings) -> bool:
-        """Record the tasks of other DAG runs. Return whether none of them can own the candidate that was found."""
-        self._owned |= others.owned_ids
-        self.possible_owners = others.possible_owners
-        is_owned = id_key(candidate.id) in set(map(id_key, others.owned_ids))
-        return not is_owned and self.possible_owners == frozenset()
+    def is_free_beside(self, candidate: Candidate, owned_ids: frozenset[str]) -> bool:
+        """Record ids that tasks of other DAG runs own. Return whether the candidate that was found is none of them."""
+        self._owned |= owned_ids
+        return id_key(candidate.id) not in set(map(id_key, owned_ids))
 
     def _is_free(self, candidate: Candidate, siblings: Siblings) -> bool:
         """Return whether no sibling can own a candidate."""

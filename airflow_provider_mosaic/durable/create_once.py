@@ -406,8 +406,8 @@ class CreateOnce(ABC):
             if result is SearchResult.NOTHING:
                 return None
             if result is SearchResult.FOUND:
-                others = siblings.read_other_dag_runs(left[0].id) if siblings else Siblings()
-                if search.is_free_beside(left[0], others):
+                others = siblings.ids_of_other_dag_runs() if siblings else frozenset()
+                if others is not None and search.is_free_beside(left[0], others):
                     break
                 result = SearchResult.UNCLEAR
         if result is SearchResult.FOUND and may_adopt:

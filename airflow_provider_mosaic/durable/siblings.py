@@ -17,8 +17,6 @@ log = logging.getLogger(__name__)
 
 # A task in one of these states may have created an item, and not pushed its id.
 _CAN_START = frozenset({"running", "restarting", "up_for_retry", "up_for_reschedule", "failed"})
-# A failed task of another DAG run may have ended hours ago, and would keep all lost items from being found.
-_CAN_START_ELSEWHERE = _CAN_START - {"failed"}
 # In one of these states too if it is a retry. Airflow does not show the try number of other tasks.
 _WAITING = frozenset({"scheduled", "queued"})
 
@@ -56,9 +54,7 @@ class SiblingTasks:
         ]
         self._task_ids = [task.task_id for task in starting]
         self._dag_runs = RunningDagRuns(self._ti, dag=context["dag"], tasks=starting)
-        self._tasks = self._tasks_of(self._ti.run_id)
-        # By candidate, the tasks of other DAG runs with instances that may own it.
-        self._suspects: dict[str, dict[_SiblingTask, frozenset[str]]] = {}
+        self._tasks = [_SiblingTask(self._ti, task_id, key) for task_id in self._task_ids]
 
     def read(self, include_waiting: bool) -> Siblings:
         """
@@ -77,39 +73,24 @@ class SiblingTasks:
             waiting=frozenset().union(*(each.waiting for each in found)),
         )
 
-    def read_other_dag_runs(self, candidate_id: str) -> Siblings:
+    def ids_of_other_dag_runs(self) -> frozenset[str] | None:
         """
-        Read which items the same tasks own in the DAG's other running DAG runs, and which of them may own a candidate.
+        Return the ids that the same tasks pushed in the DAG's other running DAG runs. None if they can't be read.
 
-        An instance that starts after the first read can't own the candidate. Later reads are therefore only of tasks
-        that may own it. The first read costs two requests for each task and DAG run, and more if instances without an
-        id may own items. Call this therefore only before an item is adopted.
+        This costs a request for each of these DAG runs. Call it therefore only before an item is adopted.
         """
-        before = self._suspects.get(candidate_id)
+        ti = self._ti
         try:
-            if before is None:
-                others = [run_id for run_id in self._dag_runs.read() if run_id != self._ti.run_id]
-                tasks = [task for run_id in others for task in self._tasks_of(run_id)]
-                found = {task: task.read(False, can_start=_CAN_START_ELSEWHERE) for task in tasks}
-            else:
-                found = {task: task.read(False) for task in before}
+            return frozenset(
+                id
+                for run_id in self._dag_runs.read()
+                if run_id != ti.run_id
+                for task_id in self._task_ids
+                for id in _pushed(ti, task_id, self._key, run_id)
+            )
         except Exception:
             _log_unreadable()
-            return Siblings(possible_owners=None)
-        possible_owners = {task: each.possible_owners or frozenset() for task, each in found.items()}
-        if before is not None:
-            # One that waits for its retry by now may own the candidate still.
-            possible_owners = {
-                task: (owners | found[task].waiting) & before[task] for task, owners in possible_owners.items()
-            }
-        self._suspects[candidate_id] = {task: owners for task, owners in possible_owners.items() if owners}
-        return Siblings(
-            owned_ids=frozenset().union(*(each.owned_ids for each in found.values())),
-            possible_owners=frozenset().union(*possible_owners.values()),
-        )
-
-    def _tasks_of(self, run_id: str) -> list[_SiblingTask]:
-        return [_SiblingTask(self._ti, task_id, self._key, run_id) for task_id in self._task_ids]
+            return None
 
 
 def _log_unreadable() -> None:
@@ -120,30 +101,35 @@ def _log_unreadable() -> None:
     )
 
 
-class _SiblingTask:
-    """The instances of one task in one DAG run, by their map indexes; -1 if it is not mapped."""
+def _pushed(ti: Any, task_id: str, key: str, run_id: str) -> list[Any]:
+    """Return the values of all instances, in one request. They do not show which instance pushed which."""
+    values = ti.xcom_pull(task_ids=[task_id], key=key, run_id=run_id)
+    return [value for value in values or () if value is not None]
 
-    def __init__(self, ti: Any, task_id: str, key: str, run_id: str) -> None:
+
+class _SiblingTask:
+    """The instances of one task, by their map indexes; -1 if it is not mapped."""
+
+    def __init__(self, ti: Any, task_id: str, key: str) -> None:
         self._ti = ti
         self._task_id = task_id
         self._key = key
-        self._run_id = run_id
         # All ids at the last read.
         self._pushed: Counter[str] = Counter()
         # What single reads found: the ids of instances, and the states of those that had none.
         self._ids: dict[int, str] = {}
         self._without_id: dict[int, str] = {}
 
-    def read(self, include_waiting: bool, *, can_start: frozenset[str] = _CAN_START) -> Siblings:
-        """Read the instances: see :meth:`SiblingTasks.read`. Possible owners are in one of the given states."""
+    def read(self, include_waiting: bool) -> Siblings:
+        """Read the instances: see :meth:`SiblingTasks.read`."""
         # States first: an instance that has started by then has pushed its id when the ids are read.
         states = self._read_states()
         pushed = Counter(self._read_all(self._key))
         self._drop_outdated(pushed)
-        may_own = can_start | _WAITING if include_waiting else can_start
+        may_own = _CAN_START | _WAITING if include_waiting else _CAN_START
         self._read_single({index: state for index, state in states.items() if state in may_own}, pushed.total())
         without_id = {index: state for index, state in states.items() if index not in self._ids}
-        possible_owners = {index for index, state in without_id.items() if state in can_start}
+        possible_owners = {index for index, state in without_id.items() if state in _CAN_START}
         waiting = {index for index, state in without_id.items() if state in _WAITING}
         if possible_owners or (waiting and include_waiting):
             # An instance that started nothing owns nothing until its next attempt, when Airflow deletes this XCom.
@@ -190,24 +176,19 @@ class _SiblingTask:
     def _read_states(self) -> dict[int, str]:
         """Return the state of each other instance, by its map index."""
         ti, found = self._ti, {}
-        own = (ti.run_id, ti.task_id, ti.map_index)
-        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[self._task_id], run_ids=[self._run_id])
-        for name, state in states.get(self._run_id, {}).items():
+        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[self._task_id], run_ids=[ti.run_id])
+        for name, state in states.get(ti.run_id, {}).items():
             # Airflow names a mapped task instance task_id_<map index>.
             index = -1 if name == self._task_id else int(name.rpartition("_")[2])
-            if (self._run_id, self._task_id, index) != own and state is not None:
+            if (self._task_id, index) != (ti.task_id, ti.map_index) and state is not None:
                 found[index] = state
         return found
 
     def _read_all(self, key: str) -> list[Any]:
-        """Return the values of all instances, in one request. They do not show which instance pushed which."""
-        values = self._ti.xcom_pull(task_ids=[self._task_id], key=key, run_id=self._run_id)
-        return [value for value in values or () if value is not None]
+        return _pushed(self._ti, self._task_id, key, self._ti.run_id)
 
     def _read_one(self, index: int) -> str | None:
-        id: str | None = self._ti.xcom_pull(
-            task_ids=self._task_id, key=self._key, map_indexes=index, run_id=self._run_id
-        )
+        id: str | None = self._ti.xcom_pull(task_ids=self._task_id, key=self._key, map_indexes=index)
         return id
 
     def _names(self, indexes: set[int]) -> frozenset[str]:

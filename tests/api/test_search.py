@@ -222,5 +222,4 @@ def test_a_search_has_a_result_in_a_dag_run_that_starts_more_runs(starts_a_secon
 def test_a_run_of_another_dag_run_is_not_free_in_any_spelling(spelled: Callable[[str], str]) -> None:
     run_id = "0a000000-0000-4000-8000-00000000000a"
     search = Search(own_request=True)
-    others = Siblings(owned_ids=frozenset({spelled(run_id)}))
-    assert not search.is_free_beside(Candidate(id=run_id, status="running"), others)
+    assert not search.is_free_beside(Candidate(id=run_id, status="running"), frozenset({spelled(run_id)}))

@@ -232,46 +232,12 @@ def siblings_beside(*others: DagRun, map_index: int = -1) -> SiblingTasks:
     return SiblingTasks({"ti": ti, "dag": dag}, kind="run", key=KEY)
 
 
-@pytest.mark.parametrize("end", ["its id", "nothing started"])
-def test_a_task_that_runs_without_an_id_in_another_dag_run_may_own_a_candidate(end: str) -> None:
-    other = DagRun(run_id="other", states={"run_0": "running", "run_1": "scheduled"})
-    later = DagRun(run_id="later", states={"run_0": "queued"})
-    siblings = siblings_beside(other, later, map_index=0)
-    assert siblings.read_other_dag_runs("a") == Siblings(possible_owners=names(0))
-    requests(later)
-    # Those that start after the first read can't own it.
-    other.states["run_1"] = later.states["run_0"] = "running"
-    for state in ("up_for_retry", "queued", "running", "failed"):
-        other.states["run_0"] = state
-        assert siblings.read_other_dag_runs("a") == Siblings(possible_owners=names(0))
-    assert requests(later) == 0
-    if end == "its id":
-        push(other, 0, "b")
-        assert siblings.read_other_dag_runs("a") == Siblings(owned_ids=frozenset({"b"}))
-    else:
-        push(other, 0, 0, NOT_STARTED_KEY)
-        assert siblings.read_other_dag_runs("a") == Siblings()
-
-
-@pytest.mark.parametrize(
-    ("state", "may_own"),
-    [("running", True), ("up_for_retry", True), ("queued", False), ("deferred", False), ("failed", False)],
-)
-def test_only_a_task_that_has_started_and_not_ended_in_another_dag_run_may_own_a_candidate(
-    state: str, may_own: bool
-) -> None:
-    other = DagRun(run_id="other", states={"start": state, "sensor": "scheduled"})
-    expected = frozenset({"start"}) if may_own else frozenset()
-    assert siblings_beside(other).read_other_dag_runs("a") == Siblings(possible_owners=expected)
-
-
 @pytest.mark.parametrize(("state", "is_owned"), [("running", True), ("success", False)])
 @pytest.mark.parametrize("start", ["running", "deferred", "success"])
 def test_tasks_of_another_running_dag_run_own_what_they_started(start: str, state: str, is_owned: bool) -> None:
     other = DagRun(run_id="other", state=state, states={"start": start, "sensor": "deferred"})
     push(other, -1, "b", task_id="start")
-    owned_ids = frozenset({"b"}) if is_owned else frozenset()
-    assert siblings_beside(other).read_other_dag_runs("a") == Siblings(owned_ids=owned_ids)
+    assert siblings_beside(other).ids_of_other_dag_runs() == (frozenset({"b"}) if is_owned else frozenset())
 
 
 def test_all_instances_of_a_mapped_task_in_another_dag_run_own_items() -> None:
@@ -281,13 +247,13 @@ def test_all_instances_of_a_mapped_task_in_another_dag_run_own_items() -> None:
     # A DAG run whose task has not been expanded yet.
     new = DagRun(run_id="new", states={"start": "scheduled", "run": "scheduled"})
     siblings = siblings_beside(other, new, map_index=0)
-    assert siblings.read_other_dag_runs("a").owned_ids == {f"id-{index}" for index in range(1000)}
+    assert siblings.ids_of_other_dag_runs() == {f"id-{index}" for index in range(1000)}
 
 
 def test_a_dag_run_that_has_only_another_of_the_tasks_is_found() -> None:
     other = DagRun(run_id="other", states={"run_0": "deferred"})
     push(other, 0, "b")
-    assert siblings_beside(other).read_other_dag_runs("a").owned_ids == frozenset({"b"})
+    assert siblings_beside(other).ids_of_other_dag_runs() == frozenset({"b"})
 
 
 @pytest.mark.parametrize("running", [0, 1234, 1998, 1999])
@@ -296,7 +262,7 @@ def test_ended_dag_runs_cost_few_requests(running: int) -> None:
     others[running].state = "running"
     push(others[running], -1, "b", task_id="start")
     siblings = siblings_beside(*others)
-    assert siblings.read_other_dag_runs("a").owned_ids == frozenset({"b"})
+    assert siblings.ids_of_other_dag_runs() == frozenset({"b"})
     asked = siblings._ti.dag_run.requests
     assert len(asked) <= (20 if running >= 1998 else 60)
 
@@ -306,21 +272,21 @@ def test_a_dag_run_whose_mapped_task_has_no_instances_yet_costs_no_search_of_the
     others = [DagRun(run_id=f"other-{number}", state="success", states=ended) for number in range(2000)]
     others.append(DagRun(run_id="new", states={"run": "scheduled", "sensor": "scheduled"}))
     siblings = siblings_beside(*others, map_index=0)
-    assert siblings.read_other_dag_runs("a") == Siblings()
+    assert siblings.ids_of_other_dag_runs() == frozenset()
     assert len(siblings._ti.dag_run.requests) <= 20
 
 
 def test_a_task_that_was_not_mapped_in_the_version_of_an_older_dag_run_owns_what_it_started() -> None:
     other = DagRun(run_id="other", states={"run": "deferred", "sensor": "scheduled"})
     push(other, -1, "b")
-    assert siblings_beside(other, map_index=0).read_other_dag_runs("a").owned_ids == frozenset({"b"})
+    assert siblings_beside(other, map_index=0).ids_of_other_dag_runs() == frozenset({"b"})
 
 
 def test_a_task_that_still_waits_in_an_old_dag_run_is_found_first() -> None:
     others = [DagRun(run_id=f"other-{number}", state="success", states={"start": "success"}) for number in range(2000)]
     others[0] = DagRun(run_id="other", states={"start": "deferred"})
     siblings = siblings_beside(*others)
-    assert siblings.read_other_dag_runs("a") == Siblings()
+    assert siblings.ids_of_other_dag_runs() == frozenset()
     assert len(siblings._ti.dag_run.requests) <= 20
 
 
@@ -338,18 +304,18 @@ def test_dag_runs_that_end_between_two_counts_are_no_endless_search() -> None:
         return result
 
     siblings._dag_runs._count = count_and_end  # type: ignore[method-assign]
-    assert siblings.read_other_dag_runs("a") == Siblings()
+    assert siblings.ids_of_other_dag_runs() == frozenset()
 
 
 def test_no_state_is_read_while_no_other_dag_run_is_running() -> None:
     siblings = siblings_beside(DagRun(run_id="other", state="success", states={"start": "success"}))
-    assert siblings.read_other_dag_runs("a") == Siblings()
+    assert siblings.ids_of_other_dag_runs() == frozenset()
     assert siblings._ti.dag_run.requests == ["count of DAG runs"]
 
 
 def test_too_many_other_dag_runs_leave_the_owner_unknown() -> None:
     others = [DagRun(run_id=f"other-{number}", states={"start": "deferred"}) for number in range(201)]
-    assert siblings_beside(*others).read_other_dag_runs("a").possible_owners is None
+    assert siblings_beside(*others).ids_of_other_dag_runs() is None
 
 
 def test_an_endless_history_leaves_the_owner_unknown() -> None:
@@ -357,7 +323,7 @@ def test_an_endless_history_leaves_the_owner_unknown() -> None:
     others = [DagRun(run_id=f"other-{number}", state="success", states=states) for number in range(10_100)]
     others[0].state = "running"
     siblings = siblings_beside(*others)
-    assert siblings.read_other_dag_runs("a").possible_owners is None
+    assert siblings.ids_of_other_dag_runs() is None
     assert len(siblings._ti.dag_run.requests) <= 210
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 from mosaic_emulator.local_airflow.instance import AirflowInstance
-from mosaic_emulator.local_airflow.processes import DeadlineExceededError, poll
+from mosaic_emulator.local_airflow.processes import DeadlineExceededError, Service, poll
 
 from .cases import Case, KillPoint
 from .results import Outcome
@@ -109,7 +111,7 @@ def stall_triggerer(airflow: AirflowInstance) -> None:
     )
     airflow.services[other.name] = other
     starts, kills = (_trigger_logs_with(airflow, text) for text in ("starting", "invoking on_kill"))
-    stalled.kill(signal.SIGSTOP)
+    _stop_between_writes(stalled, airflow.home / "airflow.db")
     try:
         other.start()
         poll(lambda: _trigger_logs_with(airflow, "starting") > starts, timeout=120, what="the other has the triggers")
@@ -120,6 +122,26 @@ def stall_triggerer(airflow: AirflowInstance) -> None:
     time.sleep(5)
     other.kill(signal.SIGTERM, whole_session=False)
     poll(lambda: other.exit_code() is not None or None, timeout=30, what="the end of the other triggerer")
+
+
+def _stop_between_writes(service: Service, database: Path) -> None:
+    """Stop a service at a moment at which it does not lock SQLite: the scheduler would fail."""
+    while True:
+        service.kill(signal.SIGSTOP)
+        if not database.exists() or not _is_locked(database):
+            return
+        service.kill(signal.SIGCONT)
+        time.sleep(0.1)
+
+
+def _is_locked(database: Path) -> bool:
+    with closing(sqlite3.connect(database, timeout=1)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+        connection.rollback()
+    return False
 
 
 def _trigger_logs_with(airflow: AirflowInstance, text: str) -> int:
