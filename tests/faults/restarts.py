@@ -122,6 +122,7 @@ def stall_triggerer(airflow: AirflowInstance) -> None:
     time.sleep(5)
     other.kill(signal.SIGTERM, whole_session=False)
     poll(lambda: other.exit_code() is not None or None, timeout=30, what="the end of the other triggerer")
+    del airflow.services[other.name]
 
 
 def _stop_between_writes(service: Service, database: Path) -> None:
