@@ -70,7 +70,7 @@ class AgentPlan:
 
     def created_twice(self, left: AgentPlan) -> list[str]:
         """
-        Return the new nodes of each type of which the agent got more nodes than this plan creates, as text.
+        Return the new nodes of a type, as text, if the update added more of that type than this plan creates.
 
         :param left: The plan after the update.
         """

@@ -48,7 +48,7 @@ _MAX_PAUSE = 600.0
 _HINT_INTERVAL = 10.0
 #: Most seconds after a poll because of a webhook until the next: the lists may not have shown the end yet.
 _RECHECK_INTERVAL = 30.0
-#: Failed reads of runs in a row after which the poll reads no more runs.
+#: Failed reads in a row that end a poll.
 _MAX_FAILED_READS = 3
 #: Errors that all reads of a poll share.
 _OUTAGES = (MosaicAuthenticationError, MosaicConnectionError, MosaicRateLimitError)

@@ -177,7 +177,7 @@ def test_failed_post_with_unreadable_destinations_may_be_published(places: dict[
         {"accounts": [{"id": "A", "posted_at": 1795482000}]},
         {"channel_reports": [{"platform": "x", "posted": True}]},
         {"published_at": "2026-11-24T01:00:00Z"},
-        # Results in the place of the names.
+        # "platforms" with results instead of names.
         {"platforms": [{"platform": "x", "status": "posted"}]},
         {"platforms": {"x": {"status": "failed"}, "linkedin": {"post_url": "https://linkedin.com/p/1"}}},
         {"results": [{"platform": "linkedin", "author_post": {"url": "https://linkedin.com/p/1"}}]},
