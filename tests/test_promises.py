@@ -14,6 +14,7 @@ PAGE = (TESTS.parent / "docs" / "promises.md").read_text(encoding="utf-8")
 
 RUN_TIMEOUTS = "operators/test_run_timeouts.py"
 KILLS = "operators/test_run_kills.py"
+TRIGGER_KILLS = "operators/test_trigger_kills.py"
 FAILED_TRIGGERS = "operators/test_failed_triggers.py"
 EXITS = "airflow/test_exits.py"
 FAULTS = "faults/test_faults.py"
@@ -119,7 +120,7 @@ CANCELS = {
         f"{KILLS}::test_kill_cancels_the_run_if_it_is_unknown_whether_the_attempt_was_replaced",
     ],
     "a deferred task is marked failed, marked success or cleared": [
-        f"{KILLS}::test_killed_trigger_cancels_the_run_unless_its_task_is_still_deferred",
+        f"{TRIGGER_KILLS}::test_killed_trigger_cancels_the_run_unless_its_task_is_still_deferred",
         "operators/test_run_options.py::test_clear_of_a_deferred_task_is_not_affected_by_the_late_kill",
         "operators/test_run_options.py::test_clear_cancels_the_old_run_if_its_trigger_did_not",
         "operators/test_existing_runs.py::test_clear_of_a_deferred_task_resumes_the_run_after_the_late_kill",
@@ -133,8 +134,8 @@ CANCELS = {
     ],
     "the triggerer or the scheduler is restarted, moved, stalls, or dies": [
         f"{EXITS}::test_restarts_and_dag_changes_keep_the_run",
-        f"{KILLS}::test_killed_trigger_cancels_the_run_unless_its_task_is_still_deferred",
-        f"{KILLS}::test_killed_trigger_cancels_the_run_only_if_the_state_of_its_task_can_be_read",
+        f"{TRIGGER_KILLS}::test_killed_trigger_cancels_the_run_unless_its_task_is_still_deferred",
+        f"{TRIGGER_KILLS}::test_killed_trigger_cancels_the_run_only_if_the_state_of_its_task_can_be_read",
         "triggers/test_triggers.py::test_a_restart_does_not_extend_the_deadline",
     ],
     "the task's `timeout`, its `execution_timeout`, or Airflow's own limit": [
@@ -192,7 +193,7 @@ STATEMENTS = {
     "`cancel_on_kill=False` keeps the run running": [
         f"{RUN_TIMEOUTS}::test_timeout_without_cancel_on_kill_keeps_the_run",
         f"{KILLS}::test_kill_without_cancel_on_kill_keeps_the_run",
-        f"{KILLS}::test_killed_trigger_without_cancel_on_kill_keeps_the_run",
+        f"{TRIGGER_KILLS}::test_killed_trigger_without_cancel_on_kill_keeps_the_run",
         f"{RUN_TIMEOUTS}::test_trigger_timeout_without_cancel_on_kill_keeps_the_run",
         "operators/test_run_options.py::test_clear_without_cancel_on_kill_keeps_the_old_run",
         f"{EXITS}::test_exit_cancels_the_run[a deferred task is marked failed, cancel_on_kill=False]",
@@ -228,7 +229,7 @@ STATEMENTS = {
     ],
     "a cancel that gets a 404 is sent again": [
         f"{KILLS}::test_kill_sends_a_cancel_again_that_gets_a_404",
-        f"{KILLS}::test_killed_trigger_sends_a_cancel_again_that_gets_a_404_and_then_reads_the_run",
+        f"{TRIGGER_KILLS}::test_killed_trigger_sends_a_cancel_again_that_gets_a_404_and_then_reads_the_run",
         f"{RUN_TIMEOUTS}::test_cancel_at_the_timeout_that_gets_a_404_is_sent_again",
         "operators/test_existing_runs.py::test_cancel_of_a_running_run_that_gets_a_404_is_sent_again",
     ],

@@ -168,7 +168,7 @@ class CreateOnce(ABC):
             raise
 
     def _ensure(self) -> StartRecord:
-        record = self.load()
+        record = self.load_or_adopt()
         cleared_id = self.state.cleared_id
         # A user may have named the item from before the clear: the task continues with it then.
         if cleared_id is not None and not self.state.is_cleared(None if record is None else record.id):
@@ -201,7 +201,7 @@ class CreateOnce(ABC):
         self.on_replaced(str(record.id))
         return self._create(None if self.restart_deadline else record.deadline)
 
-    def load(self) -> StartRecord | None:
+    def load_or_adopt(self) -> StartRecord | None:
         """Return the record of an earlier attempt. If it has no id, adopt the item that a user named."""
         record = self.state.load()
         is_first = self._context["ti"].try_number <= 1

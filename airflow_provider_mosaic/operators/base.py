@@ -177,7 +177,7 @@ class WaitingOperator(MosaicOperator):
         with self._executing(context):
             task = self._task(context)
             task.prepare()
-        with self._running(task, context):
+        with self._step_of(task, context):
             return task.start()
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None, **deferred: Any) -> str:
@@ -191,19 +191,19 @@ class WaitingOperator(MosaicOperator):
         from airflow_provider_mosaic.api.arguments import validate_id
 
         waited_for = next((deferred[key] for key in ("run_id", "post_id") if key in deferred), (event or {}).get("id"))
-        with self._resuming(context, waited_for):
+        with self._reading_arguments_again(context, waited_for):
             task = self._task(context)
             key = task.wait.id_argument
             item_id = deferred.pop(key, None) or validate_id(key, (event or {}).get("id"))
-        with self._running(task, context):
+        with self._step_of(task, context):
             return task.wait.continue_after_deferral(event, item_id, **deferred)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Continue after a deferral. If the trigger timed out, read the status first, and cancel a running run."""
         if is_trigger_timeout(next_method, next_kwargs):
-            with self._resuming(context, None):
+            with self._reading_arguments_again(context, None):
                 task = self._task(context)
-            with self._running(task, context):
+            with self._step_of(task, context):
                 item_id = task.wait.on_trigger_timeout()
             if item_id is not None:
                 return item_id
@@ -250,7 +250,7 @@ class WaitingOperator(MosaicOperator):
         return consequences
 
     @contextmanager
-    def _running(self, task: WaitingTask, context: Context) -> Iterator[None]:
+    def _step_of(self, task: WaitingTask, context: Context) -> Iterator[None]:
         """Run a step of the task: turn its errors into Airflow's failures, and let a kill reach it."""
         from airflow.providers.common.compat.sdk import TaskDeferred
 
@@ -271,7 +271,7 @@ class WaitingOperator(MosaicOperator):
             raise
 
     @contextmanager
-    def _resuming(self, context: Context, item_id: str | None) -> Iterator[None]:
+    def _reading_arguments_again(self, context: Context, item_id: str | None) -> Iterator[None]:
         """
         Turn the errors of a block that continues after a deferral into Airflow's failures.
 

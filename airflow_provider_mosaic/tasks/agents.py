@@ -115,7 +115,7 @@ class CreateAgent(CreateOnce):
 
         :raises MosaicValidationError: It is none of them.
         """
-        record = self.load()
+        record = self.load_or_adopt()
         saved = None if record is None or record.id is None else id_key(record.id)
         own = next((id for id in ids if id_key(id) == saved), None)
         if own is None:

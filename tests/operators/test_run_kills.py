@@ -1,8 +1,7 @@
-"""A kill of the task cancels its run, on a worker and while it is deferred, and nothing is sent after it."""
+"""A kill of the task on a worker cancels its run, and nothing is sent after it."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import socket
@@ -10,23 +9,18 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.execution_time import task_runner
-from airflow.sdk.execution_time.comms import GetTaskStates, TaskStatesResult
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, TaskDeferralTimeout
-from tasks.fakes import Deferred, Killed, StateStore, TaskRunner
-from tasks.fixtures import AGENT, START, InBackground, effects, run_bounded, sent, started, until
+from tasks.fakes import Killed, StateStore, TaskRunner
+from tasks.fixtures import AGENT, START, InBackground, effects, sent, started, until
 from tasks.kills import fork_supervisor, killed_once, received, supervisor
 from tasks.task_runs import fail_first_attempt, fails_with, post_task, rendered, run_task
 
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicRunCancelledError, MosaicTimeoutError
-from airflow_provider_mosaic.clients import async_client
-from airflow_provider_mosaic.clients.async_client import AsyncClient
+from airflow_provider_mosaic.api.poll_state import PollState
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import (
     MosaicApplyAgentOperator,
@@ -39,8 +33,6 @@ from airflow_provider_mosaic.tasks.posts import PostTask
 from airflow_provider_mosaic.tasks.reporting import STATUS_KEY
 from airflow_provider_mosaic.tasks.run_waits import RunWait
 from airflow_provider_mosaic.tasks.runs import RunTask
-from airflow_provider_mosaic.triggers import poller, shared_client, shared_pollers
-from airflow_provider_mosaic.triggers import runs as run_triggers
 
 __all__ = ["supervisor"]
 
@@ -272,13 +264,14 @@ def test_an_end_after_the_death_of_the_supervisor_keeps_the_run_of_the_next_atte
 ) -> None:
     """Without saved state, no other attempt can continue with the run."""
     mosaic.configure(hold_runs=True)
-    task = run_task(StateStore() if saved else None, timeout=60 if end == "kill" else 0.5)
+    task = run_task(StateStore() if saved else None, timeout=60)
 
     def sleep(self: RunWait, _: float) -> None:
         supervisor.close()
         if end == "kill":
             task.operator.on_kill()
-        time.sleep(0.01)
+        else:
+            monkeypatch.setattr(PollState, "expired", True)
 
     monkeypatch.setattr(RunWait, "sleep", sleep)
     reason = "keeps running: Airflow's supervisor of this process died" if saved else "cancel"
@@ -544,259 +537,3 @@ def test_kill_during_the_lookup_of_the_connection_names_the_run_at_once_and_canc
     assert f"Run {run_id!r} {result}" in logged[0]
     assert effects(mosaic) == {"runs_started": 1, **({"runs_cancelled": 1} if cancel_on_kill else {})}
     assert sent(mosaic, "GET " + GET_RUN) == reads
-
-
-# Triggers
-
-
-@pytest.fixture
-def deferred(mosaic: Emulator) -> Deferred:
-    mosaic.configure(hold_runs=True)
-    deferred = run_task(StateStore(), deferrable=True).execute()
-    assert isinstance(deferred, Deferred)
-    return deferred
-
-
-@dataclass
-class Triggerer:
-    """Airflow's triggerer, which runs the triggers of a mapped task or of one that is not mapped."""
-
-    #: The states of the task instances, by their names.
-    states: dict[str, str | None]
-    failures: int = 0
-    #: Reads after which the task is deferred again.
-    reads_until_moved: int | None = None
-    requests: list[Any] = field(default_factory=list)
-
-    async def asend(self, request: Any) -> TaskStatesResult:
-        self.requests.append(request)
-        if len(self.requests) <= self.failures:
-            raise RuntimeError("the database is away")
-        if self.reads_until_moved is not None and len(self.requests) > self.reads_until_moved:
-            self.states = dict.fromkeys(self.states, "deferred")
-        return TaskStatesResult(task_states={"manual__1": self.states})
-
-    def trigger(self, deferred: Deferred, map_index: int = -1) -> Any:
-        trigger: Any = deferred.trigger()
-        trigger.task_instance = SimpleNamespace(dag_id="dag", run_id="manual__1", task_id="run", map_index=map_index)
-        return trigger
-
-
-@pytest.fixture
-def triggerer(monkeypatch: pytest.MonkeyPatch) -> Triggerer:
-    triggerer = Triggerer({})
-    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", triggerer, raising=False)
-    monkeypatch.setattr("airflow_provider_mosaic.triggers.runs._PAUSES", (0.01,) * 2)
-    return triggerer
-
-
-@pytest.mark.parametrize(
-    "state",
-    ["failed", "success", "restarting", "scheduled", "queued", "running", None, "deferred", "up_for_retry"],
-)
-def test_killed_trigger_cancels_the_run_unless_its_task_is_still_deferred(
-    mosaic: Emulator, deferred: Deferred, triggerer: Triggerer, caplog: pytest.LogCaptureFixture, state: str | None
-) -> None:
-    """
-    A triggerer that has stalled kills the triggers that another one has taken over.
-
-    If that one has reported an error, a worker has ended the attempt, and a retry continues with the run.
-    """
-    triggerer.states["run"] = state
-    with caplog.at_level("INFO"):
-        asyncio.run(triggerer.trigger(deferred).on_kill())
-    kept = state in ("deferred", "up_for_retry")
-    assert (f"Run {started(mosaic)!r} keeps running" in caplog.text) is kept
-    assert sent(mosaic, "POST " + CANCEL) == (not kept)
-    assert [(each.dag_id, each.run_ids, each.task_ids) for each in triggerer.requests[:1]] == [
-        ("dag", ["manual__1"], ["run"])
-    ]
-
-
-@pytest.mark.parametrize("failures", [2, 3])
-def test_killed_trigger_cancels_the_run_only_if_the_state_of_its_task_can_be_read(
-    mosaic: Emulator, deferred: Deferred, triggerer: Triggerer, caplog: pytest.LogCaptureFixture, failures: int
-) -> None:
-    triggerer.states["run"], triggerer.failures = "failed", failures
-    asyncio.run(triggerer.trigger(deferred).on_kill())
-    kept = failures == 3
-    assert (f"run {started(mosaic)!r} could not be cancelled. It may continue" in caplog.text) is kept
-    assert sent(mosaic, "POST " + CANCEL) == (not kept)
-
-
-def test_killed_triggers_of_a_mapped_task_share_the_read_of_their_states(
-    mosaic: Emulator, triggerer: Triggerer
-) -> None:
-    mosaic.configure(hold_runs=True)
-    triggerer.states = {"run_0": "deferred", "run_1": "failed", "run_12": "deferred"}
-    deferrals = {index: run_task(StateStore(), deferrable=True).execute() for index in (0, 1, 2)}
-
-    async def kill() -> None:
-        await asyncio.gather(*(triggerer.trigger(each, index).on_kill() for index, each in deferrals.items()))
-
-    asyncio.run(kill())
-    states = {run["run_id"]: run["status"] for run in mosaic.runs()}
-    assert [states[each.kwargs["run_id"]] for each in deferrals.values()] == ["running", "cancelled", "cancelled"]
-    assert len([each for each in triggerer.requests if isinstance(each, GetTaskStates)]) == 1
-
-
-def test_killed_trigger_cancels_the_run_although_airflow_cancels_the_kill(
-    mosaic: Emulator, deferred: Deferred, triggerer: Triggerer
-) -> None:
-    """Airflow 3.3 cancels each trigger that has not ended in each loop of its triggerer."""
-    triggerer.states["run"] = "failed"
-
-    async def kill() -> None:
-        killing = asyncio.create_task(triggerer.trigger(deferred).on_kill())
-        await asyncio.sleep(0)
-        killing.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await killing
-        await asyncio.to_thread(until, lambda: mosaic.counts().runs_cancelled)
-
-    run_bounded(kill())
-    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
-
-
-@pytest.mark.parametrize("fault", ["server_error", "rate_limit"])
-def test_killed_trigger_repeats_no_cancel_once_a_new_attempt_is_deferred(
-    mosaic: Emulator, deferred: Deferred, triggerer: Triggerer, caplog: pytest.LogCaptureFixture, fault: str
-) -> None:
-    triggerer.states["run"], triggerer.reads_until_moved = "running", 1
-    mosaic.inject(fault, method="POST", path=CANCEL)
-    with caplog.at_level("INFO"):
-        run_bounded(triggerer.trigger(deferred).on_kill())
-    assert "keeps running: its task is deferred" in caplog.messages[-1]
-    assert sent(mosaic, "POST " + CANCEL) == 1
-    assert effects(mosaic) == {"runs_started": 1}
-
-
-def test_killed_trigger_whose_supervisor_does_not_respond_names_the_run(
-    mosaic: Emulator,
-    deferred: Deferred,
-    triggerer: Triggerer,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    async def hang(request: Any) -> None:
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(triggerer, "asend", hang)
-    monkeypatch.setattr(run_triggers, "_TIME_LIMIT", 0.3, raising=False)
-    run_bounded(triggerer.trigger(deferred).on_kill(), 20)
-    assert f"run {started(mosaic)!r} could not be cancelled" in caplog.messages[-1]
-    assert "cancel it in the editor" in caplog.messages[-1]
-    assert sent(mosaic, "POST " + CANCEL) == 0
-
-
-def kill_three(
-    mosaic: Emulator, triggerer: Triggerer, monkeypatch: pytest.MonkeyPatch
-) -> tuple[list[AsyncClient], list[int]]:
-    """Kill the triggers of three runs. Return the clients, and how many requests ran at the start of each."""
-    clients: list[AsyncClient] = []
-    running: list[int] = []
-
-    class Watched(AsyncClient):
-        def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **options)
-            clients.append(self)
-            self.requests = 0
-
-        async def send(self, *args: Any, **options: Any) -> Any:
-            self.requests += 1
-            running.append(self.requests)
-            try:
-                return await super().send(*args, **options)
-            finally:
-                self.requests -= 1
-
-    for module in (async_client, shared_client):
-        monkeypatch.setattr(module, "AsyncClient", Watched)
-    mosaic.configure(hold_runs=True)
-    triggerer.states = {f"run_{index}": "failed" for index in range(3)}
-    deferrals = [run_task(StateStore(), deferrable=True).execute() for _ in range(3)]
-
-    async def kill() -> None:
-        await asyncio.gather(*(triggerer.trigger(each, index).on_kill() for index, each in enumerate(deferrals)))
-        assert shared_pollers._pollers.get(asyncio.get_running_loop(), {}) == {}
-
-    run_bounded(kill(), 60)
-    return clients, running
-
-
-def test_killed_triggers_share_a_client_and_send_few_cancels_at_once(
-    mosaic: Emulator, triggerer: Triggerer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Airflow kills all triggers of a DAG run at once."""
-    monkeypatch.setattr(poller, "_MAX_CANCELS", 2, raising=False)
-    clients, running = kill_three(mosaic, triggerer, monkeypatch)
-    assert len(clients) == 1
-    assert max(running) == 2
-    assert effects(mosaic) == {"runs_started": 3, "runs_cancelled": 3}
-
-
-def test_killed_triggers_share_a_rate_limit(
-    mosaic: Emulator, triggerer: Triggerer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    mosaic.inject("rate_limit", method="POST", path=CANCEL, retry_after=60)
-    monkeypatch.setattr(poller, "_MAX_CANCELS", 1, raising=False)
-    monkeypatch.setattr(run_triggers, "_TIME_LIMIT", 2.0, raising=False)
-    kill_three(mosaic, triggerer, monkeypatch)
-    assert sent(mosaic, "POST " + CANCEL) <= 1
-    assert sum("could not be cancelled" in line for line in caplog.messages) == 3
-
-
-def test_killed_trigger_without_cancel_on_kill_keeps_the_run(mosaic: Emulator) -> None:
-    mosaic.configure(hold_runs=True)
-    asyncio.run(run_task(StateStore(), deferrable=True, cancel_on_kill=False).execute().trigger().on_kill())
-    assert effects(mosaic) == {"runs_started": 1}
-    assert sent(mosaic, "POST " + CANCEL) == 0
-
-
-@pytest.mark.parametrize(
-    ("missing", "status", "event"),
-    [
-        (1, "running", "Mosaic accepted the cancel"),
-        (1, "completed", "had ended already"),
-        (None, "completed", "had ended already"),
-        (None, "running", "could not be cancelled. It may continue and cost credits"),
-    ],
-)
-def test_killed_trigger_sends_a_cancel_again_that_gets_a_404_and_then_reads_the_run(
-    mosaic: Emulator,
-    deferred: Deferred,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    missing: int | None,
-    status: str,
-    event: str,
-) -> None:
-    monkeypatch.setattr("airflow_provider_mosaic.triggers.runs._PAUSES", (0.01,) * 2)
-    mosaic.configure(cancel_terminal_status=200)
-    mosaic.inject("not_found", method="POST", path=CANCEL, times=missing)
-    if status != "running":
-        mosaic.finish_run(started(mosaic), status)
-    reads = sent(mosaic, "GET " + GET_RUN)
-    with caplog.at_level("INFO"):
-        asyncio.run(deferred.trigger().on_kill())
-    assert event in caplog.messages[-1]
-    repeats = 0 if status == "completed" else missing or 2
-    assert sent(mosaic, "POST " + CANCEL) == 1 + repeats
-    assert sent(mosaic, "GET " + GET_RUN) == reads + (missing or 1 + repeats)
-
-
-@pytest.mark.parametrize("prepare", ["ended", "broken", "forbidden", "no connection"])
-def test_killed_trigger_that_cannot_cancel_raises_nothing(
-    mosaic: Emulator, deferred: Deferred, prepare: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if prepare == "ended":
-        mosaic.finish_run(started(mosaic))
-    elif prepare == "broken":
-        mosaic.inject("server_error", method="POST", path=CANCEL, status=502)
-    elif prepare == "forbidden":
-        mosaic.inject("forbidden", method="POST", path=CANCEL)
-    else:
-        monkeypatch.delenv("AIRFLOW_CONN_MOSAIC_DEFAULT")
-        monkeypatch.setattr("airflow_provider_mosaic.triggers.runs._PAUSES", (0.1,))
-    asyncio.run(deferred.trigger().on_kill())
-    assert mosaic.counts().runs_cancelled == (1 if prepare == "broken" else 0)
