@@ -24,7 +24,6 @@ CANCEL = "/agent_run/{run_id}/cancel"
 GET_RUN = "/agent_run/{run_id}"
 
 
-
 @pytest.fixture
 def deferred(mosaic: Emulator) -> Deferred:
     mosaic.configure(hold_runs=True)
