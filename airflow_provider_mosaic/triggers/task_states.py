@@ -32,10 +32,11 @@ async def read_state(ti: Any, *, since: float) -> str | None:
         return None
     loop = asyncio.get_running_loop()
     now, key = loop.time(), (loop, ti.dag_id, ti.run_id, ti.task_id)
-    for old in [each for each, (sent_at, _) in _batches.items() if sent_at < now - _FRESH]:
-        del _batches[old]
+    _drop_stale(loop)
     if key not in _batches or _batches[key][0] < since:
         _batches[key] = now + _BATCH, asyncio.create_task(_read_states(key))
+        # A mapped task has up to thousands of states.
+        loop.call_later(_BATCH + 2 * _FRESH, _drop_stale, loop)
     try:
         return state_in(await asyncio.shield(_batches[key][1]), ti)
     except Exception as error:
@@ -51,3 +52,8 @@ async def _read_states(key: _Key) -> Mapping[str, Any]:
     await asyncio.sleep(_BATCH)
     _, dag_id, run_id, task_id = key
     return await aread_task_states(dag_id, run_id, task_id)
+
+
+def _drop_stale(loop: asyncio.AbstractEventLoop) -> None:
+    for old in [each for each, (sent_at, _) in _batches.items() if sent_at < loop.time() - _FRESH]:
+        del _batches[old]

@@ -17,7 +17,7 @@ from tasks.task_runs import run_task
 
 from airflow_provider_mosaic.clients import async_client
 from airflow_provider_mosaic.clients.async_client import AsyncClient
-from airflow_provider_mosaic.triggers import poller, shared_client, shared_pollers
+from airflow_provider_mosaic.triggers import poller, shared_client, shared_pollers, task_states
 from airflow_provider_mosaic.triggers import runs as run_triggers
 
 CANCEL = "/agent_run/{run_id}/cancel"
@@ -275,3 +275,18 @@ def test_killed_trigger_that_cannot_cancel_raises_nothing(
         monkeypatch.setattr("airflow_provider_mosaic.triggers.runs._PAUSES", (0.1,))
     asyncio.run(deferred.trigger().on_kill())
     assert mosaic.counts().runs_cancelled == (1 if prepare == "broken" else 0)
+
+
+def test_states_of_killed_tasks_are_dropped(
+    mosaic: Emulator, deferred: Deferred, triggerer: Triggerer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mapped task has thousands of them."""
+    monkeypatch.setattr(task_states, "_FRESH", 0.05)
+    triggerer.states["run"] = "failed"
+
+    async def kill() -> None:
+        await triggerer.trigger(deferred).on_kill()
+        await asyncio.to_thread(until, lambda: not task_states._batches)
+
+    run_bounded(kill())
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
