@@ -206,10 +206,12 @@ class Poller:
     async def send_once(self, call: Call[T]) -> T:
         """Send a call of a killed trigger. Its errors say nothing about the polls, except for a rate limit."""
         try:
-            return await self._client.send(call)
+            result = await self._client.send(call)
         except MosaicError as error:
             self._rate_limit.record_error(error, now=self._loop.time())
             raise
+        self._rate_limit.record_success()
+        return result
 
     # When to poll
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -15,9 +16,12 @@ from tasks.fakes import Deferred, StateStore
 from tasks.fixtures import effects, run_bounded, sent, started, until
 from tasks.task_runs import run_task
 
+from airflow_provider_mosaic.api import rate_limit
+from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.api.errors import MosaicRateLimitError
 from airflow_provider_mosaic.clients import async_client
 from airflow_provider_mosaic.clients.async_client import AsyncClient
-from airflow_provider_mosaic.triggers import poller, shared_client, shared_pollers, task_states
+from airflow_provider_mosaic.triggers import MosaicRunTrigger, poller, shared_client, shared_pollers, task_states
 from airflow_provider_mosaic.triggers import runs as run_triggers
 
 CANCEL = "/agent_run/{run_id}/cancel"
@@ -290,3 +294,66 @@ def test_states_of_killed_tasks_are_dropped(
 
     run_bounded(kill())
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
+
+
+async def accept(call: Call[Any]) -> None:
+    """Let a request succeed at once."""
+
+
+@dataclass
+class Client:
+    """The client of a poller. Its server has only running runs."""
+
+    #: Called before each response. It can raise the error of the request.
+    respond: Callable[[Call[Any]], Awaitable[None]] = accept
+    #: Method and run of each request.
+    requests: list[tuple[str, str]] = field(default_factory=list)
+    #: Runs whose cancels were accepted.
+    cancelled: list[str] = field(default_factory=list)
+
+    async def send(self, call: Call[Any]) -> Any:
+        run_id = call.ids["run_id"]
+        self.requests.append((call.method, run_id))
+        await self.respond(call)
+        if call.method == "POST":
+            self.cancelled.append(run_id)
+        return call.read({"run_id": run_id, "status": "running"})
+
+    def request_refresh(self) -> None: ...
+
+    async def aclose(self) -> None: ...
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> Client:
+    client = Client()
+    monkeypatch.setattr(shared_pollers, "SharedClient", lambda look_up: client)
+    monkeypatch.setattr(run_triggers, "_PAUSES", (0.01,) * 2)
+    return client
+
+
+async def kill(*run_ids: str) -> None:
+    """Kill the triggers of runs at the same time."""
+    await asyncio.gather(*(MosaicRunTrigger(run_id=each, cancel_on_kill=True).on_kill() for each in run_ids))
+
+
+def test_all_cancels_of_a_mass_kill_arrive_although_the_server_limits_each_burst(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rate_limit, "_FIRST_OWN_COOLDOWN", 0.05)
+    monkeypatch.setattr(run_triggers, "_PAUSES", (0.01,) * 1000)
+    monkeypatch.setattr(run_triggers, "_TIME_LIMIT", 10.0)
+    run_ids = [f"r{number}" for number in range(60)]
+    limited_until = 0.0
+
+    async def limit_bursts(call: Call[Any]) -> None:
+        nonlocal limited_until
+        now = asyncio.get_running_loop().time()
+        if now < limited_until:
+            raise MosaicRateLimitError("slow down")
+        if len(client.cancelled) % 3 == 2:
+            limited_until = now + 0.04
+
+    client.respond = limit_bursts
+    run_bounded(kill(*run_ids))
+    assert sorted(client.cancelled) == sorted(run_ids)
