@@ -88,8 +88,9 @@ class MosaicRunTrigger(WaitTrigger):
                     await self._cancel_once(poller, since)
                 return
             except MosaicError as error:
-                # A gateway without a route to Mosaic answers 404 too.
-                pause = next(pauses, None) if error.transient or isinstance(error, MosaicNotFoundError) else None
+                # A gateway without a route answers 404, a key that is being replaced gets a 401 or 403, and the cancel of
+                # a run that is being cancelled a 409. A later one can succeed.
+                pause = next(pauses, None)
                 if pause is None:
                     raise
                 pause = max(pause, error.retry_after or 0.0)

@@ -18,7 +18,13 @@ from tasks.task_runs import run_task
 
 from airflow_provider_mosaic.api import rate_limit
 from airflow_provider_mosaic.api.call import Call
-from airflow_provider_mosaic.api.errors import MosaicRateLimitError
+from airflow_provider_mosaic.api.errors import (
+    MosaicAuthenticationError,
+    MosaicConflictError,
+    MosaicError,
+    MosaicPermissionError,
+    MosaicRateLimitError,
+)
 from airflow_provider_mosaic.clients import async_client
 from airflow_provider_mosaic.clients.async_client import AsyncClient
 from airflow_provider_mosaic.triggers import MosaicRunTrigger, poller, shared_client, shared_pollers, task_states
@@ -268,15 +274,15 @@ def test_killed_trigger_sends_a_cancel_again_that_gets_a_404_and_then_reads_the_
 def test_killed_trigger_that_cannot_cancel_raises_nothing(
     mosaic: Emulator, deferred: Deferred, prepare: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(run_triggers, "_PAUSES", (0.1,))
     if prepare == "ended":
         mosaic.finish_run(started(mosaic))
     elif prepare == "broken":
         mosaic.inject("server_error", method="POST", path=CANCEL, status=502)
     elif prepare == "forbidden":
-        mosaic.inject("forbidden", method="POST", path=CANCEL)
+        mosaic.inject("forbidden", method="POST", path=CANCEL, times=None)
     else:
         monkeypatch.delenv("AIRFLOW_CONN_MOSAIC_DEFAULT")
-        monkeypatch.setattr("airflow_provider_mosaic.triggers.runs._PAUSES", (0.1,))
     asyncio.run(deferred.trigger().on_kill())
     assert mosaic.counts().runs_cancelled == (1 if prepare == "broken" else 0)
 
@@ -357,3 +363,16 @@ def test_all_cancels_of_a_mass_kill_arrive_although_the_server_limits_each_burst
     client.respond = limit_bursts
     run_bounded(kill(*run_ids))
     assert sorted(client.cancelled) == sorted(run_ids)
+
+
+@pytest.mark.parametrize("error", [MosaicConflictError, MosaicAuthenticationError, MosaicPermissionError])
+def test_cancel_that_is_rejected_once_is_sent_again(client: Client, error: type[MosaicError]) -> None:
+    errors = [error("rejected")]
+
+    async def reject_once(call: Call[Any]) -> None:
+        if call.method == "POST" and errors:
+            raise errors.pop()
+
+    client.respond = reject_once
+    run_bounded(kill("r0"))
+    assert client.cancelled == ["r0"]
