@@ -203,6 +203,10 @@ class Poller:
                 await asyncio.sleep(pause)
             yield
 
+    async def open_client(self) -> None:
+        """Look up the connection, if that was never done: the next request is sent without a delay."""
+        await self._client.open()
+
     async def send_once(self, call: Call[T]) -> T:
         """Send a call of a killed trigger. Its errors say nothing about the polls, except for a rate limit."""
         try:

@@ -98,6 +98,8 @@ class MosaicRunTrigger(WaitTrigger):
             await asyncio.sleep(pause)
 
     async def _cancel_once(self, poller: Poller, since: float) -> None:
+        # Before the state is read: while the secrets backend is slow, the task can move.
+        await poller.open_client()
         # A triggerer that has stalled kills the triggers that another one has taken over. If the state can't be read,
         # nothing is cancelled: a failing database is a likely cause of the stall, no retry undoes the cancel of all its
         # runs, and a user can still cancel a run that the log names.

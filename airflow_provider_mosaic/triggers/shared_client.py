@@ -78,6 +78,10 @@ class SharedClient:
         assert self._lease is not None  # noqa: S101 - it has just changed
         return await self._send_with(self._lease, call)
 
+    async def open(self) -> None:
+        """Look up the connection, if that was never done."""
+        await self._fresh_lease()
+
     async def aclose(self) -> None:
         """Close the client. No request may be running."""
         if self._lookup is not None:

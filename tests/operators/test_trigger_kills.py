@@ -27,6 +27,7 @@ from airflow_provider_mosaic.api.errors import (
 )
 from airflow_provider_mosaic.clients import async_client
 from airflow_provider_mosaic.clients.async_client import AsyncClient
+from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.triggers import MosaicRunTrigger, poller, shared_client, shared_pollers, task_states
 from airflow_provider_mosaic.triggers import runs as run_triggers
 
@@ -53,7 +54,10 @@ class Triggerer:
     reads_until_moved: int | None = None
     requests: list[Any] = field(default_factory=list)
 
-    async def asend(self, request: Any) -> TaskStatesResult:
+    async def asend(self, request: Any) -> TaskStatesResult | None:
+        if not isinstance(request, GetTaskStates):
+            # A lookup of a connection masks its secrets.
+            return None
         self.requests.append(request)
         if len(self.requests) <= self.failures:
             raise RuntimeError("the database is away")
@@ -325,6 +329,8 @@ class Client:
             self.cancelled.append(run_id)
         return call.read({"run_id": run_id, "status": "running"})
 
+    async def open(self) -> None: ...
+
     def request_refresh(self) -> None: ...
 
     async def aclose(self) -> None: ...
@@ -376,3 +382,22 @@ def test_cancel_that_is_rejected_once_is_sent_again(client: Client, error: type[
     client.respond = reject_once
     run_bounded(kill("r0"))
     assert client.cancelled == ["r0"]
+
+
+def test_killed_trigger_looks_up_the_connection_before_it_reads_the_state_of_its_task(
+    mosaic: Emulator, deferred: Deferred, triggerer: Triggerer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow lookup leaves no time in which the task can move before the cancel is sent."""
+    triggerer.states["run"] = "failed"
+    look_up = MosaicHook.look_up_access
+
+    async def recorded(hook: MosaicHook) -> Any:
+        triggerer.requests.append("lookup")
+        return await look_up(hook)
+
+    monkeypatch.setattr(MosaicHook, "look_up_access", recorded)
+    run_bounded(triggerer.trigger(deferred).on_kill())
+    first, second = triggerer.requests
+    assert first == "lookup"
+    assert isinstance(second, GetTaskStates)
+    assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
