@@ -20,7 +20,8 @@ the one whose last own poll, or progress of its nodes, is longest ago. If two au
 list is not used for a while.
 
 **Respect rate limits.** After a 429 or a ``Retry-After``, no wait of the connection sends a request until the cooldown
-is over, not even at its deadline: its last poll is still to come. The cancels of killed triggers wait too.
+is over, not even at its deadline: its last poll is still to come. The cancels of killed triggers wait too, the first
+one of each for at most half a minute.
 
 **Tolerate errors.** Each wait counts its own errors and ends when its
 :class:`~airflow_provider_mosaic.api.poll_state.FailureTolerance` is exhausted. After 20 requests in a row with a
@@ -75,6 +76,8 @@ _SLOW = 3.0
 _SLOW_AMONG_MANY, _MANY = 10.0, 200
 #: Cancels of killed triggers at the same time. Each holds a socket. Airflow kills all triggers of a DAG run at once.
 _MAX_CANCELS = 20
+#: Seconds for each request of a cancel: one that hangs holds its slot.
+_MAX_CANCEL_SECONDS = 10.0
 #: New waits are spread over this many seconds for each wait, and over this many at most.
 _SPREAD_PER_WAIT, _MAX_SPREAD = 0.005, 5.0
 #: Least seconds between two calls of the timer, for each wait: a call visits all of them.
@@ -196,12 +199,19 @@ class Poller:
         await self._client.aclose()
 
     @asynccontextmanager
-    async def slot_for_cancel(self) -> AsyncIterator[None]:
-        """Wait until another cancel may be sent: no cooldown is active, and few cancels are running."""
-        async with self._cancels:
-            while (pause := self._rate_limit.cooldown_until - self._loop.time()) > 0:  # noqa: ASYNC110 - it can be extended
-                await asyncio.sleep(pause)
-            yield
+    async def slot_for_cancel(self, *, send_by: float) -> AsyncIterator[None]:
+        """
+        Wait until another cancel may be sent: no cooldown is active, and few cancels are running.
+
+        :param send_by: When it may be sent during a cooldown too, by the loop's clock.
+        """
+        while True:
+            # Not in the slot: cancels that may be sent during the cooldown need it.
+            await asyncio.sleep(min(self._rate_limit.cooldown_until, send_by) - self._loop.time())
+            async with self._cancels:
+                if min(self._rate_limit.cooldown_until, send_by) <= self._loop.time():
+                    yield
+                    return
 
     async def open_client(self) -> None:
         """Look up the connection, if that was never done: the next request is sent without a delay."""
@@ -210,7 +220,11 @@ class Poller:
     async def send_once(self, call: Call[T]) -> T:
         """Send a call of a killed trigger. Its errors say nothing about the polls, except for a rate limit."""
         try:
-            result = await self._client.send(call)
+            with anyio.fail_after(_MAX_CANCEL_SECONDS):
+                result = await self._client.send(call)
+        except TimeoutError:
+            problem = f"got no response within {_MAX_CANCEL_SECONDS:g} s."
+            raise call.error(MosaicTransportError, problem) from None
         except MosaicError as error:
             self._rate_limit.record_error(error, now=self._loop.time())
             raise

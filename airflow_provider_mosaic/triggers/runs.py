@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from math import inf
+from typing import Any
 
 import anyio
 
@@ -14,6 +16,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicConflictError,
     MosaicError,
     MosaicNotFoundError,
+    MosaicRateLimitError,
     MosaicResponseError,
     MosaicValidationError,
 )
@@ -29,6 +32,8 @@ from airflow_provider_mosaic.triggers.task_states import read_state
 _PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 #: Seconds for all of them, enough for a rate limit of a minute. A late cancel could end a run that a user has resumed.
 _TIME_LIMIT = 120.0
+#: Seconds that the first attempt waits for a slot, and for the end of a cooldown: the kills of a DAG run come at once.
+_MAX_QUEUE, _MAX_COOLDOWN = 600.0, 30.0
 #: States of a task that needs its run. Neither a mark nor a clear of a deferred task leads to them: another triggerer
 #: waits, or it has ended the wait, and a worker the attempt.
 _MOVED = frozenset({"deferred", "up_for_retry"})
@@ -64,37 +69,57 @@ class MosaicRunTrigger(WaitTrigger):
         """Cancel the run if a user or Airflow has ended the deferred task."""
         if self.cancel_on_kill:
             # Airflow 3.3 cancels this in its next loop, about a second later.
-            await uncancelled(self._cancel_unless_moved())
+            await uncancelled(_KilledWait(self.run_id, self.task_instance).cancel(self.mosaic_conn_id))
 
-    async def _cancel_unless_moved(self) -> None:
-        try:
-            with anyio.fail_after(_TIME_LIMIT):
-                async with poller_of_killed(self.mosaic_conn_id) as poller:
-                    await self._cancel_with_retries(poller)
-        except (MosaicError, TimeoutError) as error:
-            log.error(
-                "The deferred task was killed, but run %r could not be cancelled. It may continue and cost credits: "
-                "cancel it in the editor. %s",
-                self.run_id,
-                error if isinstance(error, MosaicError) else f"{_TIME_LIMIT:g} s were not enough.",
-            )
 
-    async def _cancel_with_retries(self, poller: Poller) -> None:
-        pauses = iter(_PAUSES)
-        while True:
-            since = asyncio.get_running_loop().time()
+class _KilledWait:
+    """The wait of a killed trigger, which cancels its run."""
+
+    def __init__(self, run_id: str, task_instance: Any) -> None:
+        self._run_id = run_id
+        self._task_instance = task_instance
+        #: For the last line: whether a cancel was sent, and why it or what precedes it failed.
+        self._sent = False
+        self._last_error: MosaicError | None = None
+
+    async def cancel(self, mosaic_conn_id: str) -> None:
+        """Cancel the run unless its task has moved. Raise nothing."""
+        async with poller_of_killed(mosaic_conn_id) as poller:
             try:
-                async with poller.slot_for_cancel():
+                with anyio.fail_after(_MAX_QUEUE) as limit:
+                    await self._cancel_with_retries(poller, limit)
+            except MosaicError:
+                log.error(self._failure(""))
+            except TimeoutError:
+                log.error(self._failure("The time limit is over. "))
+
+    def _failure(self, why: str) -> str:
+        return (
+            f"The deferred task was killed, but run {self._run_id!r} could not be cancelled. It may continue and cost "
+            f"credits: cancel it in the editor. {why}{'A' if self._sent else 'No'} cancel was sent. "
+            f"{self._last_error or ''}"
+        )
+
+    async def _cancel_with_retries(self, poller: Poller, limit: anyio.CancelScope) -> None:
+        loop = asyncio.get_running_loop()
+        pauses, killed_at, end = iter(_PAUSES), loop.time(), 0.0
+        while True:
+            since = loop.time()
+            try:
+                # A cooldown can be longer than the rest of the run, so the first cancel does not wait for its end.
+                async with poller.slot_for_cancel(send_by=inf if self._sent else killed_at + _MAX_COOLDOWN):
+                    limit.deadline = end = end or anyio.current_time() + _TIME_LIMIT
                     await self._cancel_once(poller, since)
                 return
             except MosaicError as error:
-                # A gateway without a route answers 404, a key that is being replaced gets a 401 or 403, and the cancel of
-                # a run that is being cancelled a 409. A later one can succeed.
-                pause = next(pauses, None)
+                self._last_error = error
+                # A gateway without a route answers 404, a key that is being replaced gets a 401 or 403, and the cancel
+                # of a run that is being cancelled a 409. A later one can succeed. After a 429, the cooldown is enough.
+                pause = 0.0 if isinstance(error, MosaicRateLimitError) else next(pauses, None)
                 if pause is None:
                     raise
-                pause = max(pause, error.retry_after or 0.0)
-                log.warning("Run %r is not cancelled yet. Trying again in %g s. %s", self.run_id, pause, error)
+                when = f"in {pause:g} s" if pause else "after a cooldown"
+                log.warning("Run %r is not cancelled yet. Trying again %s. %s", self._run_id, when, error)
             await asyncio.sleep(pause)
 
     async def _cancel_once(self, poller: Poller, since: float) -> None:
@@ -103,21 +128,22 @@ class MosaicRunTrigger(WaitTrigger):
         # A triggerer that has stalled kills the triggers that another one has taken over. If the state can't be read,
         # nothing is cancelled: a failing database is a likely cause of the stall, no retry undoes the cancel of all its
         # runs, and a user can still cancel a run that the log names.
-        state = await read_state(self.task_instance, since=since)
+        state = await read_state(self._task_instance, since=since)
         if state in _MOVED:
             log.info(
                 "Run %r keeps running: its task is %s, and another triggerer or attempt continues with it.",
-                self.run_id,
+                self._run_id,
                 state,
             )
             return
+        self._sent = True
         try:
-            cancelled = await poller.send_once(cancel_run(self.run_id))
+            cancelled = await poller.send_once(cancel_run(self._run_id))
         except (MosaicConflictError, MosaicValidationError, MosaicResponseError, MosaicNotFoundError):
             # The API does not document how it rejects the cancel of a run that has ended.
-            if not run_outcome(await poller.send_once(get_run(self.run_id))).ended:
+            if not run_outcome(await poller.send_once(get_run(self._run_id))).ended:
                 raise
-            log.info("The deferred task was killed. Run %r had ended already.", self.run_id)
+            log.info("The deferred task was killed. Run %r had ended already.", self._run_id)
         else:
             response = "found nothing to cancel in" if cancelled.had_no_effect else "accepted the cancel of"
-            log.info("The deferred task was killed. Mosaic %s run %r.", response, self.run_id)
+            log.info("The deferred task was killed. Mosaic %s run %r.", response, self._run_id)

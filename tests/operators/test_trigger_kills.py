@@ -229,10 +229,11 @@ def test_killed_triggers_share_a_rate_limit(
 ) -> None:
     mosaic.inject("rate_limit", method="POST", path=CANCEL, retry_after=60)
     monkeypatch.setattr(poller, "_MAX_CANCELS", 1, raising=False)
-    monkeypatch.setattr(run_triggers, "_TIME_LIMIT", 2.0, raising=False)
+    for limit in ("_TIME_LIMIT", "_MAX_QUEUE"):
+        monkeypatch.setattr(run_triggers, limit, 2.0)
     kill_three(mosaic, triggerer, monkeypatch)
     assert sent(mosaic, "POST " + CANCEL) <= 1
-    assert sum("could not be cancelled" in line for line in caplog.messages) == 3
+    assert [sum(f"{count} cancel was sent" in line for line in caplog.messages) for count in ("A", "No")] == [1, 2]
 
 
 def test_killed_trigger_without_cancel_on_kill_keeps_the_run(mosaic: Emulator) -> None:
@@ -353,7 +354,6 @@ def test_all_cancels_of_a_mass_kill_arrive_although_the_server_limits_each_burst
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rate_limit, "_FIRST_OWN_COOLDOWN", 0.05)
-    monkeypatch.setattr(run_triggers, "_PAUSES", (0.01,) * 1000)
     monkeypatch.setattr(run_triggers, "_TIME_LIMIT", 10.0)
     run_ids = [f"r{number}" for number in range(60)]
     limited_until = 0.0
@@ -401,3 +401,68 @@ def test_killed_trigger_looks_up_the_connection_before_it_reads_the_state_of_its
     assert first == "lookup"
     assert isinstance(second, GetTaskStates)
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
+
+
+def cancels_of(client: Client, run_id: str) -> int:
+    return client.requests.count(("POST", run_id))
+
+
+async def hang(call: Call[Any]) -> None:
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("is_limited", [False, True])
+def test_first_cancel_does_not_wait_for_the_end_of_a_long_cooldown(
+    client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, is_limited: bool
+) -> None:
+    """A server that limits polls for minutes may still accept a cancel."""
+    monkeypatch.setattr(run_triggers, "_MAX_COOLDOWN", 0.1, raising=False)
+    monkeypatch.setattr(run_triggers, "_TIME_LIMIT", 1.0)
+
+    async def limit(call: Call[Any]) -> None:
+        if call.method == "GET" or is_limited:
+            raise MosaicRateLimitError("slow down", retry_after=300)
+
+    async def scenario() -> None:
+        wait = asyncio.create_task(anext(MosaicRunTrigger(run_id="r0").run()))  # type: ignore[arg-type]
+        await asyncio.to_thread(until, lambda: client.requests)
+        await kill("r1")
+        wait.cancel()
+        await asyncio.wait([wait])
+
+    client.respond = limit
+    run_bounded(scenario())
+    assert cancels_of(client, "r1") == 1
+    assert client.cancelled == ([] if is_limited else ["r1"])
+    reported = "cancel it in the editor. The time limit is over. A cancel was sent. slow down" in caplog.text
+    assert reported is is_limited
+
+
+def test_cancel_that_hangs_is_sent_again_and_holds_its_slot_for_a_short_time(
+    client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(poller, "_MAX_CANCELS", 1)
+    monkeypatch.setattr(poller, "_MAX_CANCEL_SECONDS", 0.05, raising=False)
+    monkeypatch.setattr(run_triggers, "_TIME_LIMIT", 2.0)
+
+    async def hang_once(call: Call[Any]) -> None:
+        if call.ids["run_id"] == "r0" or cancels_of(client, "r1") == 1:
+            await hang(call)
+
+    client.respond = hang_once
+    run_bounded(kill("r0", "r1"))
+    assert client.cancelled == ["r1"]
+    assert cancels_of(client, "r0") == 3
+    assert "A cancel was sent. Could not cancel run 'r0'" in caplog.messages[-1]
+
+
+def test_time_limit_of_a_cancel_starts_with_its_first_slot(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller, "_MAX_CANCELS", 1)
+    monkeypatch.setattr(run_triggers, "_TIME_LIMIT", 1.0)
+
+    async def respond_late(call: Call[Any]) -> None:
+        await asyncio.sleep(0.4)
+
+    client.respond = respond_late
+    run_bounded(kill("r0", "r1", "r2", "r3"))
+    assert sorted(client.cancelled) == ["r0", "r1", "r2", "r3"]
