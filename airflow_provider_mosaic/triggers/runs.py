@@ -36,7 +36,7 @@ _TIME_LIMIT = 120.0
 _MAX_QUEUE, _MAX_COOLDOWN = 600.0, 30.0
 #: States of a task that needs its run. Neither a mark nor a clear of a deferred task leads to them: another triggerer
 #: waits, or it has ended the wait, and a worker the attempt.
-_MOVED = frozenset({"deferred", "up_for_retry"})
+_MOVED = {"deferred": "is deferred", "up_for_retry": "waits for its retry"}
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -129,12 +129,13 @@ class _KilledWait:
         # nothing is cancelled: a failing database is a likely cause of the stall, no retry undoes the cancel of all its
         # runs, and a user can still cancel a run that the log names.
         state = await read_state(self._task_instance, since=since)
-        if state in _MOVED:
-            log.info(
-                "Run %r keeps running: its task is %s, and another triggerer or attempt continues with it.",
-                self._run_id,
-                state,
-            )
+        if moved := _MOVED.get(state or ""):
+            line = f"Run {self._run_id!r} keeps running: its task {moved}."
+            if self._sent:
+                # A clear leads to a new deferral too.
+                log.warning("%s An earlier cancel failed: if the task was cleared, check the run in the editor.", line)
+            else:
+                log.info(line)
             return
         self._sent = True
         try:
