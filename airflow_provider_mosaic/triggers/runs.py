@@ -23,6 +23,7 @@ from airflow_provider_mosaic.api.errors import (
 from airflow_provider_mosaic.api.outcomes import run_outcome
 from airflow_provider_mosaic.api.poll_state import run_poll_state
 from airflow_provider_mosaic.triggers.base import WaitTrigger, log
+from airflow_provider_mosaic.triggers.log_thread import log_in_thread, wait_until_logged
 from airflow_provider_mosaic.triggers.polled_waits import BatchedRunWait
 from airflow_provider_mosaic.triggers.poller import Poller
 from airflow_provider_mosaic.triggers.shared_pollers import poller_of_killed
@@ -68,8 +69,14 @@ class MosaicRunTrigger(WaitTrigger):
     async def on_kill(self) -> None:
         """Cancel the run if a user or Airflow has ended the deferred task."""
         if self.cancel_on_kill:
-            # Airflow 3.3 cancels this in its next loop, about a second later.
+            log_in_thread(
+                log.info,
+                f"The deferred task was killed. Cancelling run {self.run_id!r} unless the task still needs it. The "
+                "result follows here, or in the triggerer's own log if it takes more than a second.",
+            )
+            # Airflow 3.3 cancels this in its next loop, about a second later, and closes the task's log.
             await uncancelled(_KilledWait(self.run_id, self.task_instance).cancel(self.mosaic_conn_id))
+            await wait_until_logged()
 
 
 class _KilledWait:
@@ -83,22 +90,30 @@ class _KilledWait:
         self._last_error: MosaicError | None = None
 
     async def cancel(self, mosaic_conn_id: str) -> None:
-        """Cancel the run unless its task has moved. Raise nothing."""
+        """Cancel the run unless its task has moved. If that fails, log an error that names the run."""
         async with poller_of_killed(mosaic_conn_id) as poller:
             try:
-                with anyio.fail_after(_MAX_QUEUE) as limit:
-                    await self._cancel_with_retries(poller, limit)
-            except MosaicError:
-                log.error(self._failure(""))
-            except TimeoutError:
-                log.error(self._failure("The time limit is over. "))
+                await self._cancel_within_limits(poller)
+            except asyncio.CancelledError:
+                # The event loop ends, and the thread of the log with it.
+                log.error(self._failure("The triggerer ends. "))
+                raise
+
+    async def _cancel_within_limits(self, poller: Poller) -> None:
+        try:
+            with anyio.fail_after(_MAX_QUEUE) as limit:
+                await self._cancel_with_retries(poller, limit)
+        except (MosaicError, TimeoutError) as error:
+            why = "The time limit is over. " if isinstance(error, TimeoutError) else ""
+            log_in_thread(log.error, self._failure(why))
+            await wait_until_logged()
 
     def _failure(self, why: str) -> str:
         return (
             f"The deferred task was killed, but run {self._run_id!r} could not be cancelled. It may continue and cost "
             f"credits: cancel it in the editor. {why}{'A' if self._sent else 'No'} cancel was sent. "
             f"{self._last_error or ''}"
-        )
+        ).rstrip()
 
     async def _cancel_with_retries(self, poller: Poller, limit: anyio.CancelScope) -> None:
         loop = asyncio.get_running_loop()
@@ -119,7 +134,8 @@ class _KilledWait:
                 if pause is None:
                     raise
                 when = f"in {pause:g} s" if pause else "after a cooldown"
-                log.warning("Run %r is not cancelled yet. Trying again %s. %s", self._run_id, when, error)
+                line = f"Run {self._run_id!r} is not cancelled yet. Trying again {when}. {error}"
+                log_in_thread(log.warning, line)
             await asyncio.sleep(pause)
 
     async def _cancel_once(self, poller: Poller, since: float) -> None:
@@ -133,9 +149,8 @@ class _KilledWait:
             line = f"Run {self._run_id!r} keeps running: its task {moved}."
             if self._sent:
                 # A clear leads to a new deferral too.
-                log.warning("%s An earlier cancel failed: if the task was cleared, check the run in the editor.", line)
-            else:
-                log.info(line)
+                line += " An earlier cancel failed: if the task was cleared, check the run in the editor."
+            log_in_thread(log.warning if self._sent else log.info, line)
             return
         self._sent = True
         try:
@@ -144,7 +159,7 @@ class _KilledWait:
             # The API does not document how it rejects the cancel of a run that has ended.
             if not run_outcome(await poller.send_once(get_run(self._run_id))).ended:
                 raise
-            log.info("The deferred task was killed. Run %r had ended already.", self._run_id)
+            log_in_thread(log.info, f"The deferred task was killed. Run {self._run_id!r} had ended already.")
         else:
             response = "found nothing to cancel in" if cancelled.had_no_effect else "accepted the cancel of"
-            log.info("The deferred task was killed. Mosaic %s run %r.", response, self._run_id)
+            log_in_thread(log.info, f"The deferred task was killed. Mosaic {response} run {self._run_id!r}.")

@@ -35,7 +35,7 @@ async def read_state(ti: Any, *, since: float) -> str | None:
     _drop_stale(loop)
     if key not in _batches or _batches[key][0] < since:
         _batches[key] = now + _BATCH, asyncio.create_task(_read_states(key))
-        # A mapped task has up to thousands of states.
+        # A mapped task can have thousands of states.
         loop.call_later(_BATCH + 2 * _FRESH, _drop_stale, loop)
     try:
         return state_in(await asyncio.shield(_batches[key][1]), ti)

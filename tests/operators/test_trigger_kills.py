@@ -466,3 +466,21 @@ def test_time_limit_of_a_cancel_starts_with_its_first_slot(client: Client, monke
     client.respond = respond_late
     run_bounded(kill("r0", "r1", "r2", "r3"))
     assert sorted(client.cancelled) == ["r0", "r1", "r2", "r3"]
+
+
+def test_triggerer_that_ends_during_a_cancel_names_the_run(client: Client, caplog: pytest.LogCaptureFixture) -> None:
+    client.respond = hang
+
+    async def scenario() -> None:
+        killing = asyncio.create_task(kill("r0"))
+        await asyncio.to_thread(until, lambda: client.requests)
+        # Airflow does so after a second, and closes the task's log.
+        killing.cancel()
+        await asyncio.wait([killing])
+        await asyncio.to_thread(until, lambda: "Cancelling run 'r0' unless" in caplog.text)
+        assert "could not be cancelled" not in caplog.text
+
+    with caplog.at_level("INFO"):
+        run_bounded(scenario())
+    assert "run 'r0' could not be cancelled" in caplog.messages[-1]
+    assert caplog.messages[-1].endswith("The triggerer ends. A cancel was sent.")

@@ -9,14 +9,16 @@ import threading
 import time
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 from tasks.fixtures import run_bounded, until
 
-from airflow_provider_mosaic.triggers import base, log_thread
+from airflow_provider_mosaic.api.call import Call
+from airflow_provider_mosaic.triggers import MosaicRunTrigger, base, log_thread, shared_pollers
 from airflow_provider_mosaic.triggers.log_thread import log_in_thread, wait_until_logged
 
-from .any_run_server import RUNNING, Runs, start_waits
+from .any_run_server import RUNNING, AnyRuns, Runs, start_waits
 
 task = contextvars.ContextVar("task", default="")
 
@@ -63,6 +65,33 @@ def test_full_socket_to_the_supervisor_blocks_no_wait(server: Runs, full_socket:
         return [event.payload["status"] for event in events]
 
     assert run_bounded(scenario()) == ["completed"] * 3
+
+
+class Cancels(AnyRuns):
+    """A client that records cancels."""
+
+    def __init__(self) -> None:
+        super().__init__("running")
+        self.cancelled: list[str] = []
+
+    async def send(self, call: Call[Any]) -> Any:
+        self.cancelled.append(call.ids["run_id"])
+        return call.read({})
+
+
+def test_full_socket_to_the_supervisor_blocks_no_kill(full_socket: FullSocket, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = Cancels()
+    monkeypatch.setattr(shared_pollers, "SharedClient", lambda look_up: client)
+    monkeypatch.setattr(log_thread, "_MAX_DELAY", 0.05)
+
+    async def scenario() -> None:
+        for run_id in ("r0", "r1"):
+            await MosaicRunTrigger(run_id=run_id, cancel_on_kill=True).on_kill()
+        assert full_socket.blocks.is_set()
+        assert not full_socket.is_read.is_set()
+
+    run_bounded(scenario())
+    assert client.cancelled == ["r0", "r1"]
 
 
 def test_lines_are_written_in_order_and_in_the_context_of_their_task() -> None:
