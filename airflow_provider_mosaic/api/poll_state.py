@@ -108,12 +108,14 @@ class FailureTolerance:
     - Any other error ends it at once.
 
     :param not_found_until: Until when "not found" does not count, in seconds since the epoch.
+    :param monotonic: Measures how long errors last, since the wall clock may be set meanwhile.
     """
 
     name: str
     log: Callable[[str], None]
     not_found_until: float = 0.0
     now: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
         self._errors, self._not_found, self._refusals = Streak(), Streak(), Streak()
@@ -121,11 +123,12 @@ class FailureTolerance:
 
     def record_error(self, error: MosaicError) -> None:
         """Record a failed poll."""
-        now = self.now()
+        now = self.monotonic()
         self._errors.record(now)
         if isinstance(error, MosaicNotFoundError):
             self._not_found.record(now)
-            if self._not_found.has_lasted(MAX_NOT_FOUND, NOT_FOUND_TIMEOUT, now) and now >= self.not_found_until:
+            has_lasted = self._not_found.has_lasted(MAX_NOT_FOUND, NOT_FOUND_TIMEOUT, now)
+            if has_lasted and self.now() >= self.not_found_until:
                 raise error
             return
         self._not_found = Streak()
@@ -236,6 +239,7 @@ class PollState(Generic[S]):
         warn: Callable[[str], None] = log.warning,
         started_at: float | None = None,
         now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         validate_seconds("poll_interval", poll_interval)
         for argument, moment in (("deadline", deadline), ("started_at", started_at)):
@@ -250,6 +254,7 @@ class PollState(Generic[S]):
         self._log = log
         self._warn = warn
         self._now = now
+        self._monotonic = monotonic
         self._not_found_until = 0.0 if started_at is None else started_at + NOT_FOUND_GRACE
         self._next_pause = min(_FIRST_PAUSE, poll_interval)
         self._cooldown = 0.0
@@ -265,7 +270,7 @@ class PollState(Generic[S]):
             self._log(f"{self.name} can be read again.")
             self._failures = None
         outcome = self._outcome_of(item)
-        self._unknown_statuses.record(outcome, now=self._now())
+        self._unknown_statuses.record(outcome, now=self._monotonic())
         description = self._describe(item)
         if description != self.description:
             self.description = description
@@ -284,7 +289,11 @@ class PollState(Generic[S]):
         self._cooldown = bounded_cooldown(error.retry_after or 0.0)
         if self._failures is None:
             self._failures = FailureTolerance(
-                self.name, self._log, not_found_until=self._not_found_until, now=self._now
+                self.name,
+                self._log,
+                not_found_until=self._not_found_until,
+                now=self._now,
+                monotonic=self._monotonic,
             )
         self._failures.record_error(error)
 

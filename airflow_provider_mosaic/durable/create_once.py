@@ -486,11 +486,12 @@ def _reading_times(line: str) -> Iterator[tuple[bool, bool]]:
     :param line: Logged in a long search.
     :returns: Whether the two minutes are over, and whether this reading is the last one.
     """
-    end = time.time() + sum(PAUSES)
+    # The wall clock may be set during the search.
+    end = time.monotonic() + sum(PAUSES)
     pauses, grace_delays = iter(PAUSES), iter(OWNER_GRACE_DELAYS)
-    progress = ProgressLog(line, time.time())
+    progress = ProgressLog(line, time.monotonic())
     while True:
-        left = end - time.time()
+        left = end - time.monotonic()
         # Less than half a second is not worth another reading.
         over = left <= 0.5
         late = left <= -MAX_DELAY
@@ -500,4 +501,4 @@ def _reading_times(line: str) -> Iterator[tuple[bool, bool]]:
             return
         for seconds in progress.split_pause(pause):
             time.sleep(seconds)
-            progress.log_if_due(log.info, time.time())
+            progress.log_if_due(log.info, time.monotonic())

@@ -89,7 +89,7 @@ def read_known(hook: MosaicHook, read: Callable[[], S], *, name: str, not_found_
     :param not_found_until: Until when "not found" does not count, in seconds since the epoch.
     :raises MosaicError: The item can't be read.
     """
-    tolerance = FailureTolerance(name, log.warning, not_found_until, now=time.time)
+    tolerance = FailureTolerance(name, log.warning, not_found_until, now=time.time, monotonic=time.monotonic)
     pause = _FIRST_PAUSE
     while True:
         try:

@@ -46,6 +46,8 @@ class FakeWait:
         self, *, poll_interval: float = 30.0, timeout: float | None = None, started_at: float | None = None
     ) -> None:
         self.now = START
+        #: Seconds by which the wall clock was set forward.
+        self.stepped = 0.0
         self.lines: list[str] = []
         self.state: PollState[Run] = PollState(
             name="Run 'r'",
@@ -55,7 +57,8 @@ class FakeWait:
             deadline=None if timeout is None else START + timeout,
             log=self.lines.append,
             started_at=started_at,
-            now=lambda: self.now,
+            now=lambda: self.now + self.stepped,
+            monotonic=lambda: self.now,
         )
 
     def poll(self, status: str = "running") -> bool:
@@ -330,6 +333,29 @@ def test_not_found_does_not_end_a_new_wait() -> None:
     wait.now = START + NOT_FOUND_GRACE
     with pytest.raises(MosaicNotFoundError):
         wait.state.record_error(MosaicNotFoundError("x"))
+
+
+@pytest.mark.parametrize("step", [-3600.0, 7 * 60.0, 3600.0])
+@pytest.mark.parametrize(
+    ("error", "count", "timeout"),
+    [
+        (MISSING, MAX_NOT_FOUND, NOT_FOUND_TIMEOUT),
+        (REFUSED, MAX_REFUSALS, REFUSALS_TIMEOUT),
+        (UNAVAILABLE, MAX_ERRORS, ERRORS_TIMEOUT),
+    ],
+    ids=["not found", "refusal", "server error"],
+)
+def test_a_step_of_the_wall_clock_does_not_change_how_long_errors_last(
+    error: MosaicError, count: int, timeout: float, step: float
+) -> None:
+    wait = FakeWait()
+    for _ in range(count - 1):
+        wait.state.record_error(copy_of(error))
+    wait.stepped = step
+    wait.state.record_error(copy_of(error))
+    wait.now += timeout
+    with pytest.raises(type(error)):
+        wait.state.record_error(copy_of(error))
 
 
 def test_only_changes_are_logged() -> None:

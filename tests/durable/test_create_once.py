@@ -219,6 +219,15 @@ def test_a_search_of_slow_lists_ends_with_the_next_reading(clock: Clock) -> None
     assert item.reads == 2
 
 
+@pytest.mark.parametrize("step", [7 * 60.0, -3600.0], ids=["forward", "back"])
+def test_a_step_of_the_wall_clock_does_not_change_the_two_minutes(clock: Clock, step: float) -> None:
+    clock.on_sleep = lambda: clock.step(step) if len(clock.pauses) == 1 else None
+    # The request is sent twice.
+    with pytest.raises(MosaicError, match="For two minutes after each"):
+        CreateItem(lambda read: []).ensure()
+    assert 238 <= clock.elapsed < 300
+
+
 class CreateSlowly(CreateItem):
     """An item whose existing ones take 100 seconds to read. It replaces that of an earlier attempt."""
 

@@ -328,6 +328,16 @@ def test_one_404_of_an_old_run_starts_no_second_run(mosaic: Emulator, clock: Clo
     assert effects(mosaic) == {"runs_started": 1}
 
 
+def test_404s_around_a_step_of_the_wall_clock_start_no_second_run(mosaic: Emulator, clock: Clock) -> None:
+    task = run_task(StateStore())
+    run_id = fail_first_attempt(mosaic, task, "completed")
+    clock.sleep(3600)
+    clock.on_sleep = lambda: clock.step(7 * 60)
+    mosaic.inject("not_found", method="GET", path="/agent_run/{run_id}", times=4)
+    assert task.run_to_end() == run_id
+    assert effects(mosaic) == {"runs_started": 1}
+
+
 def test_a_run_that_stays_missing_for_a_minute_is_started_again(mosaic: Emulator, clock: Clock) -> None:
     task = run_task(StateStore())
     old = fail_first_attempt(mosaic, task, "completed")

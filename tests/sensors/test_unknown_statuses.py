@@ -23,6 +23,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(waiting, "time", clock)
     monkeypatch.setitem(PollState.__init__.__kwdefaults__, "now", clock.time)
+    monkeypatch.setitem(PollState.__init__.__kwdefaults__, "monotonic", clock.monotonic)
     return clock
 
 

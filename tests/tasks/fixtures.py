@@ -39,27 +39,34 @@ class Clock:
     """A clock that a sleep advances. It really sleeps a little, so that other threads run."""
 
     def __init__(self) -> None:
-        self._ahead = 0.0
-        self._made_at = time.time()
+        self._slept = self._stepped = 0.0
+        self._made_at = time.monotonic()
         #: The requested sleeps.
         self.pauses: list[float] = []
+        #: Called after each sleep.
+        self.on_sleep: Callable[[], None] = lambda: None
 
     @property
     def elapsed(self) -> float:
         """Seconds of sleeps and of work. On a busy machine the code works longer, and sleeps less before a deadline."""
-        return self.time() - self._made_at
+        return self.monotonic() - self._made_at
 
     def time(self) -> float:
-        return time.time() + self._ahead
+        return time.time() + self._slept + self._stepped
+
+    def step(self, seconds: float) -> None:
+        """Set the wall clock forward or back."""
+        self._stepped += seconds
 
     def sleep(self, seconds: float) -> None:
         really = min(seconds, 0.02)
         self.pauses.append(seconds)
         time.sleep(really)
-        self._ahead += seconds - really
+        self._slept += seconds - really
+        self.on_sleep()
 
     def monotonic(self) -> float:
-        return self.time()
+        return time.monotonic() + self._slept
 
 
 @pytest.fixture
