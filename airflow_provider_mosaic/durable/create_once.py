@@ -124,6 +124,10 @@ class CreateOnce(ABC):
     def find_candidates(self, record: StartRecord) -> list[Candidate]:
         """Return the listed items that the request of a record may have created."""
 
+    def clock_ahead(self) -> float:
+        """Return the seconds by which this machine's clock is ahead of Mosaic's; 0.0 if no search compares times."""
+        return 0.0
+
     def siblings(self) -> SiblingTasks | None:
         """Return the other tasks that create such items; None if the owner of a found item does not matter."""
         return None
@@ -291,7 +295,12 @@ class CreateOnce(ABC):
         # The lists may have taken minutes.
         self._fail_if_over(deadline)
         now = time.time()
-        record = replace(record, started_at=now, deadline=self._deadline(now) if deadline is None else deadline)
+        record = replace(
+            record,
+            started_at=now,
+            deadline=self._deadline(now) if deadline is None else deadline,
+            clock_ahead=self.clock_ahead(),
+        )
         if self.was_sent_before:
             record = replace(record, facts={_RESENT: True})
         self.state.save_intent(record)

@@ -47,6 +47,8 @@ class StartRecord:
     :param existing_ids: Ids of the items that existed before; None if they are unknown.
     :param existing_until: Items that are not in ``existing_ids`` existed too if they were started until then, in
         seconds since the epoch by Mosaic's clock. None if ``existing_ids`` are all.
+    :param clock_ahead: Seconds by which the clock of ``started_at`` was ahead of Mosaic's; 0.0 if that is not known. A
+        retry may run on another machine.
     :param facts: Other values of the kind of task.
     """
 
@@ -56,6 +58,7 @@ class StartRecord:
     deadline: float | None = None
     existing_ids: tuple[str, ...] | None = None
     existing_until: float | None = None
+    clock_ahead: float = 0.0
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod

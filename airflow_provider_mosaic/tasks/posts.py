@@ -224,8 +224,12 @@ class CreatePost(CreateOnce):
         newest = self._newest()
         # The first response shows the server's clock.
         first = list(islice(newest, 1))
-        since = record.started_at - max(0.0, self._hook.client.clock_ahead)
+        since = record.started_at - max(0.0, record.clock_ahead, self.clock_ahead())
         return post_candidates(chain(first, newest), body=self._body, before=record.existing_ids, since=since)
+
+    def clock_ahead(self) -> float:
+        """Return the lead of this machine's clock by the newest response."""
+        return self._hook.client.clock_ahead
 
     def siblings(self) -> SiblingTasks:
         """Return the tasks that create posts."""

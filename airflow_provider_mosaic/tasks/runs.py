@@ -328,11 +328,11 @@ class StartRun(CreateOnce):
         """Add the agent's newest runs."""
 
         def existing_runs() -> tuple[tuple[str, ...], float | None] | None:
-            return runs_before(self._runs_since(self._earliest(record.started_at)), most=_MAX_EXISTING)
+            return runs_before(self._runs_since(self._earliest(record)), most=_MAX_EXISTING)
 
-        known = self._hook.client.clock_ahead
+        known = self.clock_ahead()
         found = existing_runs()
-        if self._hook.client.clock_ahead > known + SKEW.total_seconds() / 2:
+        if self.clock_ahead() > known + SKEW.total_seconds() / 2:
             # The first response shows that the list was read from a time in the server's future.
             found = existing_runs()
         if found is None:
@@ -347,8 +347,12 @@ class StartRun(CreateOnce):
     def find_candidates(self, record: StartRecord) -> list[Candidate]:
         """Return the agent's runs that did not exist before and that no trigger started."""
         until = record.existing_until
-        runs = self._runs_since(self._earliest(record.started_at) if until is None else until)
+        runs = self._runs_since(self._earliest(record) if until is None else until)
         return run_candidates(runs, before=record.existing_ids or (), before_until=until)
+
+    def clock_ahead(self) -> float:
+        """Return the lead of this machine's clock by the newest response."""
+        return self._hook.client.clock_ahead
 
     def siblings(self) -> SiblingTasks:
         """Return the tasks that start runs of the agent."""
@@ -429,9 +433,9 @@ class StartRun(CreateOnce):
             # The user who named it decided to resume it.
             self._wait.permission.grant(id)
 
-    def _earliest(self, moment: float) -> float:
-        """Return a time of Mosaic's clock that is before a moment of this machine's clock."""
-        return moment - max(0.0, self._hook.client.clock_ahead) - SKEW.total_seconds()
+    def _earliest(self, record: StartRecord) -> float:
+        """Return a time of Mosaic's clock that is before the request of a record."""
+        return record.started_at - max(0.0, record.clock_ahead, self.clock_ahead()) - SKEW.total_seconds()
 
     def _runs_since(self, moment: float) -> Iterator[Run]:
         runs = list_runs(self._options.agent_id, created_from=datetime.fromtimestamp(moment, timezone.utc))

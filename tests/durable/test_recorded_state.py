@@ -41,6 +41,7 @@ def test_a_retry_after_an_upgrade_knows_what_was_started(recorded: dict[str, Any
         deadline=entry.get("deadline"),
         existing_ids=None if existing is None else tuple(existing),
         existing_until=entry.get("existing_until"),
+        clock_ahead=entry.get("clock_ahead", 0.0),
         facts=entry["facts"],
     ), MESSAGE
 

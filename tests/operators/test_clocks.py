@@ -25,6 +25,8 @@ class Mosaic:
 
     def __init__(self, behind: timedelta) -> None:
         self._behind = behind
+        #: How far the clock of the current worker alone is ahead.
+        self.ahead = timedelta()
         self.runs: list[tuple[datetime, str]] = []
         self.starts = 0
 
@@ -69,7 +71,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Iterator[Callable[[M
             do_POST = do_GET
 
             def date_time_string(self, timestamp: float | None = None) -> str:
-                return format_datetime(mosaic.now, usegmt=True)
+                return format_datetime(mosaic.now - mosaic.ahead, usegmt=True)
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -92,6 +94,12 @@ BEHIND = [timedelta(minutes=minutes) for minutes in (-60, 0, 60, 24 * 60)]
 def runner(store: StateStore) -> TaskRunner:
     return TaskRunner(
         lambda: MosaicRunAgentOperator(task_id="edit", agent_id=AGENT, video_ids=["v"], deferrable=False), store=store
+    )
+
+
+def poster(store: StateStore) -> TaskRunner:
+    return TaskRunner(
+        lambda: MosaicSocialPostOperator(task_id="post", text="Hello", platforms=["x"], deferrable=False), store=store
     )
 
 
@@ -125,12 +133,28 @@ def test_retry_finds_a_lost_start(
 def test_retry_finds_a_lost_post(serve: Callable[[Mosaic], None], behind: timedelta) -> None:
     mosaic = Mosaic(behind)
     serve(mosaic)
-    task = TaskRunner(
-        lambda: MosaicSocialPostOperator(task_id="post", text="Hello", platforms=["x"], deferrable=False),
-        store=StateStore().killing_at("intent"),
-    )
+    task = poster(StateStore().killing_at("intent"))
     with pytest.raises(Killed):
         task.execute()
     mosaic.start()
     assert task.execute() == "run-0"
+    assert mosaic.starts == 0
+
+
+@pytest.mark.parametrize("make", [runner, poster])
+def test_retry_on_another_machine_finds_what_a_worker_with_a_fast_clock_started(
+    serve: Callable[[Mosaic], None], clock: Clock, make: Callable[[StateStore], TaskRunner]
+) -> None:
+    mosaic = Mosaic(timedelta())
+    serve(mosaic)
+    mosaic.start(age=timedelta(minutes=3))
+    mosaic.ahead = timedelta(hours=1)
+    clock.step(3600)
+    task = make(StateStore().killing_at("intent"))
+    with pytest.raises(Killed):
+        task.execute()
+    mosaic.ahead = timedelta()
+    clock.step(-3600)
+    mosaic.start()
+    assert task.execute() == "run-1"
     assert mosaic.starts == 0
