@@ -412,13 +412,17 @@ class CreateOnce(ABC):
                 log.warning("The search for %s failed and is repeated. %s", self._description, error)
                 continue
             result, left = search.add_listing(candidates, owners, over=over)
-            if result is SearchResult.NOTHING:
-                return None
             if result is SearchResult.FOUND:
                 others = siblings.ids_of_other_dag_runs() if siblings else frozenset()
-                if others is not None and search.is_free_beside(left[0], others):
+                if others is None:
+                    result, search.possible_owners = SearchResult.UNCLEAR, None
+                elif search.is_free_beside(left[0], others):
                     break
-                result = SearchResult.UNCLEAR
+                else:
+                    # What is left without the candidate may be nothing.
+                    result, left = search.add_listing(candidates, owners, over=over)
+            if result is SearchResult.NOTHING:
+                return None
         if result is SearchResult.FOUND and may_adopt:
             log.warning("Found %s: %s. The task continues with it.", self._description, left[0])
             return left[0].id

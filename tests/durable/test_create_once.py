@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from tasks.airflow_exceptions import AirflowFailException
@@ -21,7 +23,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicTransportError,
     MosaicValidationError,
 )
-from airflow_provider_mosaic.api.search import Candidate
+from airflow_provider_mosaic.api.search import Candidate, Siblings
 from airflow_provider_mosaic.durable import create_once
 from airflow_provider_mosaic.durable.create_once import CreateOnce
 from airflow_provider_mosaic.durable.task_state import StartRecord
@@ -226,6 +228,39 @@ def test_a_step_of_the_wall_clock_does_not_change_the_two_minutes(clock: Clock, 
     with pytest.raises(MosaicError, match="For two minutes after each"):
         CreateItem(lambda read: []).ensure()
     assert 238 <= clock.elapsed < 300
+
+
+class CreateBesideOthers(CreateItem):
+    """
+    An item beside those of other DAG runs. The first reading of its lists takes so long that the second is the last.
+
+    :param others: The ids of other DAG runs; None if they can't be read.
+    """
+
+    def __init__(self, others: frozenset[str] | None, **options: Any) -> None:
+        super().__init__(self._list, **options)
+        self._others = others
+
+    def _list(self, read: int) -> list[Candidate]:
+        if read == 0:
+            create_once.time.sleep(600)
+        return [OURS] if read else []
+
+    def siblings(self) -> Any:
+        return SimpleNamespace(read=lambda include_waiting: Siblings(), ids_of_other_dag_runs=lambda: self._others)
+
+
+def test_a_candidate_of_another_dag_run_at_the_last_reading_leaves_nothing(clock: Clock) -> None:
+    responses = iter([lose_response, lambda: "new"])
+    item = CreateBesideOthers(frozenset({"ours"}), send=lambda: next(responses)())
+    assert item.ensure().id == "new"
+    assert item.reads == 2
+
+
+def test_unreadable_dag_runs_at_the_last_reading_are_named_as_the_reason(clock: Clock) -> None:
+    with pytest.raises(MosaicAmbiguousOutcomeError, match="tasks that could not be read") as failure:
+        CreateBesideOthers(None).ensure()
+    assert failure.value.candidates == ("ours",)
 
 
 class CreateSlowly(CreateItem):
