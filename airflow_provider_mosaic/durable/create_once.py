@@ -5,12 +5,13 @@ The intent is saved in the task state store before the request is sent. If the o
 earlier attempt died before it saved an id, the lists are searched. An outcome that stays unknown needs manual review.
 
 Read :meth:`CreateOnce.ensure` first. A creation passes through ``_create``, ``_send`` and ``_save_started``. If the
-response is lost, it also passes through ``_find_lost`` and ``_search``.
+response is lost, it also passes through ``_find_lost``, ``_search`` and ``_adopt_found``.
 """
 
 from __future__ import annotations
 
 import logging
+import random
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -143,7 +144,11 @@ class CreateOnce(ABC):
         """Push the id to XCom as soon as it is known, including the id of an earlier attempt."""
 
     def on_replaced(self, id: str) -> None:  # noqa: B027 - optional
-        """Withdraw the id from XCom before another item is created. Siblings would take it for the id of that one."""
+        """
+        Withdraw the id from XCom, because the task creates another item, or another DAG run has adopted this one.
+
+        Siblings would take it for the id of the task's item.
+        """
 
     def on_cleared(self, id: str) -> None:  # noqa: B027 - optional
         """Clean up the item from before a user's clear. The task creates another one."""
@@ -231,9 +236,9 @@ class CreateOnce(ABC):
         """Search for the item of an earlier attempt that saved no id. Create it if the lists do not show it."""
         log.info("An earlier attempt may have created %s and saved no id. Searching for it.", self._description)
         self.was_sent_before = bool(record.facts.get(_RESENT))
-        id = self._search(record, lost=None)
-        if id is not None:
-            return self._continue_or_replace(self._save_started(record, id))
+        found = self._search(record, lost=None)
+        if found is not None:
+            return self._continue_or_replace(self._adopt_found(record, found, lost=None))
         log.info("The earlier attempt did not create %s. Creating it now.", self._description)
         self.was_sent_before = True
         return self._create(record.deadline if record.is_saved else None)
@@ -326,7 +331,7 @@ class CreateOnce(ABC):
             except MosaicAmbiguousOutcomeError as lost:
                 found = self._find_lost(record, lost)
                 if found is not None:
-                    return self._save_started(record, found)
+                    return self._adopt_found(record, found, lost)
             except MosaicError as error:
                 # Any other error means that the request had no effect.
                 if not is_resent:
@@ -360,13 +365,13 @@ class CreateOnce(ABC):
             return "retry searches for it before it sends anything"
         return "retry does not search for it, because durable=False"
 
-    def _find_lost(self, record: StartRecord, lost: MosaicAmbiguousOutcomeError) -> str | None:
-        """Search for the item after a lost response. Return its id; None if the request may be sent once more."""
+    def _find_lost(self, record: StartRecord, lost: MosaicAmbiguousOutcomeError) -> Candidate | None:
+        """Search for the item after a lost response. Return None if the request may be sent once more."""
         count(RESPONSES_LOST)
         log_lines((*lost.lines, "Searching for it, for up to two minutes."), level=logging.WARNING)
-        id = self._search(record, lost=lost)
-        if id is not None:
-            return id
+        found = self._search(record, lost=lost)
+        if found is not None:
+            return found
         if lost.candidates or lost.accepted:
             # The response names an id or reports success: sending the request again would most likely create a second
             # item, although no list shows the first one yet.
@@ -376,7 +381,30 @@ class CreateOnce(ABC):
             raise self._not_created(lost) from None
         return None
 
+    def _adopt_found(
+        self, record: StartRecord, found: Candidate, lost: MosaicAmbiguousOutcomeError | None
+    ) -> StartRecord:
+        """
+        Push and save the item that a search found.
+
+        :raises MosaicAmbiguousOutcomeError: A task of another DAG run has adopted it at the same moment.
+        """
+        self.on_started(found.id)
+        siblings = self.siblings()
+        other = siblings.other_dag_run_with(found.id) if siblings else None
+        if other is not None:
+            self.on_replaced(found.id)
+            why = f"{found.id!r} may belong to this task or to DAG run {other!r}, which continues with it too."
+            raise self._unknown_outcome((found,), lost, why) from lost
+        # Not before: after a clear, the task would cancel an item that may be the other DAG run's.
+        return self._save_id(record, found.id)
+
     def _save_started(self, record: StartRecord, id: str) -> StartRecord:
+        record = self._save_id(record, id)
+        self.on_started(id)
+        return record
+
+    def _save_id(self, record: StartRecord, id: str) -> StartRecord:
         if self.metric is not None:
             count(self.metric)
         if self.was_sent_before:
@@ -389,12 +417,11 @@ class CreateOnce(ABC):
             )
         record = replace(record, id=id)
         self.state.save_best_effort(record)
-        self.on_started(id)
         return record
 
-    def _search(self, record: StartRecord, *, lost: MosaicAmbiguousOutcomeError | None) -> str | None:
+    def _search(self, record: StartRecord, *, lost: MosaicAmbiguousOutcomeError | None) -> Candidate | None:
         """
-        Search for two minutes. Return the id of the item; None if it was not created.
+        Search for two minutes. Return the item; None if it was not created.
 
         :param lost: The error of this attempt's own request; None if an earlier attempt may have sent one.
         :raises MosaicAmbiguousOutcomeError: It stays unknown whether the item was created, or which item it is.
@@ -425,7 +452,7 @@ class CreateOnce(ABC):
                 return None
         if result is SearchResult.FOUND and may_adopt:
             log.warning("Found %s: %s. The task continues with it.", self._description, left[0])
-            return left[0].id
+            return left[0]
         raise self._unknown_outcome(left, lost, self._why_not_adopted(record, search, left)) from lost
 
     def _why_not_adopted(self, record: StartRecord, search: Search, left: tuple[Candidate, ...]) -> str:
@@ -501,7 +528,9 @@ def _reading_times(line: str) -> Iterator[tuple[bool, bool]]:
     """
     # The wall clock may be set during the search.
     end = time.monotonic() + sum(PAUSES)
-    pauses, grace_delays = iter(PAUSES), iter(OWNER_GRACE_DELAYS)
+    # Searches that start together, after an outage, must not adopt at the same moment.
+    pauses = (pause * random.uniform(1.0, 1.1) for pause in PAUSES)
+    grace_delays = iter(OWNER_GRACE_DELAYS)
     progress = ProgressLog(line, time.monotonic())
     while True:
         left = end - time.monotonic()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from airflow_provider_mosaic.api.arguments import id_key
@@ -79,18 +79,31 @@ class SiblingTasks:
 
         This costs a request for each of these DAG runs. Call it therefore only before an item is adopted.
         """
-        ti = self._ti
         try:
-            return frozenset(
-                id
-                for run_id in self._dag_runs.read()
-                if run_id != ti.run_id
-                for task_id in self._task_ids
-                for id in _pushed(ti, task_id, self._key, run_id)
-            )
+            return frozenset(id for id, _ in self._in_other_dag_runs())
         except Exception:
             _log_unreadable()
             return None
+
+    def other_dag_run_with(self, id: str) -> str | None:
+        """
+        Return another running DAG run of the DAG whose tasks pushed an id that the task has pushed; None if none did.
+
+        Of two tasks that push the same id, at least the one that reads later finds the other.
+        """
+        try:
+            return next((run_id for other, run_id in self._in_other_dag_runs() if id_key(other) == id_key(id)), None)
+        except Exception:
+            log.warning("Whether another DAG run has %r too could not be read. The task continues.", id, exc_info=True)
+            return None
+
+    def _in_other_dag_runs(self) -> Iterator[tuple[str, str]]:
+        """Yield each id that the same tasks pushed in other running DAG runs, with the DAG run."""
+        ti = self._ti
+        for run_id in self._dag_runs.read():
+            if run_id != ti.run_id:
+                for task_id in self._task_ids:
+                    yield from ((id, run_id) for id in _pushed(ti, task_id, self._key, run_id))
 
 
 def _log_unreadable() -> None:

@@ -252,7 +252,6 @@ class CreatePost(CreateOnce):
         if post.is_published_nowhere and self._options.is_overdue:
             log.info("Post %r of an earlier attempt failed, and its schedule_date has passed.", post_id)
         elif post.is_published_nowhere:
-            self._wait.item_id = None
             log.info("Post %r of an earlier attempt failed and is not published anywhere. Creating it again.", post_id)
             return False
         else:
@@ -275,7 +274,6 @@ class CreatePost(CreateOnce):
                 ),
                 candidates=[post_id],
             )
-        self._wait.item_id = None
         log.info("Post %r of an earlier attempt failed and is not published anywhere. Creating another one.", post_id)
 
     def _read_earlier(self, record: StartRecord) -> Post:
@@ -301,6 +299,7 @@ class CreatePost(CreateOnce):
 
     def on_replaced(self, id: str) -> None:
         """Withdraw the id of the post that is not continued."""
+        self._wait.item_id = None
         push_xcom(self._context, POST_ID_KEY, None, name=f"post {id!r}")
 
     def validate_adopted(self, id: str) -> None:

@@ -379,7 +379,6 @@ class StartRun(CreateOnce):
             run = read_started(self._hook, get_run(run_id), name=f"Run {run_id!r}", started_at=record.started_at)
         except MosaicNotFoundError:
             log.warning("Run %r of an earlier attempt does not exist any more. Starting a new one.", run_id)
-            self._wait.item_id = None
             return False
         outcome = run_outcome(run).outcome
         failed = outcome is Outcome.FAILED or (outcome is Outcome.PARTIAL and self._options.on_partial == "fail")
@@ -397,7 +396,6 @@ class StartRun(CreateOnce):
         on_retry = "resume" if self.is_named else self._options.on_retry
         if on_retry == "new":
             log.info("Run %r of an earlier attempt is %s. Starting a new one.", run_id, run.status)
-            self._wait.item_id = None
             return False
         if on_retry == "fail":
             raise self._wait.failure(run, "It is not resumed, because on_retry='fail'.")
@@ -413,6 +411,7 @@ class StartRun(CreateOnce):
 
     def on_replaced(self, id: str) -> None:
         """Withdraw the id of the run that is not continued."""
+        self._wait.item_id = None
         push_xcom(self._context, RUN_ID_KEY, None, name=f"run {id!r}")
 
     def on_cleared(self, id: str) -> None:
@@ -422,7 +421,6 @@ class StartRun(CreateOnce):
     def on_changed(self, record: StartRecord) -> None:
         """Cancel the run of an earlier attempt with another request. Raise if it may keep running."""
         self._wait.cancel_changed_run(str(record.id), started_at=record.started_at)
-        self._wait.item_id = None
 
     def validate_adopted(self, id: str) -> None:
         """Raise if there is no such run of the agent."""

@@ -238,6 +238,8 @@ def test_tasks_of_another_running_dag_run_own_what_they_started(start: str, stat
     other = DagRun(run_id="other", state=state, states={"start": start, "sensor": "deferred"})
     push(other, -1, "b", task_id="start")
     assert siblings_beside(other).ids_of_other_dag_runs() == (frozenset({"b"}) if is_owned else frozenset())
+    assert siblings_beside(other).other_dag_run_with("B") == ("other" if is_owned else None)
+    assert siblings_beside(other).other_dag_run_with("c") is None
 
 
 def test_all_instances_of_a_mapped_task_in_another_dag_run_own_items() -> None:

@@ -297,6 +297,38 @@ def test_the_run_of_another_dag_run_is_not_adopted(mosaic: Emulator, clock: Cloc
     assert effects(mosaic) == {"runs_started": 2}
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_run_that_two_dag_runs_adopt_at_the_same_moment_needs_manual_review(
+    mosaic: Emulator, clock: Clock, killed: bool
+) -> None:
+    """Both searches find the run of one start before one of them has pushed its id."""
+    other, store, reads = DagRun(run_id="other", states={"run": "running"}), StateStore(), []
+
+    def adopt_it_too() -> None:
+        reads.append(1)
+        # The first read was before the adoption.
+        if len(reads) == 2:
+            other.xcoms["run", -1, "mosaic_run_id"] = mosaic.runs()[0]["run_id"]
+
+    other.on_states_read = adopt_it_too
+    task = run_task(store)
+    task.other_dag_runs = [other]
+    if killed:
+        store.killing_at("intent")
+        with pytest.raises(Killed):
+            task.execute()
+        MosaicHook().run_agent(AGENT)
+    else:
+        mosaic.inject("response_lost", method="POST", path=START)
+    message = fails_with(task.execute, MosaicAmbiguousOutcomeError)
+    run_id = mosaic.runs()[0]["run_id"]
+    assert f"{run_id!r} may belong to this task or to DAG run 'other'" in message
+    assert task.xcom("mosaic_run_id") is None
+    # After a clear, the task must not cancel the run, which may be the other's.
+    assert "id" not in store.get("mosaic_run")
+    assert effects(mosaic) == {"runs_started": 1}
+
+
 def test_sibling_whose_old_run_is_replaced_may_own_the_new_one(mosaic: Emulator, clock: Clock) -> None:
     dag_run, store = DagRun(), StateStore()
     sibling = sibling_task(dag_run, StateStore(), on_retry="new")
