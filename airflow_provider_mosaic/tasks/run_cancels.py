@@ -304,7 +304,7 @@ class EarlyEndCancels:
     @cached_property
     def permission(self) -> ResumePermission:
         """The task's permission to resume a cancelled run."""
-        return ResumePermission(self._context, durable=self._durable)
+        return ResumePermission(self._context, durable=self._durable, clock_ahead=lambda: self._hook.client.clock_ahead)
 
     def kill(self, run_id: str | None, *, is_in_signal: bool) -> CancelResult | None:
         """

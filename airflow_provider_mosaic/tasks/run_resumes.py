@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mosaic.airflow_compat import task_state_store, triggers_receive_kills
@@ -49,10 +49,14 @@ class ResumePermission:
     Without a task state store it holds for this attempt alone.
 
     :param durable: Whether to save anything.
+    :param clock_ahead: Returns the seconds by which this machine's clock is ahead of Mosaic's.
     """
 
-    def __init__(self, context: Mapping[str, Any], *, durable: bool = True) -> None:
+    def __init__(
+        self, context: Mapping[str, Any], *, durable: bool = True, clock_ahead: Callable[[], float] = lambda: 0.0
+    ) -> None:
         self._store = task_state_store(context) if durable else None
+        self._clock_ahead = clock_ahead
         # The run that this attempt may resume.
         self._run_id: str | None = None
 
@@ -62,7 +66,7 @@ class ResumePermission:
         if self._store is not None:
             store = self._store
             save_best_effort(
-                lambda: save_entry(store, _KEY, {"run_id": run_id, "granted_at": time.time()}),
+                lambda: save_entry(store, _KEY, {"run_id": run_id, "granted_at": self._now()}),
                 what=f"in the task state store that run {run_id!r} may be resumed",
                 consequence="If it is cancelled, no retry resumes it: the task fails and names it.",
             )
@@ -92,10 +96,14 @@ class ResumePermission:
         def revoke() -> None:
             entry = read_entry(store, _KEY)
             # An entry without a time counts as old.
-            if entry.get("run_id") == run_id and time.time() - entry.get("granted_at", 0.0) > _LATEST_CANCEL:
+            if entry.get("run_id") == run_id and self._now() - entry.get("granted_at", 0.0) > _LATEST_CANCEL:
                 store.delete(_KEY)
 
         save_best_effort(revoke, what=_RESUMED, consequence=_RESUMED_AGAIN)
+
+    def _now(self) -> float:
+        """Return the time by Mosaic's clock: the attempts of a task may run on machines whose clocks differ."""
+        return time.time() - self._clock_ahead()
 
     def revoke(self) -> None:
         """Revoke the permission, because the run was resumed: the next cancel is a user's."""

@@ -178,13 +178,16 @@ def test_run_cancelled_at_the_trigger_timeout_is_resumed_by_the_retry(mosaic: Em
     assert effects(mosaic) == GONE_ON_WITH
 
 
-def test_own_cancel_that_shows_late_is_still_its_own(mosaic: Emulator, clock: Clock) -> None:
+@pytest.mark.parametrize("ahead", [0.0, 150.0], ids=["same clock", "the retry's clock is ahead"])
+def test_own_cancel_that_shows_late_is_still_its_own(mosaic: Emulator, clock: Clock, ahead: float) -> None:
     mosaic.configure(hold_runs=True, cancel_lag=600)
     task = run_task(StateStore(), execution_timeout=timedelta(seconds=0.3))
     with pytest.raises(MosaicTimeoutError):
         task.execute()
     task = run_task(task.store, dag_run=task.dag_run)
     task.try_number = 1
+    clock.step(ahead)
+    mosaic.configure(clock_skew=-ahead)
     reads = sent(mosaic, GET_RUN)
     shown_late = InBackground(
         # The retry reads the run once before it waits.
