@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from airflow_provider_mosaic.api.arguments import id_key, raise_invalid
 from airflow_provider_mosaic.api.endpoints.agents import Agent, delete_agent, get_agent, list_agents
-from airflow_provider_mosaic.api.errors import MosaicConflictError, MosaicError
+from airflow_provider_mosaic.api.errors import MosaicConflictError, MosaicError, MosaicNotFoundError
 from airflow_provider_mosaic.api.redaction import listed
 from airflow_provider_mosaic.api.text_match import is_same_name
 
@@ -113,8 +113,17 @@ class AgentsByName:
         try:
             self._client.send(delete_agent(agent_id))
         except MosaicError as error:
-            return f"It could not be deleted ({error})"
+            # A repeat after a lost response is not found. A gateway without a route answers 404 too.
+            if not (isinstance(error, MosaicNotFoundError) and self._is_gone(agent_id)):
+                return f"It could not be deleted ({error})"
         return ""
+
+    def _is_gone(self, agent_id: str) -> bool:
+        """Return whether the list does not show an agent any more."""
+        try:
+            return all(id_key(agent.agent_id) != id_key(agent_id) for agent in self.all())
+        except MosaicError:
+            return False
 
 
 def oldest(agents: Collection[Agent]) -> Agent | None:

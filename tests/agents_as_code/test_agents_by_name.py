@@ -17,9 +17,11 @@ from airflow_provider_mosaic.agents_as_code.agents_by_name import AgentsByName
 from airflow_provider_mosaic.agents_as_code.apply import AgentApply
 from airflow_provider_mosaic.api.endpoints.agents import Agent
 from airflow_provider_mosaic.api.errors import MosaicConflictError
+from airflow_provider_mosaic.clients.sync_client import SyncClient
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 NOON = datetime(2026, 7, 1, 12, 0, tzinfo=timezone.utc)
+DELETE = "/agent/{agent_id}/delete"
 DEFINITION: dict[str, Any] = {"name": "Nightly", "nodes": {"film": {"tile": "Video Generation"}}}
 
 
@@ -92,11 +94,25 @@ def test_an_agent_with_nodes_is_not_deleted(
     assert not conflict.value.transient
 
 
-def test_an_agent_that_cannot_be_deleted_is_named(
+def test_an_agent_whose_deletion_had_no_response_is_deleted(
     mosaic_emulator: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(SyncClient.__init__.__kwdefaults__, "sleep", lambda seconds: None)  # type: ignore[index]
     other = create_duplicate(mosaic_emulator, monkeypatch, hook, first=True)
-    mosaic_emulator.inject("forbidden", method="POST", path="/agent/{agent_id}/delete")
+    mosaic_emulator.inject("response_lost", method="POST", path=DELETE)
+    with pytest.raises(MosaicConflictError, match="was empty and was deleted") as conflict:
+        hook.apply_agent(DEFINITION)
+    assert mosaic_emulator.counts().requests[f"POST {DELETE}"] == 2
+    assert find_agents(hook) == other
+    assert conflict.value.transient
+
+
+@pytest.mark.parametrize("fault", ["forbidden", "not_found"])
+def test_an_agent_that_cannot_be_deleted_is_named(
+    mosaic_emulator: Emulator, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    other = create_duplicate(mosaic_emulator, monkeypatch, hook, first=True)
+    mosaic_emulator.inject(fault, method="POST", path=DELETE)
     with pytest.raises(MosaicConflictError, match="could not be deleted") as conflict:
         hook.apply_agent(DEFINITION)
     assert len(find_agents(hook)) == 2
