@@ -11,7 +11,7 @@ from airflow_provider_mosaic.api.arguments import format_time, id_key, raise_inv
 from airflow_provider_mosaic.api.candidates import SKEW
 from airflow_provider_mosaic.api.endpoints.runs import Run
 from airflow_provider_mosaic.api.errors import MosaicRunFailedError, MosaicRunPartialError
-from airflow_provider_mosaic.api.file_links import expiry_of
+from airflow_provider_mosaic.api.file_links import expiry_of, fingerprint
 from airflow_provider_mosaic.api.outcomes import Outcome, run_outcome
 from airflow_provider_mosaic.api.redaction import remember_ids
 from airflow_provider_mosaic.api.reports import still_running_error
@@ -81,11 +81,12 @@ def _link_of(run: Run, output_id: str) -> str | None:
     """Return the link to an output, also if its id is spelled in another way. Raise if several outputs have the id."""
     found = [output for output in run.outputs if output.output_id == output_id]
     found = found or [output for output in run.outputs if id_key(output.output_id) == id_key(output_id)]
-    links = {output.media_url for output in found}
+    # The same output may be listed twice, each time with a new signature, or once without its link.
+    links = {fingerprint(output.media_url): output.media_url for output in found if output.media_url}
     if len(links) > 1:
         why = f"run {run.run_id!r} has several outputs with this id. Nothing was posted. Set media_urls instead."
         raise_invalid("output_ids", output_id, why)
-    return next(iter(links), None)
+    return next(iter(links.values()), None)
 
 
 def _links_in(value: Any) -> Iterator[str]:

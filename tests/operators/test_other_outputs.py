@@ -447,6 +447,21 @@ def test_outputs_without_an_id_of_their_own_are_all_posted(host: Host, ids: tupl
     assert [body["media_urls"] for body in host.posted] == [links]
 
 
+@pytest.mark.parametrize("again", ["another signature", None])
+def test_output_that_is_listed_twice_is_posted_once(host: Host, again: str | None) -> None:
+    link = host.link("/f/0", "image/png")
+    links = [again and link.replace("0123", "4567"), link]
+    host.outputs = [{"id": "same", "image_url": each} for each in links]
+    post = TaskRunner(
+        lambda: MosaicSocialPostOperator(
+            task_id="post", text="Hello", social_connection_ids=["x"], run_id=RUN, output_ids=["same"]
+        ),
+        store=StateStore(),
+    )
+    assert post.execute() == "a-post"
+    assert [body["media_urls"] for body in host.posted] == [[link]]
+
+
 @pytest.mark.parametrize("output_ids", [["same"], ["SAME"]])
 def test_repeated_id_does_not_select_an_output_to_post(host: Host, output_ids: list[str]) -> None:
     host.outputs = [{"id": "same", "image_url": host.link(f"/f/{number}", "image/png")} for number in range(2)]
