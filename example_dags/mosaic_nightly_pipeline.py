@@ -5,6 +5,10 @@ Each new recording passes through *upload*, *edit*, *download* and *post*. A fai
 recordings. During the edit, the tasks wait in the triggerer and hold no worker. **Each new recording costs credits, and
 each post is public.**
 
+**A later night does not start a recording again, also if its edit failed.** The log of *new_recordings* names each
+recording that was started and is not complete. The log of its failed task says how to continue. To edit the recording
+again, which costs credits, delete `_STARTED` from its subfolder.
+
 It uses the connection `mosaic_default` and these variables:
 
 | variable | value |
@@ -14,6 +18,7 @@ It uses the connection `mosaic_default` and these variables:
 | `mosaic_agent_id` | the agent that edits them |
 """
 
+import logging
 from datetime import timedelta
 from typing import Any
 
@@ -26,9 +31,12 @@ from airflow_provider_mosaic.operators import (
     MosaicUploadOperator,
 )
 
+log = logging.getLogger(__name__)
+
 VIDEOS = (".mp4", ".mov", ".mkv", ".webm")
 # Labels the rows of the grid with the names of the recordings.
 ROW_LABEL = "{{ ti.xcom_pull(task_ids='new_recordings', map_indexes=-1)[ti.map_index]['source'].split('/') | last }}"
+STARTED = "_STARTED"  # written before the edit, which costs credits
 COMPLETE = "_SUCCESS"  # written after all files: a failed download can leave a part of them
 
 
@@ -43,16 +51,32 @@ COMPLETE = "_SUCCESS"  # written after all files: a failed download can leave a 
 def mosaic_nightly_pipeline() -> None:
     @task
     def new_recordings() -> list[dict[str, str]]:
-        """Return the recordings without complete results, each with the folder for them."""
+        """Return the recordings that were not started, each with the folder for its results."""
         recordings = ObjectStoragePath(Variable.get("mosaic_recordings"))
         results = ObjectStoragePath(Variable.get("mosaic_results"))
         videos = sorted(str(path) for path in recordings.iterdir() if path.suffix.lower() in VIDEOS)
-        folders = {video: results / ObjectStoragePath(video).name for video in videos}
-        return [
-            {"source": video, "destination": str(folder)}
-            for video, folder in folders.items()
-            if not (folder / COMPLETE).exists()
-        ]
+        new = []
+        for video in videos:
+            folder = results / ObjectStoragePath(video).name
+            if (folder / COMPLETE).exists():
+                continue
+            if (folder / STARTED).exists():
+                log.warning(
+                    "%s was started in DAG run %s and is not complete. The log of its failed task there says how to "
+                    "continue. To edit it again, which costs credits, delete %s.",
+                    video,
+                    (folder / STARTED).read_text(),
+                    folder / STARTED,
+                )
+            else:
+                new.append({"source": video, "destination": str(folder)})
+        return new
+
+    @task
+    def mark_started(destination: str, **context: Any) -> None:
+        folder = ObjectStoragePath(destination)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / STARTED).write_text(context["run_id"])
 
     @task
     def mark_complete(files: Any, destination: str) -> None:
@@ -72,6 +96,7 @@ def mosaic_nightly_pipeline() -> None:
             deferrable=True,
             timeout=timedelta(hours=4),
         )
+        video >> mark_started(destination) >> edit
         download = MosaicDownloadOutputsOperator(task_id="download", run_id=edit.output, destination=destination)
         post = MosaicSocialPostOperator(
             task_id="post",

@@ -78,7 +78,7 @@ def test_example_uses_public_names(path: Path) -> None:
         "airflow_provider_mosaic.operators",
         "airflow_provider_mosaic.sensors",
     }
-    assert {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names} <= {"json"}
+    assert {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names} <= {"json", "logging"}
 
 
 def test_examples_use_every_operator_and_sensor() -> None:
@@ -104,24 +104,35 @@ def test_quick_start_has_under_twenty_lines() -> None:
 
 
 def nightly_pipeline() -> list[Callable[..., Any]]:
-    """Return the functions that find recordings and mark them as complete."""
+    """Return the functions that find recordings and mark them as started and as complete."""
     (path,) = (path for path in EXAMPLES if path.stem == "mosaic_nightly_pipeline")
     pipeline = load(path)
-    return [pipeline.get_task(task_id).python_callable for task_id in ("new_recordings", "recording.mark_complete")]
+    assert "recording.mark_started" in pipeline.get_task("recording.edit").upstream_task_ids
+    names = ("new_recordings", "recording.mark_started", "recording.mark_complete")
+    return [pipeline.get_task(name).python_callable for name in names]
 
 
-def test_partially_downloaded_recording_is_edited_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_started_recording_is_edited_again_only_if_its_mark_is_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setenv("AIRFLOW_VAR_MOSAIC_RECORDINGS", str(tmp_path))
     monkeypatch.setenv("AIRFLOW_VAR_MOSAIC_RESULTS", str(tmp_path / "results"))
-    for name in ("done", "half", "new"):
+    new_recordings, mark_started, mark_complete = nightly_pipeline()
+    for name in ("done", "failed", "new"):
         (tmp_path / f"{name}.mp4").touch()
-    for name in ("done", "half"):
-        (tmp_path / "results" / f"{name}.mp4").mkdir(parents=True)
-        (tmp_path / "results" / f"{name}.mp4" / "first.mp4").touch()
-    new_recordings, mark_complete = nightly_pipeline()
-    done = tmp_path / "results" / "done.mp4"
-    mark_complete([str(done / "first.mp4")], str(done))
-    assert [Path(each["source"]).name for each in new_recordings()] == ["half.mp4", "new.mp4"]
+    done, failed, new = new_recordings()
+    for recording in (done, failed):
+        mark_started(recording["destination"], run_id="scheduled__1")
+    mark_complete(["first.mp4"], done["destination"])
+    # A failed download leaves a part of the files.
+    (Path(failed["destination"]) / "first.mp4").touch()
+    assert new_recordings() == [new]
+    [warning] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warning.startswith(f"{failed['source']} was started in DAG run scheduled__1 and is not complete.")
+    mark = Path(failed["destination"]) / "_STARTED"
+    assert f"delete {mark}." in warning
+    mark.unlink()
+    assert new_recordings() == [failed, new]
 
 
 def test_recordings_that_differ_only_in_their_suffix_have_own_results(
@@ -129,11 +140,11 @@ def test_recordings_that_differ_only_in_their_suffix_have_own_results(
 ) -> None:
     monkeypatch.setenv("AIRFLOW_VAR_MOSAIC_RECORDINGS", str(tmp_path))
     monkeypatch.setenv("AIRFLOW_VAR_MOSAIC_RESULTS", str(tmp_path / "results"))
-    new_recordings, mark_complete = nightly_pipeline()
+    new_recordings, mark_started, mark_complete = nightly_pipeline()
     for name in ("talk.mov", "talk.mp4"):
         (tmp_path / name).touch()
     first, second = new_recordings()
     assert first["destination"] != second["destination"]
-    Path(first["destination"]).mkdir(parents=True)
+    mark_started(first["destination"], run_id="scheduled__1")
     mark_complete(["first.mp4"], first["destination"])
     assert new_recordings() == [second]

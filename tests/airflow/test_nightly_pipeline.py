@@ -15,7 +15,7 @@ from dev import recordings
 pytestmark = pytest.mark.airflow
 
 DAG_ID = "mosaic_nightly_pipeline"
-STEPS = ("upload", "edit", "download", "mark_complete", "first_output", "post")
+STEPS = ("upload", "mark_started", "edit", "download", "mark_complete", "first_output", "post")
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_every_recording_is_edited_downloaded_and_posted_once(
     assert labels == {(-1, None), *enumerate(sorted(film.name for film in films))}
     files: list[Path] = []
     for film in films:
-        found = [path for path in (studio / "results" / film.name).iterdir() if path.name != "_SUCCESS"]
+        found = [path for path in (studio / "results" / film.name).iterdir() if not path.name.startswith("_")]
         assert [recordings.inspect(path).is_9_to_16 for path in found if path.suffix == ".mp4"] == [True]
         files += found
     counts = mosaic.counts()
