@@ -43,6 +43,7 @@ def mosaic_resume_failed_runs() -> None:
 
     cancel = MosaicCancelRunOperator.partial(task_id="cancel").expand(run_id=hanging())
     # A run that fails again does not block the others. If no run hangs, "cancel" is skipped, and "resume" runs anyway.
+    # Ten runs at a time. Airflow 3.1 does not count deferred tasks: there, use a pool with "include deferred" instead.
     resume = MosaicResumeRunOperator.partial(
         task_id="resume", deferrable=True, max_active_tis_per_dagrun=10, trigger_rule="none_failed"
     )
