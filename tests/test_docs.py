@@ -155,7 +155,7 @@ def test_every_command_line_option_exists() -> None:
     known = set(re.findall(r'"(--[a-z-]+)"', code()))
     # Of Airflow's commands, and arguments that the provider's commands take from it.
     known |= {"--conf", "--dry-run", "--reprocess-behavior", "--max-active-runs", "--bundle-name", "--include-deferred"}
-    known |= {"--output", "--verbose", "--yes"}
+    known |= {"--output", "--verbose", "--yes", "--downstream"}
     assert {name: pages for name, pages in OPTIONS.items() if name not in known} == {}
 
 
