@@ -148,10 +148,13 @@ class PostTask:
                 choices=() if was_sent_before else ("Clear this task to publish the post.",),
             )
         post = f"post {post_id!r}" if post_id else "its post"
+        choices: tuple[str, ...] = (f"Check {post} in Mosaic. Clearing this task publishes a second post.",)
+        if post_id and not isinstance(error, MosaicPostFailedError):
+            choices = (f"Check {post} in Mosaic.", *ManualAdoption(self.context, kind="post").continue_hint(post_id))
         return Consequences(
             means=f"{post[0].upper()}{post[1:]} is not withdrawn: it may be published, now or later.",
             retry=self._retry_effect_on(post_id, error),
-            choices=(f"Check {post} in Mosaic. Clearing this task publishes a second post.",),
+            choices=choices,
         )
 
     def _retry_effect_on(self, post_id: str | None, error: MosaicError) -> str:

@@ -18,6 +18,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicAmbiguousOutcomeError,
     MosaicNotFoundError,
     MosaicPostFailedError,
+    MosaicTimeoutError,
 )
 from airflow_provider_mosaic.clients.sync_client import SyncClient
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
@@ -336,6 +337,25 @@ def test_post_whose_text_changed_between_attempts_needs_manual_review(
     monkeypatch.setenv("AIRFLOW_VAR_MOSAIC_ADOPT.DAG.POST", value[1])
     task.clear()
     assert task.execute() == first
+    assert effects(mosaic) == {"posts_made": 1}
+
+
+def test_post_whose_wait_failed_continues_after_a_clear_that_names_it(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mosaic.configure(hold_posts=True)
+    task = post_task(StateStore(), wait_for_completion=True, timeout=0.2)
+    message = fails_with(task.execute, MosaicTimeoutError)
+    post_id = one_post(mosaic)["post_id"]
+    assert f"runs adopt dag post manual__2026-01-01 {post_id} --item post" in message
+    assert "Clearing this task alone publishes a second post." in message
+    value = re.search(r"to (\{.*\}) and clear this task", message)
+    assert value is not None
+    monkeypatch.setenv("AIRFLOW_VAR_MOSAIC_ADOPT.DAG.POST", value[1])
+    mosaic.configure(hold_posts=False)
+    until(lambda: one_post(mosaic)["status"] == "posted")
+    task.clear()
+    assert task.execute() == post_id
     assert effects(mosaic) == {"posts_made": 1}
 
 
