@@ -491,7 +491,11 @@ class CreateOnce(ABC):
             "The request may have been sent twice. For two minutes after each, the lists did not show "
             f"{self._description}. Most likely nothing was created."
         )
-        error.set_consequences(means=means, to_do=(self.advice, *error.to_do))
+        ti = self._context["ti"]
+        # A retry searches once more. A clear before that would not.
+        is_last = error is lost or int(ti.try_number or 1) > int(ti.max_tries or 0)
+        hint = self.adoption.adopt_hint(()) if is_last else ()
+        error.set_consequences(means=means, to_do=(self.advice, *error.to_do, *hint))
         return error
 
     def _unknown_outcome(

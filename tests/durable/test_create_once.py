@@ -116,11 +116,19 @@ def test_a_second_request_is_reported_when_its_outcome_is_unknown_too(clock: Clo
     assert failure.value.means.startswith("The request may have been sent twice")
 
 
-def test_a_second_request_without_a_listed_effect_is_not_called_certain(clock: Clock) -> None:
-    item = CreateItem(lambda read: [], send=lose_response)
-    with pytest.raises(MosaicError) as failure:
+def lose_response_in_an_outage() -> str:
+    raise MosaicAmbiguousOutcomeError("the response was lost") from MosaicServerError("502")
+
+
+@pytest.mark.parametrize(("try_number", "is_last"), [(2, False), (3, True)])
+def test_a_second_request_without_a_listed_effect_is_not_called_certain(
+    clock: Clock, try_number: int, is_last: bool
+) -> None:
+    item = CreateItem(lambda read: [], send=lose_response_in_an_outage, try_number=try_number)
+    with pytest.raises(MosaicServerError, match="Most likely nothing was created") as failure:
         item.ensure()
-    assert "Most likely nothing was created" in str(failure.value)
+    # A retry searches once more. After the last attempt, only a user can find the item.
+    assert ("runs adopt dag task manual__1 '<its id>'" in str(failure.value)) is is_last
 
 
 @pytest.mark.parametrize(
