@@ -18,6 +18,7 @@ from airflow_provider_mosaic.cli.command import (
 )
 from airflow_provider_mosaic.cli.task_instances import find_task_instance, item_of, save_adoption
 from airflow_provider_mosaic.hooks.server_hook import ServerHook
+from airflow_provider_mosaic.tasks.run_cancels import cancel_and_read
 
 
 @command
@@ -70,10 +71,10 @@ def runs_cancel(args: Namespace) -> None:
             f"{_describe(run)} Mosaic documents no refund for a cancelled run. A task that waits for it fails without "
             "retries.",
         )
-        hook.cancel_run(run.run_id)
-        # The read can fail.
-        print_line(f"Mosaic accepted the cancel of run {run.run_id!r}.")
-        print_line(_describe(hook.get_run(run.run_id)))
+        result = cancel_and_read(hook, run.run_id)
+    if result.error is not None:
+        raise SystemExit(result.text)
+    print_line(result.text)
 
 
 @changing_command

@@ -15,7 +15,7 @@ from anyio.to_thread import run_sync
 from fastapi import HTTPException
 
 from airflow_provider_mosaic.api.call import Call
-from airflow_provider_mosaic.api.endpoints.runs import Run, RunStatus, cancel_run, get_run, resume_run
+from airflow_provider_mosaic.api.endpoints.runs import Cancelled, Run, RunStatus, cancel_run, get_run, resume_run
 from airflow_provider_mosaic.api.errors import MosaicAmbiguousOutcomeError, MosaicConflictError, MosaicError
 from airflow_provider_mosaic.api.outcomes import run_outcome
 from airflow_provider_mosaic.page_address import task_path
@@ -108,7 +108,7 @@ async def _check_and_send(
     await run_sync(lambda: log_action(task.key, event=f"mosaic_{name}_run", owner=viewer.name, facts=facts))
     call = cast("Call[object]", cancel_run(item.id) if name == "cancel" else resume_run(item.id))
     try:
-        await reads.send_once(item.conn_id, call)
+        result = await reads.send_once(item.conn_id, call)
     except MosaicConflictError as error:
         return _not_done(f"Mosaic did not {name} the run, because its state has changed. {error}")
     except MosaicAmbiguousOutcomeError as error:
@@ -118,6 +118,8 @@ async def _check_and_send(
     finally:
         reads.forget(item.conn_id)
     log.info("User %r asked Mosaic to %s run %r of task %s.", viewer.name, name, item.id, task.key)
+    if isinstance(result, Cancelled) and result.had_no_effect:
+        return _not_done(f"Mosaic found nothing to cancel in run {item.id}: most likely it had ended already.")
     if name == "cancel":
         return ActionResult(done=True, message=f"Mosaic accepted the cancel of run {item.id}.")
     return ActionResult(done=True, message=f"Mosaic resumes run {item.id}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml  # type: ignore[import-untyped]
@@ -12,6 +13,7 @@ from mosaic_emulator import Emulator
 from airflow_provider_mosaic.agents_as_code import agents_by_name
 from airflow_provider_mosaic.agents_as_code.apply import AgentApply
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
+from airflow_provider_mosaic.tasks import run_cancels
 
 from .conftest import Result
 
@@ -123,8 +125,8 @@ def test_cancel_and_resume(run: Run, hook: MosaicHook, mosaic_emulator: Emulator
     assert "is cancelled" in done.out
     assert hook.get_run(run_id).status == "cancelled"
     again = run("runs", "cancel", run_id, "--yes")
-    assert again.status == 1
-    assert "409" in again.err
+    assert (again.status, again.err) == (0, "")
+    assert "had ended already, as cancelled" in again.out
 
     refused = run("runs", "resume", run_id, answer="n")
     assert refused.status == 1
@@ -136,13 +138,28 @@ def test_cancel_and_resume(run: Run, hook: MosaicHook, mosaic_emulator: Emulator
     assert hook.get_run(run_id).status == "running"
 
 
-def test_accepted_cancel_is_printed_if_the_run_cannot_be_read(
+def test_accepted_cancel_of_a_run_that_cannot_be_read_names_the_risk(
     run: Run, hook: MosaicHook, mosaic_emulator: Emulator
 ) -> None:
     mosaic_emulator.configure(hold_runs=True)
     run_id = hook.run_agent(AGENT)
     mosaic_emulator.inject("forbidden", method="GET", path="/agent_run/{run_id}", skip=1, times=None)
     done = run("runs", "cancel", run_id, "--yes")
+    assert (done.status, done.err) == (0, "")
+    assert f"Mosaic accepted the cancel of run '{run_id}', but the run could not be read since." in done.out
+    assert "It may cost credits" in done.out
+
+
+def test_cancel_that_stops_nothing_fails(
+    run: Run, hook: MosaicHook, mosaic_emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_cancels, "time", SimpleNamespace(sleep=lambda seconds: None))
+    mosaic_emulator.configure(hold_runs=True, cancel_terminal_status=200)
+    run_id = hook.run_agent(AGENT)
+    # The emulator finds nothing to cancel in a run that has ended. Its reads show the run as running.
+    mosaic_emulator.finish_run(run_id)
+    mosaic_emulator.inject("unknown_status", method="GET", path="/agent_run/{run_id}", status="running", times=None)
+    done = run("runs", "cancel", run_id, "--yes")
     assert done.status == 1
-    assert f"Mosaic accepted the cancel of run '{run_id}'." in done.out
-    assert "403" in done.err
+    assert f"Mosaic found nothing to cancel in run '{run_id}'" in done.err
+    assert "still running" in done.err

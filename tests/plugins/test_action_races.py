@@ -113,6 +113,15 @@ def test_an_action_does_not_use_a_read_that_was_sent_before_it(mosaic: Emulator,
     assert mosaic.counts().requests[f"POST {RESUME}"] == 1
 
 
+def test_a_cancel_that_stops_nothing_is_not_reported_as_accepted(mosaic: Emulator, task: TaskRecord) -> None:
+    # The emulator finds nothing to cancel in a run that has ended. Its reads show the run as running.
+    mosaic.configure(cancel_terminal_status=200)
+    mosaic.inject("unknown_status", method="GET", path="/agent_run/{run_id}", status="running")
+    result = run(lambda reads: act(reads, task, "cancel", USER))
+    assert not result.done
+    assert "found nothing to cancel" in result.message
+
+
 def test_an_action_is_sent_in_a_pause_of_the_connection(mosaic: Emulator, task: TaskRecord) -> None:
     assert task.item is not None
     run_id = task.item.id
