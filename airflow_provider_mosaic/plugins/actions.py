@@ -135,13 +135,19 @@ def _not_done(message: str) -> ActionResult:
 
 def _cost_of_cancel(task: TaskRecord) -> str:
     money = "The unfinished tiles of the run stop. Mosaic does not document a refund of credits."
+    next_attempt = _AFTER_CANCEL.get(task.operator or "", _PAID_AFTER_CANCEL)
+    if task.state == "up_for_retry":
+        return f"{money} The next attempt of the task {next_attempt}"
+    if task.state in ("scheduled", "queued"):
+        # Airflow stores the same state for the end of a deferral, for a retry, and after a clear.
+        return (
+            f"{money} If the task in Airflow continues after its wait, it fails without retries. A retry "
+            f"{next_attempt} An attempt after a clear starts from the beginning."
+        )
+    if task.state in (None, "restarting"):
+        return f"{money} The task in Airflow was cleared: its next attempt starts from the beginning."
     if task.state in _WAITING:
         return f"{money} The task in Airflow then fails without retries."
-    if task.state == "up_for_retry":
-        next_attempt = _AFTER_CANCEL.get(task.operator or "", _PAID_AFTER_CANCEL)
-        return f"{money} The next attempt of the task {next_attempt}"
-    if task.state is None:
-        return f"{money} The task in Airflow was cleared: its next attempt starts from the beginning."
     return f"{money} The task in Airflow stays as it is."
 
 

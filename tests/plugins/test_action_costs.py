@@ -19,9 +19,9 @@ WAITS_OR_STARTS = (
 )
 
 
-def cost(operator: str, *, status: str) -> str:
-    """Return the confirmation of the only button of a task that is up for retry."""
-    task = TaskRecord(key=KEY, state="up_for_retry", operator=operator, item=read_item(item("run", "r1")))
+def cost(operator: str, *, status: str, state: str | None = "up_for_retry") -> str:
+    """Return the confirmation of the only button of a task."""
+    task = TaskRecord(key=KEY, state=state, operator=operator, item=read_item(item("run", "r1")))
     [action] = available_actions(task, Run.model_validate({"run_id": "r1", "status": status}))
     return action.cost
 
@@ -60,3 +60,29 @@ def test_resume_before_a_retry(operator: str, expected: str) -> None:
 )
 def test_cancel_before_a_retry(operator: str, expected: str) -> None:
     assert cost(operator, status="running") == f"{CANCELLED} {expected}"
+
+
+@pytest.mark.parametrize("state", ["scheduled", "queued"])
+@pytest.mark.parametrize(
+    ("operator", "retry"),
+    [
+        ("MosaicRunAgentOperator", "then fails. With durable=False it starts another run, which is paid too."),
+        (
+            "MosaicResumeRunOperator",
+            "then fails (Airflow 3.3 and newer). On Airflow 3.1 and 3.2 it resumes the run, which may cost credits.",
+        ),
+        ("MosaicRunSensor", "then fails."),
+    ],
+)
+def test_cancel_of_a_task_that_may_be_a_retry(operator: str, retry: str, state: str) -> None:
+    assert cost(operator, status="running", state=state) == (
+        f"{CANCELLED} If the task in Airflow continues after its wait, it fails without retries. A retry {retry} "
+        "An attempt after a clear starts from the beginning."
+    )
+
+
+@pytest.mark.parametrize("state", [None, "restarting"])
+def test_cancel_of_a_cleared_task(state: str | None) -> None:
+    assert cost("MosaicRunAgentOperator", status="running", state=state) == (
+        f"{CANCELLED} The task in Airflow was cleared: its next attempt starts from the beginning."
+    )
