@@ -82,6 +82,26 @@ def test_every_python_block_parses_and_its_imports_exist(where: str, code: str) 
             assert not missing, f"{where}: {node.module} has no {missing}"
 
 
+def test_every_name_that_the_pages_import_stays_stable() -> None:
+    compatibility = TEXTS[ROOT / "docs" / "compatibility.md"]
+    (row,) = (line for line in compatibility.splitlines() if line.startswith("| public names"))
+    public = set(re.findall(r"`([\w.]+)`", row.split("|")[1]))
+    imported = {
+        (node.module.removeprefix("airflow_provider_mosaic."), alias.name)
+        for where, code in blocks("python")
+        # The page says that the complete receiver imports other names.
+        if not where.startswith("webhooks.md")
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("airflow_provider_mosaic.")
+        for alias in node.names
+    }
+    # Written out in a sentence.
+    called = {tuple(name.rsplit(".", 1)) for name in find(r"^airflow_provider_mosaic\.([\w.]+)\(", in_code=True)}
+    assert called
+    named = imported | called
+    assert {name for name in named if name[0] not in public and ".".join(name) not in public} == set()
+
+
 def test_every_json_block_parses() -> None:
     for where, code in blocks("json"):
         assert json.loads(code) is not None, where
