@@ -201,7 +201,7 @@ def validate_path(name: str, value: object) -> str:
     if not isinstance(value, (str, os.PathLike)):
         raise_invalid(name, value, f"it must be a path or a URI as text, {not_text(value)}")
     text = os.fspath(value)
-    if not isinstance(text, str) or not text.strip() or text.strip().lower() == "none":
+    if not isinstance(text, str) or not text.strip() or text.strip().lower() in ("none", "null"):
         raise_invalid(name, value, "it is empty. If it is templated, the upstream task returned nothing.")
     if "\0" in text:
         raise_invalid(name, text, "a path can't contain a NUL character.")

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 # Stands for a part of what a reference or a template rendered to as a whole.
 _WHOLE: Any = object()
+# The texts to which a template renders None, without and with the filter tojson.
+_NONE_TEXTS = frozenset({"None", "null"})
 # The texts to which a template renders an empty value.
-_EMPTY_TEXTS = frozenset({"", "None", "null", "[]", "{}"})
+_EMPTY_TEXTS = _NONE_TEXTS | {"", "[]", "{}"}
 
 
 class MosaicOperator(MosaicBaseOperator):
@@ -319,15 +321,15 @@ def _in_single_quotes(place: str) -> str:
 
 def find_none(place: str, written: Any, rendered: Any, *, inside: bool = True) -> Iterator[tuple[str, Any]]:
     """
-    Yield each place of an argument that rendered to None, or to the text ``None``, with its value.
+    Yield each place of an argument that rendered to None, or to the text ``None`` or ``null``, with its value.
 
-    Skip the places in which the DAG file itself has None.
+    Skip the places in which the DAG file itself has None or the text.
 
     :param inside: Whether to search in objects and lists that a reference or a template rendered to as a whole.
     """
     if written is None:
         return
-    if rendered is None or (isinstance(written, str) and rendered == "None" != written):
+    if rendered is None or (isinstance(written, str) and _is_none_text(rendered) and not _is_none_text(written)):
         yield place, rendered
     elif isinstance(rendered, Mapping) and (inside or isinstance(written, Mapping)):
         for key, value in rendered.items():
@@ -366,3 +368,7 @@ def _is_empty(value: Any) -> bool:
     if isinstance(value, str):
         return value.strip() in _EMPTY_TEXTS
     return value is None or (isinstance(value, Sized) and len(value) == 0)
+
+
+def _is_none_text(value: Any) -> bool:
+    return isinstance(value, str) and value.strip() in _NONE_TEXTS

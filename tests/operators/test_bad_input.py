@@ -123,7 +123,7 @@ TABLE: list[tuple[type[Any], dict[str, Any], dict[str, list[Any]]]] = [
         {"run_id": "a-run", "destination": "/nowhere"},
         {
             "run_id": BAD_IDS,
-            "destination": [None, "", "None", 5, "https://example.com/out", "nosuch://bucket/out"],
+            "destination": [None, "", "None", "null", 5, "https://example.com/out", "nosuch://bucket/out"],
             "include": [[], ["film"], 5, "sound"],
             "filename": ["", "{nothing}", "../{output_id}", "/{output_id}", "{output_id", 5, None, "{output_id.x}"],
             "overwrite": BAD_FLAGS,

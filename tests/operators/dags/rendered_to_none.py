@@ -67,6 +67,10 @@ REFUSED = {
     "media_urls": lambda: post(media_urls=nothing()),
     "output_ids": lambda: post(run_id="a-run", output_ids=nothing()),
     "text": lambda: post(text="{{ ti.xcom_pull(task_ids='nowhere') }}"),
+    "text_by_json": lambda: post(text=" {{ params.nothing | tojson }} "),
+    f"update_params['{NODE}']['prompt']_by_json": lambda: run(
+        update_params={NODE: {"prompt": "{{ params.nothing | tojson }}"}}
+    ),
     "callback_url_of_channels": lambda: channels(callback_url=nothing()),
     "filter_options": lambda: channels(filter_options=nothing()),
     "filter_options['duration']['max_seconds']": lambda: channels(
@@ -100,6 +104,8 @@ TAKEN = {
     "no_key_in_an_entry_from_a_task": lambda: mapped().expand_kwargs(things([{}])),
     "none_in_a_written_json": lambda: run(update_params=f'{{"{NODE}": {{"prompt": null}}}}'),
     "none_deep_inside": lambda: run(update_params={NODE: {"prompt": None}}),
+    "written_texts": lambda: run(update_params={NODE: {"prompt": "null", "style": "None"}}),
+    "text_of_a_task": lambda: run(update_params=things({NODE: {"prompt": "null"}})),
 }
 #: Optional arguments that render to an empty value. The parameter ``nothing`` is empty.
 PARAM = "{{ params.nothing }}"
