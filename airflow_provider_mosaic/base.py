@@ -19,7 +19,7 @@ from airflow_provider_mosaic.api.arguments import ListOf, Validator, raise_inval
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG, Context, ObjectStoragePath, XComArg
-    from airflow.sdk.definitions.mappedoperator import OperatorPartial
+    from airflow.sdk.definitions.mappedoperator import MappedOperator, OperatorPartial
     from airflow.sdk.definitions.param import DagParam
 
     # Types of arguments that Airflow renders before a task runs. Only type checkers import them.
@@ -132,7 +132,7 @@ class MosaicBaseOperator(BaseOperator):
         elif isinstance(mapped, Sequence):
             mapped = mapped[context["ti"].map_index or 0]
         # Otherwise expand_kwargs() has a reference to the output of another task: what it contains is not written here.
-        written = {**task.partial_kwargs, **(mapped if isinstance(mapped, Mapping) else {})}
+        written = {**shared_arguments(self, task), **(mapped if isinstance(mapped, Mapping) else {})}
         return {name: paths_as_text(written.get(name)) for name in self.template_fields}
 
 
@@ -143,6 +143,20 @@ def is_trigger_timeout(next_method: str, next_kwargs: Mapping[str, Any] | None) 
 
 
 # Constants and templates
+
+
+def shared_arguments(item: BaseOperator, mapped: MappedOperator) -> dict[str, Any]:
+    """
+    Return the arguments that an item of a mapped task has in common with the others, as the DAG file has them.
+
+    Airflow applies ``default_args`` when it creates an item. The item's own arguments override them.
+    """
+    dag: Any = mapped.dag
+    group: Any = mapped.task_group
+    # Airflow has merged the defaults of enclosing groups into those of the group.
+    shared = {**dag.default_args, **(group.default_args if group else {}), **mapped.partial_kwargs}
+    given = getattr(item, "_BaseOperator__init_kwargs", shared)
+    return {name: value for name, value in shared.items() if given.get(name) is value}
 
 
 def is_mapped_item(task: BaseOperator) -> bool:
@@ -295,7 +309,7 @@ def _differing(task: BaseOperator, arguments: Sequence[str]) -> Iterator[str]:
     written = task.dag.task_dict.get(task.task_id)
     for name in arguments:
         if isinstance(written, MappedOperator):
-            if name not in written.partial_kwargs:
+            if name not in shared_arguments(task, written):
                 yield name
         elif not is_constant(getattr(written, name, None), template_markers(task.dag)):
             yield name

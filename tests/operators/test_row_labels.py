@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG, ObjectStoragePath, task_group
+from airflow.sdk import DAG, ObjectStoragePath, TaskGroup, task_group
 
 from airflow_provider_mosaic.base import LABEL_TEMPLATE
 from airflow_provider_mosaic.operators import (
@@ -20,6 +20,14 @@ from airflow_provider_mosaic.operators import (
 from airflow_provider_mosaic.sensors import MosaicRunSensor
 
 ROW = SimpleNamespace(map_index=3)
+
+
+def post_of_group(**mapped: Any) -> Any:
+    """Return a mapped post in a group with default platforms."""
+    with TaskGroup("group", default_args={"platforms": ["x"]}):
+        return MosaicSocialPostOperator.partial(task_id="t").expand(**mapped)
+
+
 #: A mapped task, the arguments of a row, and the label of that row.
 ROWS: list[tuple[Callable[[], Any], dict[str, Any], str]] = [
     (
@@ -64,6 +72,8 @@ ROWS: list[tuple[Callable[[], Any], dict[str, Any], str]] = [
         {"text": "words " * 99},
         f"{('words ' * 99)[:99]}…",
     ),
+    (lambda: post_of_group(text=["words"]), {"text": "words"}, "words"),
+    (lambda: post_of_group(platforms=[["tiktok"]]), {"text": "words", "platforms": ["tiktok"]}, "tiktok"),
     (
         lambda: MosaicApplyAgentOperator.partial(task_id="t").expand(definition=[{"name": "Nightly", "nodes": {}}]),
         {"definition": {"name": "Nightly", "nodes": {}}},

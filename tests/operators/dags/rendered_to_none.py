@@ -48,6 +48,17 @@ def mapped() -> Any:
     return MosaicRunAgentOperator.partial(task_id="act", agent_id=AGENT, poll_interval=0.05)
 
 
+def mapped_post() -> None:
+    MosaicSocialPostOperator.partial(task_id="act", platforms=["youtube"]).expand(text=["New episode"])
+
+
+def in_groups(outer: dict[str, Any], inner: dict[str, Any], build: Any) -> None:
+    """Build the tasks in a group inside of another, each with its ``default_args``."""
+    with TaskGroup("outer", default_args=outer), TaskGroup("inner", default_args=inner):
+        build()
+
+
+PARAM = "{{ params.nothing }}"
 #: Rejected, by the argument that renders to None.
 REFUSED = {
     "update_params": lambda: run(update_params=nothing()),
@@ -93,6 +104,25 @@ REFUSED = {
         task_id="act", agent_id=AGENT, update_params=nothing()
     ).expand(callback_url=["https://example.com/hook"]),
 }
+#: Rejected in a DAG with native rendering and a default ``schedule_date`` that renders to None.
+NATIVELY_REFUSED = {
+    "text_by_json": lambda: post(text="{{ params.nothing | tojson }}", schedule_date=None),
+    "schedule_date_of_the_dag": lambda: in_groups({}, {}, mapped_post),
+    "workspace_id_of_the_outer_group": lambda: in_groups(
+        {"workspace_id": PARAM, "schedule_date": None}, {"provider_options": None}, mapped_post
+    ),
+    "min_credits_of_the_inner_group": lambda: in_groups(
+        {"min_credits": 5}, {"min_credits": PARAM}, lambda: mapped().expand(update_params=[{NODE: {"number": 1}}])
+    ),
+    "min_credits_of_the_group_of_entries": lambda: in_groups(
+        {"min_credits": PARAM}, {}, lambda: mapped().expand_kwargs(things([{}]))
+    ),
+    f"update_params['{NODE}']['prompt']_by_json_of_the_group": lambda: in_groups(
+        {"update_params": f"{{{{ {{'{NODE}': {{'prompt': none}}}} | tojson }}}}"},
+        {},
+        lambda: mapped().expand(min_credits=[0]),
+    ),
+}
 #: Accepted: a None in the DAG file, and one in an entry of expand_kwargs.
 TAKEN = {
     "none_written": lambda: run(update_params=None, callback_url=None),
@@ -106,9 +136,16 @@ TAKEN = {
     "none_deep_inside": lambda: run(update_params={NODE: {"prompt": None}}),
     "written_texts": lambda: run(update_params={NODE: {"prompt": "null", "style": "None"}}),
     "text_of_a_task": lambda: run(update_params=things({NODE: {"prompt": "null"}})),
+    "none_of_the_inner_group": lambda: in_groups(
+        {"callback_url": PARAM},
+        {"callback_url": None},
+        lambda: mapped().expand(update_params=[{NODE: {"number": 1}}]),
+    ),
+    "none_of_an_entry_instead_of_a_default": lambda: in_groups(
+        {"update_params": PARAM}, {}, lambda: mapped().expand_kwargs(things([{"update_params": None}]))
+    ),
 }
 #: Optional arguments that render to an empty value. The parameter ``nothing`` is empty.
-PARAM = "{{ params.nothing }}"
 PROMPT = {"number": 1, "prompt": PARAM}
 PROMPT_PLACE = f"update_params['{NODE}']['prompt']"
 OPTIONAL = {
@@ -166,6 +203,12 @@ def all_of(name: str, cases: dict[str, Any], **options: Any) -> DAG:
 
 
 refused = all_of("rendered_to_none", REFUSED)
+natively_refused = all_of(
+    "natively_rendered_to_none",
+    NATIVELY_REFUSED,
+    render_template_as_native_obj=True,
+    default_args={"schedule_date": PARAM},
+)
 taken = all_of("none_was_meant", TAKEN)
 optional = all_of("may_be_empty", OPTIONAL)
 natively_optional = all_of("may_be_none", OPTIONAL, render_template_as_native_obj=True)
