@@ -65,7 +65,8 @@ def not_text(value: object) -> str:
         return "not None. An upstream task that was skipped or returned nothing gives None: check that task."
     return (
         f"not {type(value).__name__}. If the DAG has render_template_as_native_obj=True, text that looks like a Python "
-        "value becomes one: write {{ ... | tojson }} in a template, or pass constants of expand() by expand_kwargs()."
+        "value becomes one: pass the reference itself instead of a template, such as upstream.output or "
+        "dag.param('title'), and constants of expand() by expand_kwargs()."
     )
 
 

@@ -498,6 +498,7 @@ def test_rendered_value_of_another_type_names_native_rendering(mosaic: Emulator,
     ):
         error = fails(TaskRunner(lambda kind=kind, arguments=arguments: kind(task_id="task", **arguments)).execute)  # type: ignore[misc]
         assert "render_template_as_native_obj=True" in str(error)
+        assert "pass the reference itself" in str(error)
     assert effects(mosaic) == {}
 
 

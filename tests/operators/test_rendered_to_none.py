@@ -83,6 +83,12 @@ def test_null_of_a_definition_is_a_value(dags: dict[str, Any], mosaic: Emulator)
     assert {str(ti.state) for ti in run.get_task_instances()} == {"success"}
 
 
+def test_reference_keeps_its_text_under_native_rendering(dags: dict[str, Any], mosaic: Emulator) -> None:
+    dags["texts"].test()
+    bodies = [request["body"] for request in mosaic.requests() if request["template"] == "/social/post"]
+    assert sorted(body["post"] for body in bodies) == sorted(dags["TEXTS"])
+
+
 # The optional arguments
 
 

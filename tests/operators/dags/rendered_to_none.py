@@ -232,3 +232,8 @@ with DAG("files", schedule=None, params={"nothing": Param(None, type=["null", "s
     )
 with DAG("callback_came_to_nothing", schedule=None) as callback:
     REFUSED["callback_url_of_channels"]()
+#: Texts that native rendering would change, reject as None, or make unsendable.
+TEXTS = ["1_000", '"New" \U0001f600', "null"]
+with DAG("texts", schedule=None, render_template_as_native_obj=True) as texts:
+    for number, text in enumerate(TEXTS):
+        post(task_id=f"post_{number}", text=texts.param(f"text_{number}", text))
