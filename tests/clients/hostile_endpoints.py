@@ -13,7 +13,7 @@ from functools import cache
 from .servers import Reply
 
 #: Seconds after which a server stops, so that a client without a limit fails its test instead of hanging.
-_MAX_SECONDS = 4.0
+_MAX_SECONDS = 30.0
 
 
 def endless(start: bytes, more: bytes, *, pause: float = 0.02) -> Reply:

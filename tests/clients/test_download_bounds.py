@@ -22,7 +22,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.retries import ONCE, RetryPolicy
-from airflow_provider_mosaic.clients import destinations
+from airflow_provider_mosaic.clients import destinations, storage_responses
 from airflow_provider_mosaic.clients import download as downloading
 from airflow_provider_mosaic.clients import sources as url_sources
 from airflow_provider_mosaic.clients.destinations import (
@@ -72,8 +72,8 @@ def endless(*, length: int | None = None) -> Reply:
     return reply
 
 
-def download(url: str, folder: Path) -> Any:
-    return fetch(lambda: url, local_destination(folder / "x.mp4"), timeout=TIMEOUT, retries=ONCE)
+def download(url: str, folder: Path, timeout: float = TIMEOUT) -> Any:
+    return fetch(lambda: url, local_destination(folder / "x.mp4"), timeout=timeout, retries=ONCE)
 
 
 def read_info(url: str, folder: Path) -> Any:
@@ -122,7 +122,7 @@ def test_slow_response_head_times_out(transfer: Transfer, reply: Reply, tmp_path
         pytest.raises(MosaicTransportError, match=r"in time|is too long") as caught,
     ):
         transfer(host.url, tmp_path)
-    assert time.monotonic() - started < 5 * TIMEOUT
+    assert time.monotonic() - started < 20
     assert caught.value.transient
 
 
@@ -132,8 +132,7 @@ def test_slow_response_body_times_out(transfer: Transfer, reply: Reply, tmp_path
     started = time.monotonic()
     with HostileServer(reply) as host, pytest.raises(MosaicTransportError, match="in time") as caught:
         transfer(host.url, tmp_path)
-    # A source sends two requests.
-    assert time.monotonic() - started < 10 * TIMEOUT
+    assert time.monotonic() - started < 20
     assert caught.value.transient
     assert not (tmp_path / "x.mp4").exists()
 
@@ -144,19 +143,22 @@ def test_endless_trailers_use_little_memory(tmp_path: Path) -> None:
         download(host.url, tmp_path)
 
 
+@pytest.mark.alone
 def test_timeout_error_contains_the_rate(tmp_path: Path) -> None:
     with HostileServer(trickle(0.01)) as host, pytest.raises(MosaicTransportError, match="fewer than 1024 bytes a"):
         download(host.url, tmp_path)
 
 
-def test_slow_error_response_keeps_its_status(tmp_path: Path) -> None:
+def test_slow_error_response_keeps_its_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage_responses, "_READ_TIME_LIMIT", 0.3)
     with HostileServer(dripping(b"HTTP/1.1 503 No\r\nContent-Length: 99999\r\n\r\n", b"x")) as host:
         started = time.monotonic()
         with pytest.raises(MosaicError, match="503"):
-            download(host.url, tmp_path)
-        assert time.monotonic() - started < 5
+            download(host.url, tmp_path, timeout=20)
+        assert time.monotonic() - started < 20
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("given", [0, 40_000])
 def test_repeatedly_slow_host_fails_after_few_retries(tmp_path: Path, given: int) -> None:
     def trickling(connection: socket.socket) -> bool:
@@ -178,6 +180,7 @@ def test_repeatedly_slow_host_fails_after_few_retries(tmp_path: Path, given: int
     assert host.count == 3
 
 
+@pytest.mark.alone
 def test_slow_connection_above_the_least_rate_succeeds(tmp_path: Path) -> None:
     def slow(connection: socket.socket) -> bool:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6000\r\n\r\n")
@@ -230,7 +233,7 @@ def small_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path
 
 def test_endless_download_stops_before_the_disk_is_full(small_disk: Path) -> None:
     with HostileServer(endless()) as host, pytest.raises(MosaicValidationError, match=r"no room.* free") as caught:
-        download(host.url, small_disk)
+        download(host.url, small_disk, timeout=20)
     assert host.count == 1
     assert caught.value.transient
 
@@ -238,7 +241,7 @@ def test_endless_download_stops_before_the_disk_is_full(small_disk: Path) -> Non
 def test_file_larger_than_the_free_space_is_not_fetched(small_disk: Path) -> None:
     expected = r"no room.*40 MB are free, 41 MB are needed"
     with HostileServer(endless(length=41 << 20)) as host, pytest.raises(MosaicValidationError, match=expected):
-        download(host.url, small_disk)
+        download(host.url, small_disk, timeout=20)
     assert host.count == 1
 
 

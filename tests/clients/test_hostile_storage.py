@@ -60,25 +60,25 @@ def form_for(url: str) -> UploadForm:
 
 
 def upload(url: str, video: Path) -> None:
-    send_form(form_for(url), local_source(video), "video/mp4", connect_timeout=0.5, send_timeout=0.5, timeout=3)
+    send_form(form_for(url), local_source(video), "video/mp4", connect_timeout=20, send_timeout=20, timeout=20)
 
 
 @pytest.mark.parametrize("reply", ERRORS.values(), ids=ERRORS)
 def test_slow_error_body_keeps_its_status_in_uploads(video: Path, reply: Reply) -> None:
-    with HostileServer(reply) as host, at_most(20 * MIB, seconds=5), pytest.raises(MosaicServerError, match="500"):
+    with HostileServer(reply) as host, at_most(20 * MIB, seconds=20), pytest.raises(MosaicServerError, match="500"):
         upload(host.url, video)
 
 
 @pytest.mark.parametrize("reply", ERRORS.values(), ids=ERRORS)
 def test_slow_error_body_keeps_its_status_in_downloads(tmp_path: Path, reply: Reply) -> None:
-    with HostileServer(reply) as host, at_most(20 * MIB, seconds=5), pytest.raises(MosaicServerError, match="500"):
-        fetch(lambda: host.url, local_destination(tmp_path / "x.mp4"), timeout=3, retries=ONCE)
+    with HostileServer(reply) as host, at_most(20 * MIB, seconds=20), pytest.raises(MosaicServerError, match="500"):
+        fetch(lambda: host.url, local_destination(tmp_path / "x.mp4"), timeout=20, retries=ONCE)
 
 
 def test_negative_chunk_size_fails(tmp_path: Path) -> None:
     with (
         HostileServer(FLOODS["a chunk of a negative size"]) as host,
-        at_most(20 * MIB, seconds=5),
+        at_most(20 * MIB, seconds=20),
         pytest.raises(MosaicTransportError, match="connection failed"),
     ):
         fetch(lambda: f"{host.url}/x.json", local_destination(tmp_path / "x.mp4"), retries=ONCE)
@@ -87,9 +87,9 @@ def test_negative_chunk_size_fails(tmp_path: Path) -> None:
 def test_compressed_error_is_not_decompressed(tmp_path: Path, video: Path) -> None:
     reply = answer(403, bomb(128 * MIB), Content_Encoding="gzip, gzip")
     with HostileServer(reply) as host:
-        with at_most(20 * MIB, seconds=5), pytest.raises(MosaicPermissionError, match="403"):
+        with at_most(20 * MIB, seconds=20), pytest.raises(MosaicPermissionError, match="403"):
             upload(host.url, video)
-        with at_most(20 * MIB, seconds=5), pytest.raises(MosaicPermissionError, match="403"):
+        with at_most(20 * MIB, seconds=20), pytest.raises(MosaicPermissionError, match="403"):
             fetch(lambda: host.url, local_destination(tmp_path / "x.mp4"), retries=ONCE)
 
 
@@ -102,9 +102,9 @@ def test_compressed_files_are_rejected(tmp_path: Path, encoding: str) -> None:
             lambda: measure(lambda: host.url, max_bytes=MIB),
             lambda: read_file_info(lambda: host.url),
         ):
-            with at_most(20 * MIB, seconds=5), pytest.raises(MosaicResponseError, match="compressed"):
+            with at_most(20 * MIB, seconds=20), pytest.raises(MosaicResponseError, match="compressed"):
                 call()
-        with at_most(20 * MIB, seconds=5), pytest.raises(MosaicValidationError, match="compressed"):
+        with at_most(20 * MIB, seconds=20), pytest.raises(MosaicValidationError, match="compressed"):
             url_source(host.url)
     assert not target.exists()
 
@@ -122,7 +122,7 @@ def test_upload_to_a_slow_host_times_out(monkeypatch: pytest.MonkeyPatch) -> Non
     sipping = threading.Thread(target=sip)
     sipping.start()
     # A socket pair: over TCP, buffers would hide the slow progress.
-    with ours, pytest.raises(TimeoutError, match="took fewer than"):
+    with ours, pytest.raises(TimeoutError, match=r"took (fewer than|no byte)"):
         stall_timeout._send_all(ours, memoryview(bytes(2 * MIB)), 0.5)
     sipping.join()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import pytest
+from urllib3.util import wait_for_read
 
 from airflow_provider_mosaic.api.endpoints.assets import UploadForm
 from airflow_provider_mosaic.api.errors import (
@@ -26,6 +27,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicValidationError,
 )
 from airflow_provider_mosaic.api.media_types import AssetType
+from airflow_provider_mosaic.clients import stall_timeout
 from airflow_provider_mosaic.clients.sources import Source, local_source
 from airflow_provider_mosaic.clients.sync_client import SyncClient
 from airflow_provider_mosaic.clients.upload import finalize
@@ -311,18 +313,27 @@ def test_early_success_is_a_failure(tmp_path: Path, status: bytes) -> None:
     ],
     ids=["100", "102", "103"],
 )
-def test_interim_response_does_not_end_the_upload(tmp_path: Path, interim: bytes) -> None:
+def test_interim_response_does_not_end_the_upload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interim: bytes
+) -> None:
     large = tmp_path / "large.mp4"
     with large.open("wb") as stream:
         stream.truncate(64 * 1024 * 1024)
     with CountingHost(interim=interim) as host:
-        send_form(form_for(host.url), local_source(large), "video/mp4", send_timeout=5, timeout=2)
+        send_form(form_for(host.url), local_source(large), "video/mp4", send_timeout=5, timeout=20)
     assert host.taken == host.announced
+
+    def send_after_the_response(sock: socket.socket, *args: Any) -> None:
+        wait_for_read(sock, 20)
+        send_all(sock, *args)
+
+    send_all = stall_timeout._send_all
+    monkeypatch.setattr(stall_timeout, "_send_all", send_after_the_response)
     with (
         HastyHost(interim + b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n", hangs_up=False) as hasty,
         pytest.raises(MosaicValidationError, match="413"),
     ):
-        send_form(form_for(hasty.url), local_source(large), "video/mp4", send_timeout=0.5, timeout=2)
+        send_form(form_for(hasty.url), local_source(large), "video/mp4", send_timeout=0.5, timeout=20)
 
 
 def test_stalled_upload_times_out(tmp_path: Path) -> None:
@@ -363,7 +374,7 @@ def test_changed_source_is_never_sent_completely(real: int, pattern: str) -> Non
     with CountingHost() as host:
         with pytest.raises(MosaicValidationError, match=pattern) as caught:
             send_form(form_for(host.url), source, "video/mp4")
-        assert host.over.wait(5)
+        assert host.over.wait(30)
     assert host.taken < host.announced
     assert "s3://bucket/cut.mp4" in str(caught.value)
     assert caught.value.transient
