@@ -41,7 +41,7 @@ class CallEnvironment:
 
     def wait_until(self, read: Callable[[], Any], is_done: Callable[[Any], object]) -> Any:
         """Read a value until it is done, and return it."""
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while not is_done(value := read()):
             assert time.monotonic() < deadline, f"timeout, last value: {value}"
             time.sleep(0.002)

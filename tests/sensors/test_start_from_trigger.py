@@ -44,7 +44,7 @@ def start_trigger(task: MosaicRunSensor) -> Any:
 
 def event_of(trigger: Any) -> Any:
     async def first() -> Any:
-        return await asyncio.wait_for(anext(trigger.run()), 20)
+        return await asyncio.wait_for(anext(trigger.run()), 60)
 
     return asyncio.run(first())
 

@@ -251,12 +251,12 @@ class Deferred:
         made: BaseTrigger = getattr(import_module(module), name)(**self.trigger_kwargs)
         return made
 
-    def wait(self, seconds: float = 20.0) -> dict[str, Any]:
+    def wait(self, seconds: float = 90.0) -> dict[str, Any]:
         """Run the trigger on its own event loop, and return its event as the database would."""
         return event_of(self.trigger(), seconds)
 
 
-def event_of(trigger: BaseTrigger, seconds: float = 20.0) -> dict[str, Any]:
+def event_of(trigger: BaseTrigger, seconds: float = 90.0) -> dict[str, Any]:
     async def first() -> TriggerEvent:
         events = trigger.run()
         try:

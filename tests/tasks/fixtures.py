@@ -146,7 +146,7 @@ def lookups(monkeypatch: pytest.MonkeyPatch) -> Lookups:
     return lookups
 
 
-def until(read: Callable[[], Any], seconds: float = 10.0) -> Any:
+def until(read: Callable[[], Any], seconds: float = 60.0) -> Any:
     """Call a function until it returns something."""
     deadline = time.monotonic() + seconds
     while not (result := read()):
@@ -183,7 +183,7 @@ class InBackground:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._thread.join(15)
+        self._thread.join(90)
         assert not self._thread.is_alive(), "the function never returned"
         if self._error is not None:
             raise self._error

@@ -89,7 +89,7 @@ class Watching:
                 await asyncio.sleep(0.01)
             return result
 
-        return await asyncio.wait_for(check(), 15)
+        return await asyncio.wait_for(check(), 60)
 
     async def complete_poll(self, mosaic: Emulator) -> None:
         """Wait until a poll has started and ended after this call."""
