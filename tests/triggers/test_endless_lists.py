@@ -106,6 +106,6 @@ def test_waits_end_although_the_list_has_no_end(endless: Endless, others: int) -
         events = [await wait for wait in waits]
         assert {event.payload["status"] for event in events} == {"completed"}
 
-    run_bounded(scenario(), 15)
+    run_bounded(scenario(), 60)
     # A page for each run at most; then the runs are polled one by one.
     assert endless.lists() < 100

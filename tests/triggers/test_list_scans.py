@@ -41,7 +41,7 @@ def test_an_unusual_list_ends_no_wait(server: Runs, listed: Any) -> None:
         await asyncio.sleep(0.5)
         assert not any(wait.done() for wait in waits)
         server.run = lambda run_id: (200, {}, {"run_id": run_id, "status": "completed"})
-        return [event.payload for event in await asyncio.wait_for(asyncio.gather(*waits), 20)]
+        return [event.payload for event in await asyncio.wait_for(asyncio.gather(*waits), 60)]
 
     events = run_bounded(scenario())
     assert [event["status"] for event in events] == ["completed"] * 12
@@ -62,7 +62,7 @@ def test_an_unexpected_exception_of_a_scan_ends_no_wait_and_is_logged(
         waits = start_waits(12)
         await asyncio.to_thread(until, lambda: len(server.times("/agent_run/")) >= 24)
         server.run = lambda run_id: (200, {}, {"run_id": run_id, "status": "completed"})
-        return [event.payload for event in await asyncio.wait_for(asyncio.gather(*waits), 20)]
+        return [event.payload for event in await asyncio.wait_for(asyncio.gather(*waits), 60)]
 
     with caplog.at_level(logging.INFO):
         events = run_bounded(scenario())
@@ -200,6 +200,9 @@ def test_new_waits_join_the_next_scan_unless_that_is_too_late(server: Runs, monk
         (shared,) = shared_pollers._pollers[asyncio.get_running_loop()].values()
         while shared._scan is not None or not all(wait.last_pause for wait in shared._waits):
             await asyncio.sleep(0.01)
+        now = asyncio.get_running_loop().time
+        # Long after the polls below.
+        shared._next_scan = now() + 20
         for number in range(20):
             # Too few at once for a scan of their own.
             waits.append(start_wait(f"n{number}", poll_interval=30))
@@ -207,6 +210,11 @@ def test_new_waits_join_the_next_scan_unless_that_is_too_late(server: Runs, monk
         waits.append(start_wait("soon", poll_interval=0.2))
         await asyncio.to_thread(until, lambda: single_polls("soon"))
         assert len(server.times(LIST)) == 1
+        new = [wait for wait in shared._waits if wait.item_id.startswith("n")]
+        assert [wait.due for wait in new] == [shared._next_scan] * 20
+        shared._next_scan = now()
+        for wait in new:
+            shared._set_due(wait, shared._next_scan)
         await asyncio.to_thread(until, lambda: len(server.times(LIST)) == 2)
         assert single_polls("n") == []
         await cancel_all(waits)

@@ -48,7 +48,7 @@ def test_waits_that_are_always_due_leave_slots_to_others(server: Runs, monkeypat
         await asyncio.to_thread(until, lambda: len(server.requests) >= 20)
         run = start_wait("r1")
         try:
-            return str((await asyncio.wait_for(asyncio.shield(run), 10)).payload["status"])
+            return str((await asyncio.wait_for(asyncio.shield(run), 60)).payload["status"])
         finally:
             await cancel_all([*waits, run])
 
@@ -133,10 +133,10 @@ def test_a_bad_certificate_of_a_moment_ends_no_wait(
 
 
 def test_a_wait_that_is_cancelled_twice_still_closes_the_client(server: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, closed = shared_client.SharedClient.aclose, []
+    real, closed, may_close = shared_client.SharedClient.aclose, [], asyncio.Event()
 
     async def slow(self: shared_client.SharedClient) -> None:
-        await asyncio.sleep(0.2)
+        await may_close.wait()
         await real(self)
         closed.append(self)
 
@@ -152,6 +152,7 @@ def test_a_wait_that_is_cancelled_twice_still_closes_the_client(server: Runs, mo
         await asyncio.wait([wait])
         assert wait.cancelled()
         assert closed == []
+        may_close.set()
         await asyncio.wait(shared_pollers._closing)
         assert len(closed) == 1
 
@@ -249,10 +250,9 @@ def test_the_timer_calls_back_for_the_first_wait_and_not_too_often(wakes: list[f
         for wait, due in zip(waits, (60.0, 0.01), strict=True):
             poller.add(wait)
             poller._set_due(wait, now + due)
-        started_at = time.monotonic()
         assert (await waits[1].event)["id"] == "soon"
         assert not waits[0].is_done
-        assert wakes[0] - started_at >= 0.15
+        assert wakes[0] >= now + 0.15
         assert len(wakes) == 1
         await poller.aclose()
 

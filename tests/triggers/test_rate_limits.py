@@ -11,7 +11,8 @@ import pytest
 from tasks.fixtures import run_bounded, until
 
 from airflow_provider_mosaic.api import poll_strategy
-from airflow_provider_mosaic.api.poll_state import run_poll_state
+from airflow_provider_mosaic.api.errors import MosaicError, MosaicRateLimitError
+from airflow_provider_mosaic.api.poll_state import PollState, run_poll_state
 from airflow_provider_mosaic.triggers import poller, shared_pollers
 from airflow_provider_mosaic.triggers.polled_waits import BatchedRunWait
 from airflow_provider_mosaic.triggers.poller import Poller
@@ -20,25 +21,73 @@ from .any_run_server import LIST, RUNNING, AnyRuns, Response, Runs, limited_once
 from .waits import cancel_all
 
 
-def test_nothing_is_sent_during_a_cooldown(server: Runs) -> None:
+@pytest.fixture
+def sends(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
+    """
+    Return the kind of each request that was started after the last 429, and the seconds that a cooldown still lasted.
+
+    By the poller: a request arrives later at the server.
+    """
+    sends: list[tuple[str, float]] = []
+    start_poll, send, on_error = Poller._start_poll, Poller._send, Poller._on_error
+
+    def record(shared: Poller, kind: str) -> None:
+        sends.append((kind, shared._rate_limit.cooldown_until - shared._loop.time()))
+
+    def recording_poll(self: Poller, wait: Any, **options: Any) -> None:
+        record(self, "single")
+        start_poll(self, wait, **options)
+
+    async def recording_page(self: Poller, call: Any, kind: str) -> Any:
+        if kind == "list":
+            record(self, kind)
+        return await send(self, call, kind)
+
+    def forgetting(self: Poller, error: MosaicError) -> None:
+        on_error(self, error)
+        if isinstance(error, MosaicRateLimitError):
+            sends.clear()
+
+    monkeypatch.setattr(Poller, "_start_poll", recording_poll)
+    monkeypatch.setattr(Poller, "_send", recording_page)
+    monkeypatch.setattr(Poller, "_on_error", forgetting)
+    return sends
+
+
+async def cooldown_started() -> Poller:
+    """Return the poller in a cooldown, once no request is running any more."""
+    (shared,) = shared_pollers._pollers[asyncio.get_running_loop()].values()
+    while shared._polls or not shared._rate_limit.cooldown_until:
+        await asyncio.sleep(0.01)
+    return shared
+
+
+def test_nothing_is_sent_during_a_cooldown(
+    server: Runs, sends: list[tuple[str, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     server.run, limited_at = limited_once(3, server.run)
 
     async def scenario() -> list[Any]:
-        waits = start_waits(100, deadline=time.time() + 1.5)
+        waits = start_waits(100, poll_interval=30)
+        await asyncio.to_thread(until, lambda: limited_at)
+        shared = await cooldown_started()
+        # The deadlines are during the cooldown.
+        monkeypatch.setattr(PollState, "expired", True)
+        sends.clear()
+        for wait in shared._waits:
+            shared._set_due(wait, asyncio.get_running_loop().time())
         return [event.payload for event in await asyncio.gather(*waits)]
 
     events = run_bounded(scenario())
-    # Up to 32 requests were running already, and arrive at about the same time.
-    late = [when - limited_at[0] for when in server.times("/") if when > limited_at[0] + 1.5]
-    assert min(late) >= 3.0
-    # The deadline was during the cooldown: each run is read once after it.
     assert {event["outcome"] for event in events} == {"timeout"}
-    assert len(late) == 100
+    # Each run is read once after the cooldown.
+    assert [kind for kind, _ in sends].count("single") == 100
+    assert max(left for _, left in sends) <= 0
 
 
-def test_a_rate_limit_of_the_list_applies_to_all_requests(server: Runs) -> None:
+def test_a_rate_limit_of_the_list_applies_to_all_requests(server: Runs, sends: list[tuple[str, float]]) -> None:
     listed = {"runs": [RUNNING | {"run_id": f"r{number}"} for number in range(40)], "next_cursor": None}
-    server.listing, limited_at = limited_once(2, lambda: (200, {}, listed))
+    server.listing, _ = limited_once(2, lambda: (200, {}, listed))
 
     async def scenario() -> None:
         waits = start_waits(40)
@@ -46,26 +95,34 @@ def test_a_rate_limit_of_the_list_applies_to_all_requests(server: Runs) -> None:
         await cancel_all(waits)
 
     run_bounded(scenario())
-    assert min(when - limited_at[0] for when in server.times("/") if when > limited_at[0] + 1.5) >= 2.0
+    assert max(left for _, left in sends) <= 0
 
 
-def test_after_a_cooldown_the_list_is_scanned_again(server: Runs) -> None:
+def test_after_a_cooldown_the_list_is_scanned_again(
+    server: Runs, sends: list[tuple[str, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "_MAX_POLLS", 8)
     listed = {"runs": [RUNNING | {"run_id": f"r{number}"} for number in range(40)], "next_cursor": None}
     server.listing = lambda: (200, {}, listed)
-    server.run, limited_at = limited_once(3, server.run)
+    unlimited = server.run
+    limited, limited_at = limited_once(3, unlimited)
+    server.run = lambda run_id: (limited if server.times(LIST) else unlimited)(run_id)
 
     async def scenario() -> None:
         # The list does not show half of the runs, so they are polled one by one until the 429.
         waits = start_waits(80, poll_interval=30)
-        await asyncio.to_thread(until, lambda: limited_at and max(server.times("/")) > limited_at[0] + 2.5)
+        await asyncio.to_thread(until, lambda: limited_at)
+        await cooldown_started()
+        await asyncio.to_thread(until, lambda: len(sends) >= 2)
         await cancel_all(waits)
 
     run_bounded(scenario())
-    assert next(path for when, path in server.requests if when > limited_at[0] + 2.5) == LIST
+    # Only the poll that was rate limited does not wait for the scan.
+    assert "list" in [kind for kind, _ in sends[:2]]
 
 
 def test_after_a_scan_that_was_rate_limited_the_list_is_scanned_again(
-    server: Runs, monkeypatch: pytest.MonkeyPatch
+    server: Runs, sends: list[tuple[str, float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(poller, "_MAX_PAGE_RATE_LIMITS", 1)
     monkeypatch.setattr(poller, "_SPREAD_PER_WAIT", 0.0)
@@ -74,33 +131,28 @@ def test_after_a_scan_that_was_rate_limited_the_list_is_scanned_again(
 
     async def scenario() -> None:
         waits = start_waits(40)
-        await asyncio.to_thread(until, lambda: limited_at and max(server.times("/")) > limited_at[0] + 0.9)
+        await asyncio.to_thread(until, lambda: limited_at)
+        await cooldown_started()
+        await asyncio.to_thread(until, lambda: sends)
         await cancel_all(waits)
 
     run_bounded(scenario())
-    assert next(path for when, path in server.requests if when > limited_at[0] + 0.9) == LIST
+    assert sends[0][0] == "list"
 
 
-def test_a_page_waits_for_a_cooldown_that_starts_during_another_one(server: Runs) -> None:
+def test_a_page_waits_for_a_cooldown_that_starts_during_another_one(
+    server: Runs, sends: list[tuple[str, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     listed = {"runs": [RUNNING | {"run_id": f"r{number}"} for number in range(40)], "next_cursor": None}
-    running = threading.Event()
-    limited_at: list[float] = []
+    server.listing, _ = limited_once(2, lambda: (200, {}, listed))
+    on_error = Poller._on_error
 
-    def limited_list() -> Response:
-        if limited_at:
-            return 200, {}, listed
-        running.wait(20)
-        limited_at.append(time.time())
-        return 429, {"Retry-After": "2"}, {}
+    def twice(self: Poller, error: MosaicError) -> None:
+        on_error(self, error)
+        # As a 429 to a request that was running already, it extends the cooldown.
+        self._loop.call_later(0.5, on_error, self, error)
 
-    def limited_run(run_id: str) -> Response:
-        # The first wait is polled by itself. Its 429 arrives during the cooldown of the list, and extends it.
-        running.set()
-        until(lambda: limited_at)
-        time.sleep(0.3)
-        return 429, {"Retry-After": "4"}, {}
-
-    server.listing, server.run = limited_list, limited_run
+    monkeypatch.setattr(Poller, "_on_error", twice)
 
     async def scenario() -> None:
         waits = start_waits(40)
@@ -108,7 +160,7 @@ def test_a_page_waits_for_a_cooldown_that_starts_during_another_one(server: Runs
         await cancel_all(waits)
 
     run_bounded(scenario())
-    assert server.times(LIST)[1] - limited_at[0] >= 4.0
+    assert max(left for kind, left in sends if kind == "list") <= 0
 
 
 # Each second permits one request.
@@ -136,20 +188,21 @@ def test_runs_end_although_the_server_permits_only_a_scan_between_two_cooldowns(
     run_bounded(scenario())
 
 
-def test_a_long_cooldown_is_logged_once_and_holds_no_slot(server: Runs, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_long_cooldown_is_logged_once_and_holds_no_slot(
+    server: Runs, sends: list[tuple[str, float]], caplog: pytest.LogCaptureFixture
+) -> None:
     server.listing, limited_at = limited_once(60, lambda: (200, {}, {}))
 
     async def scenario() -> None:
         waits = start_waits(40)
         await asyncio.to_thread(until, lambda: limited_at)
-        await asyncio.sleep(1.5)
-        (shared,) = shared_pollers._pollers[asyncio.get_running_loop()].values()
+        shared = await cooldown_started()
+        await asyncio.sleep(0.5)
         assert not shared._polls
         await cancel_all(waits)
 
     run_bounded(scenario())
-    # Some requests were running already.
-    assert max(server.times("/")) < limited_at[0] + 1.4
+    assert sends == []
     assert len([line for line in caplog.messages if "pause until" in line]) == 1
 
 
@@ -188,6 +241,7 @@ def test_an_audit_at_a_deadline_says_nothing_about_the_list() -> None:
 
 def test_due_polls_fail_unsent_after_many_failures_in_a_row(server: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poller, "_SPREAD_PER_WAIT", 0.0)
+    monkeypatch.setattr(poller, "_SLOW", 3600.0)
     server.run = lambda run_id: (500, {}, {})
 
     async def scenario() -> list[Any]:

@@ -63,7 +63,7 @@ def start_waits(runs: list[str], **options: Any) -> list[asyncio.Task[Any]]:
 async def end_runs(mosaic: Emulator, runs: list[str], waits: list[asyncio.Task[Any]]) -> list[dict[str, Any]]:
     for run_id in runs:
         await asyncio.to_thread(mosaic.finish_run, run_id, "failed")
-    return [event.payload for event in await asyncio.wait_for(asyncio.gather(*waits), 20)]
+    return [event.payload for event in await asyncio.wait_for(asyncio.gather(*waits), 60)]
 
 
 async def polled(mosaic: Emulator, times: int) -> None:
@@ -279,7 +279,7 @@ def test_a_wait_that_is_killed_cancels_no_lookup(
         await asyncio.to_thread(until, lambda: lookups.started)
         wait.cancel()
         # The last wait closes the client.
-        await asyncio.wait_for(asyncio.wait([wait]), 5)
+        await asyncio.wait_for(asyncio.wait([wait]), 30)
         assert shared_pollers._pollers[asyncio.get_running_loop()] == {}
         await lookups.release()
 

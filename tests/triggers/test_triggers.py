@@ -24,7 +24,7 @@ from tasks.other_mosaic import OtherMosaic, serving
 from airflow_provider_mosaic import operators, sensors
 from airflow_provider_mosaic.api import poll_state, rate_limit
 from airflow_provider_mosaic.api.access import Access
-from airflow_provider_mosaic.api.poll_state import MAX_ERRORS, MAX_NOT_FOUND, MAX_REFUSALS
+from airflow_provider_mosaic.api.poll_state import MAX_ERRORS, MAX_NOT_FOUND, MAX_REFUSALS, PollState
 from airflow_provider_mosaic.durable.completion_waiter import read_event
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.triggers import (
@@ -64,17 +64,25 @@ def test_unknown_statuses_do_not_end_the_wait(mosaic: Emulator, run_id: str) -> 
 
 
 def test_the_trigger_only_reads(mosaic: Emulator, run_id: str) -> None:
-    event_of(run_trigger(run_id, deadline=time.time() + 1.5))
+    event_of(run_trigger(run_id, deadline=0.0))
+
+    def end() -> None:
+        until(lambda: sent(mosaic, "GET " + GET_RUN) > 3)
+        mosaic.finish_run(run_id)
+
+    with InBackground(end):
+        event_of(run_trigger(run_id))
     assert {request.partition(" ")[0] for request in mosaic.counts().requests} == {"GET", "POST"}
     assert effects(mosaic) == {"runs_started": 1}
-    assert sent(mosaic, "GET " + GET_RUN) > 3
 
 
 @pytest.mark.parametrize("deadline", [0.0, 1.0])
 def test_a_run_is_polled_once_after_the_deadline(mosaic: Emulator, run_id: str, deadline: float) -> None:
     assert event_of(run_trigger(run_id, deadline=deadline)) == {"outcome": "timeout", "id": run_id}
+    assert sent(mosaic, "GET " + GET_RUN) == 1
     mosaic.finish_run(run_id)
     assert event_of(run_trigger(run_id, deadline=deadline))["outcome"] == "ended"
+    assert sent(mosaic, "GET " + GET_RUN) == 2
 
 
 @pytest.mark.alone
@@ -204,7 +212,11 @@ WRONG = json.dumps({"conn_type": "mosaic", "password": ""})
 
 @pytest.mark.parametrize("broken", [None, WRONG], ids=["not found", "without a key"])
 def test_a_wait_continues_when_its_connection_is_back(
-    mosaic: Emulator, run_id: str, monkeypatch: pytest.MonkeyPatch, broken: str | None
+    mosaic: Emulator,
+    run_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    broken: str | None,
 ) -> None:
     good = mosaic.airflow_connection()
     if broken is None:
@@ -215,11 +227,12 @@ def test_a_wait_continues_when_its_connection_is_back(
 
     async def wait() -> dict[str, Any]:
         task = asyncio.create_task(anext(run_trigger(run_id).run()))
-        await asyncio.sleep(0.3)
+        await asyncio.to_thread(until, lambda: "could not be read" in caplog.text)
         monkeypatch.setenv("AIRFLOW_CONN_MOSAIC_DEFAULT", good)
         return dict((await task).payload)
 
-    assert run_bounded(wait())["outcome"] == "ended"
+    with caplog.at_level(logging.INFO):
+        assert run_bounded(wait())["outcome"] == "ended"
 
 
 def test_a_killed_trigger_retries_the_lookup_of_its_connection(
@@ -366,13 +379,20 @@ def test_enough_credits_end_the_wait(mosaic: Emulator, shape: str, balance: floa
 
 
 @pytest.mark.parametrize("may_read_plan", [True, False])
-def test_the_deadline_of_a_wait_for_credits(mosaic: Emulator, may_read_plan: bool) -> None:
+def test_the_deadline_of_a_wait_for_credits(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, may_read_plan: bool
+) -> None:
     mosaic.configure(credits=99.5)
     if not may_read_plan:
         mosaic.inject("server_error", method="GET", path="/plan", status=403, times=None)
-    trigger = MosaicCreditsTrigger(min_credits=100, poll_interval=0.02, deadline=time.time() + 1.0)
-    assert event_of(trigger) == {"outcome": "timeout", "id": "credits"}
-    assert sent(mosaic, "GET /credits") > 2
+    trigger = MosaicCreditsTrigger(min_credits=100, poll_interval=0.02, deadline=time.time() + 3600.0)
+
+    def expire() -> None:
+        until(lambda: sent(mosaic, "GET /credits") > 2)
+        monkeypatch.setattr(PollState, "expired", True)
+
+    with InBackground(expire):
+        assert event_of(trigger) == {"outcome": "timeout", "id": "credits"}
     assert {request["method"] for request in mosaic.requests()} == {"GET"}
 
 
@@ -382,7 +402,7 @@ def test_plan_that_can_not_be_read_ends_no_wait_for_credits(
 ) -> None:
     mosaic.configure(credits=99)
     mosaic.inject("server_error", method="GET", path="/plan", status=status, times=None)
-    trigger = MosaicCreditsTrigger(min_credits=100, poll_interval=0.02, deadline=time.time() + 20.0)
+    trigger = MosaicCreditsTrigger(min_credits=100, poll_interval=0.02, deadline=time.time() + 60.0)
 
     def top_up() -> None:
         until(lambda: sent(mosaic, "GET /plan") >= 8)
@@ -429,7 +449,7 @@ def test_only_the_balance_of_the_credits_counts(
             until(lambda: other.requests.count("/plan") >= 3)
             other.balance = 200
 
-        event = credits_event_of(monkeypatch, other, top_up, deadline=time.time() + 20.0)
+        event = credits_event_of(monkeypatch, other, top_up, deadline=time.time() + 60.0)
     assert event == {"outcome": "ended", "id": "credits", "status": "enough"}
     assert other.requests.count("/plan") >= 3
     lines = [line for line in caplog.messages if line.startswith("The balance ")]
@@ -456,7 +476,7 @@ def test_balance_that_is_refused_ends_the_wait_although_the_plan_can_be_read(
             until(lambda: "/plan" in other.requests or not had_access)
             other.balance = None
 
-        event = credits_event_of(monkeypatch, other, revoke, deadline=time.time() + 5.0)
+        event = credits_event_of(monkeypatch, other, revoke, deadline=time.time() + 60.0)
     assert (event["outcome"], event["error"]) == ("error", "MosaicPermissionError")
     assert other.requests[-MAX_REFUSALS:] == ["/credits"] * MAX_REFUSALS
     assert sum("could not be read" in line for line in caplog.messages) == 1

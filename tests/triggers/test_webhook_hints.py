@@ -198,6 +198,7 @@ def test_watchers_of_a_connection_share_a_reader(held: Emulator, variables: Vari
             await polled(watchers[0], held, 4)
             started, before = time.monotonic(), variables.reads[KEY]
             await asyncio.sleep(0.5)
+            await watchers[0].until(lambda: variables.reads[KEY] > before)
             reads = variables.reads[KEY] - before
             assert 0 < reads <= (time.monotonic() - started) / 0.02 + 1
             assert len(webhook_hints._readers[asyncio.get_running_loop()]) == 1
@@ -248,7 +249,8 @@ def test_read_is_not_cancelled(held: Emulator, variables: Variables) -> None:
         async with Watching(webhook=True, poll_interval=RARELY) as watching:
             await watching.until(lambda: variables.reads[KEY])
         variables.hold.set()
-        await asyncio.sleep(0.05)
+        while not variables.values:
+            await asyncio.sleep(0.01)
 
     run_bounded(scenario())
     assert (variables.cancelled, variables.values) == (0, {KEY: "none"})
