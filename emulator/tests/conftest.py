@@ -27,7 +27,7 @@ class Api:
             headers={"Authorization": f"Bearer {mosaic.api_key}"},
             trust_env=False,
             follow_redirects=False,
-            timeout=10,
+            timeout=60,
         )
 
     def close(self) -> None:
@@ -97,7 +97,7 @@ class Receiver:
         return [event["flag"] for event in self.events]
 
 
-def until(read: Callable[[], T], is_done: Callable[[T], object], seconds: float = 15.0) -> T:
+def until(read: Callable[[], T], is_done: Callable[[T], object], seconds: float = 60.0) -> T:
     """Call ``read`` until ``is_done`` accepts its result. Fail after a timeout."""
     deadline = time.monotonic() + seconds
     while not is_done(value := read()):
@@ -119,7 +119,7 @@ def api(mosaic: Emulator) -> Iterator[Api]:
 
 @pytest.fixture
 def storage() -> Iterator[httpx.Client]:
-    with httpx.Client(trust_env=False, follow_redirects=False, timeout=10) as client:
+    with httpx.Client(trust_env=False, follow_redirects=False, timeout=60) as client:
         yield client
 
 

@@ -136,10 +136,12 @@ def test_patch_response_shapes(api: Api, shape: str, keys: set[str]) -> None:
 @pytest.mark.parametrize("approval", [True, False])
 def test_deleted_post_is_never_published(api: Api, approval: bool) -> None:
     api.mosaic.configure(approval=approval)
-    post_id = create(api, schedule_date=soon(0.2))
+    # Without an approval, it must be deleted before its time.
+    seconds = 0.2 if approval else 1.0
+    post_id = create(api, schedule_date=soon(seconds))
     assert delete(api, post_id).json() == {"post_id": post_id, "status": "rejected"}
     assert status(api, post_id) == "rejected"
-    other = create(api, schedule_date=soon(0.2))
+    other = create(api, schedule_date=soon(seconds))
     patch(api, other, approve=True)
     api.post_end(other)
     assert api.mosaic.posts()[0]["published"] == 0
@@ -172,10 +174,11 @@ def test_undeletable_platforms(api: Api) -> None:
 
 @pytest.mark.parametrize("place", ["body", "query"])
 def test_delete_one_destination(api: Api, place: str) -> None:
-    post_id = create(api, YOUTUBE, X, schedule_date=soon(0.1))
+    post_id = create(api, YOUTUBE, X, schedule_date=LATER)
     expected = {"social_connection_id": X}
     response = delete(api, post_id, expected) if place == "body" else delete(api, post_id, **expected)
     assert response.status_code == 200
+    assert patch(api, post_id, schedule_date=soon(0.05)).status_code == 200
     post = api.post_end(post_id)
     assert post["status"] == "posted"
     assert [each["status"] for each in post["destinations"]] == ["posted", "rejected"]

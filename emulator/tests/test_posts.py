@@ -77,9 +77,10 @@ def test_expired_media_fail_the_post(api: Api) -> None:
 
 def test_scheduled_post(api: Api) -> None:
     api.mosaic.configure(hold_posts=True)
-    response = api.post("/social/post", {**TO_YOUTUBE, "schedule_date": soon(0.5)}).json()
+    response = api.post("/social/post", {**TO_YOUTUBE, "schedule_date": soon(3600)}).json()
     assert response["status"] == "scheduled"
     assert response["scheduled_at"].endswith("Z")
+    response = api.post("/social/post", {**TO_YOUTUBE, "schedule_date": soon(0.1)}).json()
     until(lambda: api.get("/social/posts").json()["posts"][0], lambda post: post["status"] == "processing")
     path = f"/social/post/{response['post_id']}"
     assert api.get(path).json()["status"] == "scheduled"

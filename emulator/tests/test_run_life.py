@@ -144,10 +144,13 @@ def test_cancel_terminal_status(api: Api, status: int) -> None:
 
 
 def test_cancel_lag(api: Api) -> None:
-    api.mosaic.configure(hold_runs=True, cancel_lag=0.5)
+    api.mosaic.configure(hold_runs=True, cancel_lag=3600)
     run_id = api.start(body=URL)
     assert api.post(f"/agent_run/{run_id}/cancel").status_code == 200
     assert api.run(run_id)["status"] == "running"
+    api.mosaic.configure(cancel_lag=0.05)
+    run_id = api.start(body=URL)
+    assert api.post(f"/agent_run/{run_id}/cancel").status_code == 200
     assert api.end(run_id)["status"] == "cancelled"
 
 
@@ -191,30 +194,34 @@ def test_forget_run(api: Api) -> None:
 
 
 def test_initial_status(api: Api) -> None:
-    api.mosaic.configure(initial_status="queued", queue_seconds=1000 * 0.5)
-    run_id = api.start(body=URL)
-    assert api.run(run_id)["status"] == "queued"
-    assert api.end(run_id)["status"] == "completed"
+    api.mosaic.configure(initial_status="queued", queue_seconds=1e6)
+    assert api.run(api.start(body=URL))["status"] == "queued"
+    api.mosaic.configure(queue_seconds=0)
+    assert api.finished(body=URL)["status"] == "completed"
 
 
 def test_outputs_while_running(api: Api) -> None:
-    api.mosaic.configure(speed=1, node_seconds=0.3)
+    api.mosaic.configure(hold_runs=True)
     run_id = api.start(body=URL, agent_id=TWO_BRANCH_AGENT_ID)
+    until(lambda: api.nodes(run_id), lambda nodes: nodes[1]["status"] == "running")
     # The branch with music completes one step earlier.
+    api.mosaic.configure(hold_runs=False, speed=1, node_seconds=3600)
     run = until(lambda: api.run(run_id), lambda run: run["outputs"] or run["status"] != "running")
     assert (run["status"], len(run["outputs"])) == ("running", 1)
-    api.end(run_id)
     api.mosaic.configure(outputs_while_running=False)
-    run_id = api.start(body=URL, agent_id=TWO_BRANCH_AGENT_ID)
-    run = until(lambda: api.run(run_id), lambda run: run["outputs"])
+    assert api.run(run_id)["outputs"] == []
+    api.mosaic.finish_run(run_id)
+    run = api.run(run_id)
     assert (run["status"], len(run["outputs"])) == ("completed", 2)
 
 
 def test_late_output(api: Api) -> None:
-    api.mosaic.configure(late_output_seconds=0.5)
-    run_id = api.start(body=URL)
-    run = api.end(run_id)
+    api.mosaic.configure(late_output_seconds=3600)
+    run = api.finished(body=URL)
     assert (run["status"], run["outputs"]) == ("completed", [])
+    api.mosaic.configure(late_output_seconds=0.01)
+    run_id = api.start(body=URL)
+    api.end(run_id)
     assert until(lambda: api.run(run_id), lambda run: run["outputs"])["status"] == "completed"
 
 

@@ -110,7 +110,7 @@ def started(
 @pytest.mark.parametrize(("host", "warned"), [("0.0.0.0", True), ("127.0.0.1", False), ("localhost", False)])
 def test_warning_when_other_machines_can_connect(tmp_path: Path, host: str, warned: bool) -> None:
     for process, ready_info in started(tmp_path, "--host", host):
-        httpx.get(f"{ready_info['url']}/_emulator/counts", trust_env=False).raise_for_status()
+        httpx.get(f"{ready_info['url']}/_emulator/counts", trust_env=False, timeout=60).raise_for_status()
         process.terminate()
         output = process.communicate(timeout=10)[1]
         assert ("Warning" in output and "no key" in output and host in output) == warned
@@ -120,8 +120,8 @@ def test_warning_when_other_machines_can_connect(tmp_path: Path, host: str, warn
 def test_allow_host(tmp_path: Path) -> None:
     for _, ready_info in started(tmp_path, "--allow-host", "Mosaic"):
         get = f"{ready_info['url']}/_emulator/counts"
-        assert httpx.get(get, headers={"Host": "mosaic:8765"}, trust_env=False).status_code == 200
-        assert httpx.get(get, headers={"Host": "other:8765"}, trust_env=False).status_code == 403
+        assert httpx.get(get, headers={"Host": "mosaic:8765"}, trust_env=False, timeout=60).status_code == 200
+        assert httpx.get(get, headers={"Host": "other:8765"}, trust_env=False, timeout=60).status_code == 403
 
 
 # Process arguments and files
@@ -142,14 +142,15 @@ def test_no_secret_in_process_arguments() -> None:
             assert each not in ready_info
         assert mosaic.settings()["webhook_secret"] == SECRET
         headers = {"Authorization": f"Bearer {KEY}"}
-        assert httpx.get(f"{mosaic.url}/whoami", headers=headers, trust_env=False).status_code == 200
+        assert httpx.get(f"{mosaic.url}/whoami", headers=headers, trust_env=False, timeout=60).status_code == 200
 
 
 def test_command_reads_secrets_from_the_environment(tmp_path: Path) -> None:
     variables = {"MOSAIC_EMULATOR_API_KEY": KEY, "MOSAIC_EMULATOR_WEBHOOK_SECRET": SECRET}
     for process, ready_info in started(tmp_path, **variables):
         assert ready_info["api_key"] == KEY
-        assert httpx.get(f"{ready_info['url']}/_emulator/settings", trust_env=False).json()["webhook_secret"] == SECRET
+        settings = httpx.get(f"{ready_info['url']}/_emulator/settings", trust_env=False, timeout=60).json()
+        assert settings["webhook_secret"] == SECRET
         process.terminate()
         out, errors = process.communicate(timeout=10)
         assert KEY not in out + errors
@@ -205,7 +206,7 @@ def test_failure_log_has_no_secrets(tmp_path: Path) -> None:
         until(ready.exists, bool, seconds=30)
         ready_info = json.loads(ready.read_text())
         headers = {"Authorization": f"Bearer {KEY}"}
-        with httpx.Client(base_url=ready_info["url"], headers=headers, trust_env=False) as client:
+        with httpx.Client(base_url=ready_info["url"], headers=headers, trust_env=False, timeout=60) as client:
             form = client.post("/uploads/video/get_upload_url").json()
             agents = client.get("/agents").json()["agents"]
             agent = next(each for each in agents if each["name"] == "Shorts maker")["id"]
@@ -305,7 +306,7 @@ def test_slow_video_times_out(api: Api, sender: Sender) -> None:
     sender.size, sender.pause = 1 << 20, 0.02
     started_at = time.monotonic()
     assert "0.3 seconds" in message_of(api, sender.url)
-    assert time.monotonic() - started_at < 5
+    assert time.monotonic() - started_at < 15
 
 
 def test_silent_host_times_out(api: Api) -> None:
