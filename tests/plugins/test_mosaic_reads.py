@@ -61,9 +61,9 @@ def test_viewers_share_a_request(mosaic: Emulator, client: SyncClient) -> None:
     mosaic.inject("slow_body", path=PATH, seconds=0.3)
 
     async def steps(reads: MosaicReads) -> list[Reading[Run]]:
-        together = await asyncio.gather(*(reads.read(CONN, get_run(run_id), max_age=3) for _ in range(100)))
+        together = await asyncio.gather(*(reads.read(CONN, get_run(run_id), max_age=60) for _ in range(100)))
         # And those who come a little later.
-        return [*together, await reads.read(CONN, get_run(run_id), max_age=3)]
+        return [*together, await reads.read(CONN, get_run(run_id), max_age=60)]
 
     readings = run(steps)
     assert {reading.value.run_id for reading in readings if reading.value} == {run_id}
@@ -152,7 +152,7 @@ def test_many_viewers_of_a_slow_mosaic_cause_no_pause(
     mosaic: Emulator, client: SyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mosaic_reads, "_MAX_REQUESTS", 1)
-    monkeypatch.setattr(mosaic_reads, "READ_TIMEOUT", 5.0)
+    monkeypatch.setattr(mosaic_reads, "READ_TIMEOUT", 60.0)
     slow, other = start(client), start(client)
 
     async def steps(reads: MosaicReads) -> None:
@@ -163,7 +163,7 @@ def test_many_viewers_of_a_slow_mosaic_cause_no_pause(
         waited = await reads.read(CONN, get_run(other), max_age=0)
         assert isinstance(waited.error, MosaicTransportError)
         connection.slots.release()
-        monkeypatch.setattr(mosaic_reads, "READ_TIMEOUT", 5.0)
+        monkeypatch.setattr(mosaic_reads, "READ_TIMEOUT", 60.0)
         assert (await reads.read(CONN, get_run(other), max_age=0)).error is None
 
     run(steps)
@@ -234,7 +234,7 @@ def test_viewers_share_a_lookup_and_do_not_wait_for_one_that_hangs(monkeypatch: 
     def hang(conn_id: str) -> Any:
         lookups.append(conn_id)
         starts.set()
-        ends.wait(5)
+        ends.wait(60)
         return look_up(conn_id)
 
     monkeypatch.setattr(ServerHook, "get_connection", staticmethod(hang))
