@@ -11,7 +11,8 @@ import pytest
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException
 from tasks.fakes import Deferred, Killed, StateStore, TaskInstance, TaskRunner
-from tasks.fixtures import START, Clock, InBackground, Lookups, effects, nothing_was_done, started, until
+from tasks.fixtures import START, Clock, Lookups, effects, nothing_was_done, started
+from tasks.kills import killed_during
 from tasks.task_runs import fail_first_attempt, fails_with, post_task, rendered, run_task
 
 from airflow_provider_mosaic.api.errors import (
@@ -359,24 +360,16 @@ def test_unreadable_store_does_not_block_a_cleared_task(mosaic: Emulator) -> Non
 # Kills during an outage of Airflow's API server
 
 
-@pytest.mark.parametrize("moment", ["starting", "waiting"])
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", START), ("GET", "/agent_run/{run_id}")], ids=["starting", "waiting"]
+)
 def test_kill_during_an_outage_of_the_api_server_does_not_cancel_the_run(
-    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, moment: str, caplog: pytest.LogCaptureFixture
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, method: str, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(run_cancels, "api_server_is_unreachable", lambda seconds: True)
     mosaic.configure(hold_runs=True)
-    if moment == "starting":
-        mosaic.inject("hang", method="POST", path=START, seconds=0.4)
     task = run_task(StateStore(), poll_interval=0.1)
-
-    def is_start(request: dict[str, Any]) -> bool:
-        return (request["method"], request["template"]) == ("POST", START)
-
-    def kill() -> None:
-        until(lambda: any(is_start(each) for each in mosaic.requests()) if moment == "starting" else mosaic.runs())
-        task.operator.on_kill()
-
-    with InBackground(kill), pytest.raises(MosaicRunCancelledError, match="keeps running"):
+    with killed_during(method, path, task, monkeypatch), pytest.raises(MosaicRunCancelledError, match="keeps running"):
         task.execute()
     assert started(mosaic) in caplog.text
     assert effects(mosaic) == {"runs_started": 1}

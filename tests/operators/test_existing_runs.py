@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from mosaic_emulator import Emulator
-from tasks.airflow_exceptions import AirflowFailException, AirflowSkipException
+from tasks.airflow_exceptions import AirflowFailException, AirflowSkipException, TaskDeferralTimeout
 from tasks.fakes import Deferred, StateStore, TaskRunner
-from tasks.fixtures import AGENT, LATE_EFFECT_PAUSES, Clock, InBackground, effects, sent, until
+from tasks.fixtures import AGENT, LATE_EFFECT_PAUSES, Clock, InBackground, effects, in_pause, sent, until
 from tasks.kills import killed_once
 
 from airflow_provider_mosaic.airflow_compat import triggers_receive_kills
@@ -22,10 +22,12 @@ from airflow_provider_mosaic.api.errors import (
     MosaicServerError,
     MosaicTimeoutError,
 )
+from airflow_provider_mosaic.api.poll_state import PollState
 from airflow_provider_mosaic.clients.sync_client import SyncClient
 from airflow_provider_mosaic.durable import reads
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicCancelRunOperator, MosaicResumeRunOperator
+from airflow_provider_mosaic.tasks.run_waits import RunWait
 
 GET_RUN = "/agent_run/{run_id}"
 RESUME = "/agent_run/{run_id}/resume"
@@ -255,21 +257,26 @@ def test_deadline_is_that_of_the_first_attempt(mosaic: Emulator, run_id: str) ->
 
 
 @WAITS
-def test_timeout_cancels_the_run_and_fails_without_retries(mosaic: Emulator, run_id: str, deferrable: bool) -> None:
+def test_timeout_cancels_the_run_and_fails_without_retries(
+    mosaic: Emulator, run_id: str, monkeypatch: pytest.MonkeyPatch, deferrable: bool
+) -> None:
     mosaic.finish_run(run_id, "failed")
+    # The timeout passes after the first poll.
+    monkeypatch.setattr(RunWait, "sleep", lambda *_: monkeypatch.setattr(PollState, "expired", True))
+    task = resuming(run_id, deferrable=deferrable, timeout=timedelta(seconds=60))
     with pytest.raises(AirflowFailException, match=r"MosaicTimeoutError: .*timeout=.*cancelled") as over:
-        resuming(run_id, deferrable=deferrable, timeout=timedelta(seconds=1)).run_to_end()
+        task.resume(task.execute(), {"outcome": "timeout", "id": run_id})
     assert type(over.value.error) is MosaicTimeoutError
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1, "runs_cancelled": 1}
 
 
-def test_run_after_its_deadline_is_not_resumed(mosaic: Emulator, run_id: str) -> None:
+def test_run_after_its_deadline_is_not_resumed(mosaic: Emulator, clock: Clock, run_id: str) -> None:
     mosaic.finish_run(run_id, "failed")
     store = StateStore()
-    task = resuming(run_id, store, deferrable=True, timeout=1)
-    deferred = task.execute()
-    until(lambda: deferred.wait()["outcome"] == "timeout")
+    task = resuming(run_id, store, deferrable=True, timeout=60)
+    assert isinstance(task.execute(), Deferred)
     mosaic.finish_run(run_id, "failed")
+    clock.sleep(100)
     with pytest.raises(AirflowFailException, match="it is not resumed"):
         task.execute()
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 1}
@@ -293,20 +300,15 @@ def test_kill_cancels_the_run_unless_cancel_on_kill_is_false(
 
 @needs_kills
 def test_clear_of_a_deferred_task_resumes_the_run_after_the_late_kill(
-    mosaic: Emulator, run_id: str, clock: Clock
+    mosaic: Emulator, run_id: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mosaic.finish_run(run_id, "failed")
     task = resuming(run_id, deferrable=True)
     old = task.execute()
     task.clear()
-    seen = sent(mosaic, "GET " + GET_RUN)
-
-    def late_kill() -> None:
-        until(lambda: sent(mosaic, "GET " + GET_RUN) > seen)
-        asyncio.run(old.trigger().on_kill())
-
-    with InBackground(late_kill):
-        assert task.execute().kwargs["run_id"] == run_id
+    # The first pause is that for the late kill.
+    in_pause(clock, monkeypatch, lambda: asyncio.run(old.trigger().on_kill()))
+    assert task.execute().kwargs["run_id"] == run_id
     assert mosaic.runs()[0]["status"] == "running"
     assert effects(mosaic) == {"runs_started": 1, "runs_resumed": 2, "runs_cancelled": 1}
 
@@ -438,7 +440,7 @@ def test_trigger_timeout_cancels_the_run(mosaic: Emulator, run_id: str) -> None:
     mosaic.finish_run(run_id, "failed")
     task = resuming(run_id, deferrable=True)
     task.execute()
-    with pytest.raises(Exception, match=r"(?s).*"):
+    with pytest.raises(TaskDeferralTimeout):
         task.on_timeout()
     assert mosaic.counts().runs_cancelled == 1
 

@@ -12,8 +12,8 @@ from urllib.parse import quote
 import pytest
 from mosaic_emulator import Emulator
 from tasks.fakes import DagRun, Deferred, StateStore, TaskRunner
-from tasks.fixtures import ACCOUNT, AGENT, START, Clock, InBackground, effects, sent, started, until
-from tasks.kills import killed_once, received
+from tasks.fixtures import ACCOUNT, AGENT, START, Clock, effects, in_pause, sent, started, until
+from tasks.kills import killed_once
 from tasks.task_runs import fails_with, post_task, run_task
 
 from airflow_provider_mosaic.airflow_compat import triggers_receive_kills
@@ -358,7 +358,7 @@ def test_run_of_the_cleared_task_is_cancelled_unless_it_is_the_named_one(
 
 @pytest.mark.skipif(not triggers_receive_kills(), reason="this Airflow tells no trigger of a clear")
 def test_named_run_of_the_cleared_task_is_resumed_after_the_late_kill(
-    mosaic: Emulator, clock: Clock, set_variable: SetVariable
+    mosaic: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch, set_variable: SetVariable
 ) -> None:
     mosaic.configure(hold_runs=True)
     task = run_task(StateStore(), deferrable=True)
@@ -366,14 +366,9 @@ def test_named_run_of_the_cleared_task_is_resumed_after_the_late_kill(
     run_id = old.kwargs["run_id"]
     set_variable(run_id)
     task.clear()
-    seen = sent(mosaic, "GET /agent_run/{run_id}")
-
-    def late_kill() -> None:
-        until(lambda: sent(mosaic, "GET /agent_run/{run_id}") > seen + 1)
-        asyncio.run(old.trigger().on_kill())
-
-    with InBackground(late_kill):
-        assert task.execute().kwargs["run_id"] == run_id
+    # The first pause is that for the late kill.
+    in_pause(clock, monkeypatch, lambda: asyncio.run(old.trigger().on_kill()))
+    assert task.execute().kwargs["run_id"] == run_id
     assert mosaic.runs()[0]["status"] == "running"
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1, "runs_resumed": 1}
 
@@ -436,7 +431,7 @@ def test_kill_while_the_late_kill_of_a_resumed_run_is_awaited_is_saved(
 
 @pytest.mark.skipif(not triggers_receive_kills(), reason="this Airflow tells no trigger of a clear")
 def test_kill_during_the_second_resume_cancels_the_run(
-    mosaic: Emulator, clock: Clock, set_variable: SetVariable
+    mosaic: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch, set_variable: SetVariable
 ) -> None:
     mosaic.configure(hold_runs=True)
     task = run_task(StateStore(), deferrable=True)
@@ -445,17 +440,18 @@ def test_kill_during_the_second_resume_cancels_the_run(
     mosaic.finish_run(run_id, "failed")
     set_variable(run_id)
     task.clear()
-    seen = sent(mosaic, "GET /agent_run/{run_id}")
+    # The first pause is that for the late kill, after the first resume.
+    in_pause(clock, monkeypatch, lambda: asyncio.run(old.trigger().on_kill()))
+    resume_run = MosaicHook.resume_run
 
-    def is_time() -> bool:
-        if sent(mosaic, "GET /agent_run/{run_id}") <= seen + 3:
-            return False
-        mosaic.inject("hang", method="POST", path="/agent_run/{run_id}/resume", seconds=0.6)
-        is_resuming = received(mosaic, "POST", "/agent_run/{run_id}/resume")
-        asyncio.run(old.trigger().on_kill())
-        return until(is_resuming)
+    def resume_and_be_killed(hook: MosaicHook, run_id: str) -> Any:
+        resumed = resume_run(hook, run_id)
+        if mosaic.counts().runs_resumed == 2:
+            task.operator.on_kill()
+        return resumed
 
-    with killed_once(is_time, task), pytest.raises(MosaicRunCancelledError, match="was killed"):
+    monkeypatch.setattr(MosaicHook, "resume_run", resume_and_be_killed)
+    with pytest.raises(MosaicRunCancelledError, match="was killed"):
         task.execute()
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 2, "runs_resumed": 2}
     assert mosaic.runs()[0]["status"] == "cancelled"

@@ -15,8 +15,8 @@ import pytest
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, TaskDeferralTimeout
 from tasks.fakes import Killed, StateStore, TaskRunner
-from tasks.fixtures import AGENT, START, InBackground, effects, sent, started, until
-from tasks.kills import fork_supervisor, killed_once, received, supervisor
+from tasks.fixtures import AGENT, KILL_LIMITS, START, InBackground, effects, sent, started, until
+from tasks.kills import fork_supervisor, killed_during, killed_once, received, supervisor
 from tasks.task_runs import fail_first_attempt, fails_with, post_task, rendered, run_task
 
 from airflow_provider_mosaic.api.errors import MosaicError, MosaicRunCancelledError, MosaicTimeoutError
@@ -96,22 +96,22 @@ def test_kill_sends_a_cancel_again_that_gets_a_404(mosaic: Emulator, monkeypatch
 
 @pytest.mark.parametrize("wait_for_completion", [True, False])
 def test_kill_during_the_start_cancels_the_run_once_its_id_is_known(
-    mosaic: Emulator, wait_for_completion: bool
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, wait_for_completion: bool
 ) -> None:
     mosaic.configure(hold_runs=True)
-    mosaic.inject("hang", method="POST", path=START, seconds=0.4)
     task = run_task(StateStore(), wait_for_completion=wait_for_completion)
-    with killed_once(received(mosaic, "POST", START), task), pytest.raises(MosaicRunCancelledError, match="killed"):
+    with killed_during("POST", START, task, monkeypatch), pytest.raises(MosaicRunCancelledError, match="killed"):
         task.execute()
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
 
 
-def test_kill_while_a_retry_resumes_the_run_cancels_what_was_resumed(mosaic: Emulator) -> None:
+def test_kill_while_a_retry_resumes_the_run_cancels_what_was_resumed(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     task = run_task(StateStore())
     fail_first_attempt(mosaic, task, "failed")
     mosaic.configure(hold_runs=True)
-    mosaic.inject("hang", method="POST", path=RESUME, seconds=0.6)
-    with killed_once(received(mosaic, "POST", RESUME), task), pytest.raises(MosaicRunCancelledError, match="killed"):
+    with killed_during("POST", RESUME, task, monkeypatch), pytest.raises(MosaicRunCancelledError, match="killed"):
         task.execute()
     assert effects(mosaic)["runs_resumed"] == 1
     assert mosaic.runs()[0]["status"] == "cancelled"
@@ -119,7 +119,7 @@ def test_kill_while_a_retry_resumes_the_run_cancels_what_was_resumed(mosaic: Emu
 
 @pytest.mark.parametrize("moment", ["the resume", "the read of a retry"])
 def test_kill_before_the_wait_names_the_run_that_the_operator_resumes(
-    mosaic: Emulator, hook: MosaicHook, caplog: pytest.LogCaptureFixture, moment: str
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, hook: MosaicHook, caplog: pytest.LogCaptureFixture, moment: str
 ) -> None:
     mosaic.configure(hold_runs=True)
     run_id = hook.run_agent(AGENT)
@@ -128,21 +128,19 @@ def test_kill_before_the_wait_names_the_run_that_the_operator_resumes(
     method, path = ("POST", RESUME) if moment == "the resume" else ("GET", GET_RUN)
     if method == "GET":
         task.execute()
-    mosaic.inject("hang", method=method, path=path, seconds=0.6)
-    with killed_once(received(mosaic, method, path), task), pytest.raises(MosaicRunCancelledError, match="killed"):
+    with killed_during(method, path, task, monkeypatch), pytest.raises(MosaicRunCancelledError, match="killed"):
         task.execute()
     assert f"The task was killed before its wait. Run {run_id!r} may keep running" in caplog.text
     assert mosaic.runs()[0]["status"] == "cancelled"
 
 
-@pytest.mark.parametrize("moment", ["starting", "waiting"])
-def test_kill_without_cancel_on_kill_keeps_the_run(mosaic: Emulator, moment: str) -> None:
+@pytest.mark.parametrize(("method", "path"), [("POST", START), ("GET", GET_RUN)], ids=["starting", "waiting"])
+def test_kill_without_cancel_on_kill_keeps_the_run(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, method: str, path: str
+) -> None:
     mosaic.configure(hold_runs=True)
-    if moment == "starting":
-        mosaic.inject("hang", method="POST", path=START, seconds=0.4)
     task = run_task(StateStore(), cancel_on_kill=False, poll_interval=0.1)
-    is_time = received(mosaic, "POST", START) if moment == "starting" else received(mosaic, "GET", GET_RUN)
-    with killed_once(is_time, task), pytest.raises(MosaicRunCancelledError, match="killed"):
+    with killed_during(method, path, task, monkeypatch), pytest.raises(MosaicRunCancelledError, match="killed"):
         task.execute()
     assert effects(mosaic) == {"runs_started": 1}
 
@@ -160,9 +158,8 @@ def test_run_that_a_kill_leaves_running_is_continued_with_every_on_retry(
     elif reason == "failed cancel":
         mosaic.inject("forbidden", method="POST", path=CANCEL, times=None)
     deferred = task.execute() if deferrable else None
-    mosaic.inject("hang", method="GET", path=GET_RUN, seconds=0.4)
     with (
-        killed_once(received(mosaic, "GET", GET_RUN), task),
+        killed_during("GET", GET_RUN, task, monkeypatch),
         pytest.raises(MosaicRunCancelledError, match=r"try 2 of 3\), which continues with run"),
     ):
         task.resume(deferred, {"outcome": "ended", "id": started(mosaic)}) if deferred else task.execute()
@@ -181,7 +178,15 @@ def test_kill_with_on_retry_fail_is_final_if_no_retry_can_continue(
         fails_with(task.execute, MosaicRunCancelledError)
 
 
+@pytest.fixture
+def real_kill_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limit a kill as in production."""
+    for name, seconds in KILL_LIMITS.items():
+        monkeypatch.setattr(run_cancels, name, seconds)
+
+
 @pytest.mark.alone
+@pytest.mark.usefixtures("real_kill_limits")
 def test_kill_cancels_within_seconds_when_the_server_hangs(mosaic: Emulator) -> None:
     mosaic.configure(hold_runs=True)
     mosaic.inject("hang", method="POST", path=CANCEL)
@@ -194,22 +199,27 @@ def test_kill_cancels_within_seconds_when_the_server_hangs(mosaic: Emulator) -> 
     assert time.monotonic() - started_at < 5
 
 
-def test_kill_during_the_start_cancels_by_one_short_request(mosaic: Emulator) -> None:
+@pytest.mark.usefixtures("real_kill_limits")
+def test_kill_during_the_start_cancels_by_one_short_request(mosaic: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     mosaic.configure(hold_runs=True)
-    mosaic.inject("hang", method="POST", path=START, seconds=0.6)
     mosaic.inject("hang", method="POST", path=CANCEL, times=2)
     task = run_task(StateStore())
-    is_time = received(mosaic, "POST", START)
-    with killed_once(is_time, task), pytest.raises(MosaicRunCancelledError, match="could not be cancelled"):
+    with (
+        killed_during("POST", START, task, monkeypatch),
+        pytest.raises(MosaicRunCancelledError, match="could not be cancelled"),
+    ):
         task.execute()
+    # A busy machine may send it after the limit.
+    until(lambda: sent(mosaic, f"POST {CANCEL}"))
     assert sent(mosaic, f"POST {CANCEL}") == 1
 
 
 @pytest.mark.parametrize(("make", "path"), [(run_task, "/agent/{agent_id}/runs"), (post_task, "/social/posts")])
-def test_kill_before_the_request_sends_nothing(mosaic: Emulator, make: Callable[..., TaskRunner], path: str) -> None:
-    mosaic.inject("hang", method="GET", path=path, seconds=0.6)
+def test_kill_before_the_request_sends_nothing(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, make: Callable[..., TaskRunner], path: str
+) -> None:
     task = make(StateStore())
-    with killed_once(received(mosaic, "GET", path), task), pytest.raises(MosaicError, match="the task was killed"):
+    with killed_during("GET", path, task, monkeypatch), pytest.raises(MosaicError, match="the task was killed"):
         task.execute()
     assert effects(mosaic) == {}
 
@@ -218,7 +228,8 @@ def test_kill_before_the_request_sends_nothing(mosaic: Emulator, make: Callable[
 def test_kill_while_the_request_is_rate_limited_sends_it_no_more(
     mosaic: Emulator, make: Callable[..., TaskRunner], path: str
 ) -> None:
-    mosaic.inject("rate_limit", method="POST", path=path, retry_after=1)
+    # The kill ends the pause.
+    mosaic.inject("rate_limit", method="POST", path=path, retry_after=60)
     task = make(StateStore())
     with killed_once(received(mosaic, "POST", path), task), pytest.raises(MosaicError, match="the task was killed"):
         task.execute()
@@ -230,7 +241,8 @@ def test_kill_while_the_request_is_rate_limited_sends_it_no_more(
 def test_a_task_whose_supervisor_died_sends_a_rate_limited_request_no_more(
     mosaic: Emulator, supervisor: socket.socket, make: Callable[..., TaskRunner], path: str
 ) -> None:
-    mosaic.inject("rate_limit", method="POST", path=path, retry_after=1)
+    # The death of the supervisor ends the pause.
+    mosaic.inject("rate_limit", method="POST", path=path, retry_after=60)
     is_time = received(mosaic, "POST", path)
     dying = InBackground(lambda: (until(is_time), supervisor.close()))
     with dying, pytest.raises(MosaicError, match="Airflow's supervisor of this process died"):
@@ -367,12 +379,13 @@ def test_kill_cancels_the_run_if_it_is_unknown_whether_the_attempt_was_replaced(
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
 
 
-def test_kill_while_the_media_are_read_posts_nothing(mosaic: Emulator, hook: MosaicHook) -> None:
+def test_kill_while_the_media_are_read_posts_nothing(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, hook: MosaicHook
+) -> None:
     run_id, _ = rendered(mosaic, hook)
-    mosaic.inject("hang", method="GET", path="/agent_run/{run_id}", seconds=0.6)
     task = post_task(StateStore(), run_id=run_id)
     with (
-        killed_once(received(mosaic, "GET", "/agent_run/{run_id}"), task),
+        killed_during("GET", GET_RUN, task, monkeypatch),
         pytest.raises(MosaicError, match="the task was killed"),
     ):
         task.execute()
@@ -445,10 +458,9 @@ def test_kill_before_the_execution_resumes_nothing(mosaic: Emulator, hook: Mosai
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_kill_while_an_agent_is_read_creates_nothing(mosaic: Emulator) -> None:
-    mosaic.inject("hang", method="GET", path="/agents", seconds=0.6)
+def test_kill_while_an_agent_is_read_creates_nothing(mosaic: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     task = other_task(MosaicApplyAgentOperator, definition=DEFINITION)
-    with killed_once(received(mosaic, "GET", "/agents"), task), pytest.raises(MosaicError, match="the task was killed"):
+    with killed_during("GET", "/agents", task, monkeypatch), pytest.raises(MosaicError, match="the task was killed"):
         task.execute()
     assert mosaic.counts().agents_created == 0
 
@@ -493,13 +505,16 @@ def test_kill_before_a_task_continues_after_the_timeout_of_its_trigger_cancels_t
     assert sent(mosaic, "GET " + GET_RUN) == reads + 1
 
 
-def test_kill_after_a_deferral_cancels_the_run(mosaic: Emulator) -> None:
+@pytest.mark.parametrize("is_answered", [False, True], ids=["cancelled", "running"])
+def test_kill_after_a_deferral_cancels_the_run(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, is_answered: bool
+) -> None:
+    """The poll that the kill interrupts shows the run as cancelled, or as running."""
     mosaic.configure(hold_runs=True)
     task = run_task(StateStore(), deferrable=True)
     deferred = task.execute()
-    mosaic.inject("hang", method="GET", path="/agent_run/{run_id}", seconds=0.4)
-    is_time = received(mosaic, "GET", "/agent_run/{run_id}")
-    with killed_once(is_time, task), pytest.raises((MosaicRunCancelledError, AirflowFailException)):
+    killed = killed_during("GET", GET_RUN, task, monkeypatch, is_answered=is_answered)
+    with killed, pytest.raises(MosaicRunCancelledError, match="killed"):
         task.resume(deferred, {"outcome": "ended", "id": deferred.kwargs["run_id"], "status": "completed"})
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1}
 

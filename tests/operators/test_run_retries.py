@@ -9,7 +9,7 @@ from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException
 from tasks.fakes import Deferred, Killed, StateStore, TaskRunner
 from tasks.fixtures import ACCOUNT, AGENT, START, Clock, InBackground, effects, sent, started, until
-from tasks.kills import killed_once, received
+from tasks.kills import killed_during
 from tasks.task_runs import LATE, fail_first_attempt, fails_with, post_task, run_operator, run_task
 
 from airflow_provider_mosaic.api.errors import (
@@ -484,10 +484,9 @@ def test_permission_ends_with_the_resume_although_the_run_cannot_be_read(mosaic:
     assert store.get("mosaic_resume_permission") is None
 
 
-def test_kill_while_a_retry_reads_the_run_sends_no_resume(mosaic: Emulator) -> None:
+def test_kill_while_a_retry_reads_the_run_sends_no_resume(mosaic: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     task = run_task(StateStore())
     fail_first_attempt(mosaic, task, "failed")
-    mosaic.inject("hang", method="GET", path="/agent_run/{run_id}", seconds=0.6)
-    with killed_once(received(mosaic, "GET", "/agent_run/{run_id}"), task), pytest.raises(MosaicError, match="killed"):
+    with killed_during("GET", "/agent_run/{run_id}", task, monkeypatch), pytest.raises(MosaicError, match="killed"):
         task.execute()
     assert effects(mosaic) == {"runs_started": 1}

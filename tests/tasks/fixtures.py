@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -16,7 +17,7 @@ from airflow_provider_mosaic.agents_as_code import agents_by_name
 from airflow_provider_mosaic.clients.sync_client import SyncClient
 from airflow_provider_mosaic.durable import reads
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
-from airflow_provider_mosaic.tasks import reporting
+from airflow_provider_mosaic.tasks import reporting, run_cancels
 from airflow_provider_mosaic.triggers import shared_pollers as polling
 
 T = TypeVar("T")
@@ -33,6 +34,9 @@ TASK_MODULES = ("runs", "run_cancels", "run_resumes", "post_waits", "youtube")
 
 #: The pauses of late effects, which :func:`short_pauses` shortens.
 LATE_EFFECT_PAUSES = reads._PAUSES
+
+#: The limits of a kill in seconds, which :func:`short_pauses` raises.
+KILL_LIMITS = {name: getattr(run_cancels, name) for name in ("_CHECK_TIMEOUT", "_LAST_REQUEST_TIMEOUT")}
 
 
 class Clock:
@@ -82,11 +86,30 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
+def in_pause(clock: Clock, monkeypatch: pytest.MonkeyPatch, act: Callable[[], object], *, number: int = 1) -> None:
+    """
+    Call a function at the start of a pause of the task. The pauses between the requests of one call do not count.
+
+    :param number: Which of the next pauses.
+    """
+    sleep, numbers = clock.sleep, itertools.count(1)
+
+    def act_and_sleep(seconds: float) -> None:
+        if next(numbers) == number:
+            act()
+        sleep(seconds)
+
+    monkeypatch.setattr(clock, "sleep", act_and_sleep)
+
+
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten pauses, with the same number of reads, and defer for as short as possible."""
+    """Shorten pauses, with the same number of reads, defer for as short as possible, and let a kill take long."""
     monkeypatch.setattr(reads, "_PAUSES", (0.01,) * len(reads._PAUSES))
     monkeypatch.setattr(polling, "shortest_deferral", lambda: 0.0)
+    # A busy machine stalls for longer than a kill may take.
+    for name in KILL_LIMITS:
+        monkeypatch.setattr(run_cancels, name, 60.0)
 
 
 @pytest.fixture

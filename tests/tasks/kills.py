@@ -15,6 +15,7 @@ from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import CommsDecoder
 from mosaic_emulator import Emulator
 
+from airflow_provider_mosaic.clients.sync_client import SyncClient
 from tasks.fakes import TaskRunner
 from tasks.fixtures import InBackground, until
 
@@ -44,6 +45,36 @@ def killed_once(is_time: Callable[[], object], task: TaskRunner, *, signals: int
             yield
     finally:
         signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def killed_during(
+    method: str, path: str, task: TaskRunner, monkeypatch: pytest.MonkeyPatch, *, is_answered: bool = True
+) -> Iterator[None]:
+    """
+    Kill a task in its next request to an endpoint, as a signal in the main thread does.
+
+    :param path: The template of the path.
+    :param is_answered: Whether the server has answered by then, and the client has not returned. Otherwise the client
+        has decided to send the request, and the server has not received it.
+    """
+    request_over, left = SyncClient._request_over, [task]
+
+    def request_and_kill(client: SyncClient, session: Any, call: Any, url: str) -> Any:
+        if not left or (call.method, call.path) != (method, path):
+            return request_over(client, session, call, url)
+        killed = left.pop()
+        if not is_answered:
+            killed.operator.on_kill()
+        response = request_over(client, session, call, url)
+        if is_answered:
+            killed.operator.on_kill()
+        return response
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SyncClient, "_request_over", request_and_kill)
+        yield
+    assert not left, "the request was never sent"
 
 
 def received(mosaic: Emulator, method: str, template: str) -> Callable[[], bool]:
