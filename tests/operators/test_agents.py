@@ -13,7 +13,7 @@ import pytest
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException
 from tasks.fakes import Killed, StateStore, TaskRunner
-from tasks.fixtures import AGENT, Clock, sent
+from tasks.fixtures import AGENT, Clock, in_pause, sent
 from tasks.task_runs import LATE
 
 from airflow_provider_mosaic.agents_as_code import agents_by_name
@@ -202,22 +202,27 @@ def test_agent_is_found_by_name_after_a_lost_response(
     assert len(hook.get_agent(agent_id).agent_nodes) == 2
 
 
-def test_delayed_list_is_read_until_it_shows_the_agent(mosaic: Emulator, hook: MosaicHook, clock: Clock) -> None:
-    mosaic.configure(list_lag=0.1)
+def test_delayed_list_is_read_until_it_shows_the_agent(
+    mosaic: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mosaic.configure(list_lag=3600)
+    in_pause(clock, monkeypatch, lambda: mosaic.configure(list_lag=0), number=3)
     mosaic.inject("response_lost", method="POST", path=CREATE)
     task_runner(StateStore()).execute()
     assert changes(mosaic) == {"created": 1, "updated": 1}
+    assert sent(mosaic, "GET /agents") >= 8
 
 
 @pytest.mark.parametrize("memory", [True, False])
 def test_retry_creates_no_second_agent_while_the_list_is_delayed(
-    mosaic: Emulator, hook: MosaicHook, clock: Clock, memory: bool
+    mosaic: Emulator, hook: MosaicHook, clock: Clock, monkeypatch: pytest.MonkeyPatch, memory: bool
 ) -> None:
-    mosaic.configure(list_lag=0.12)
+    mosaic.configure(list_lag=3600)
     task = task_runner(StateStore() if memory else None)
     mosaic.inject("server_error", method="POST", path=UPDATE, status=503, retry_after=1000)
     with pytest.raises(MosaicServerError):
         task.execute()
+    in_pause(clock, monkeypatch, lambda: mosaic.configure(list_lag=0), number=3)
     agent_id = task.execute()
     assert changes(mosaic) == {"created": 1, "updated": 1}
     assert [node.node_type.node_type_name for node in hook.get_agent(agent_id).agent_nodes] == [

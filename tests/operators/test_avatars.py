@@ -10,7 +10,7 @@ from mosaic_emulator import Emulator
 from mosaic_emulator.catalogue import SECOND_WORKSPACE_ID
 from tasks.airflow_exceptions import AirflowFailException
 from tasks.fakes import DagRun, Killed, StateStore, TaskRunner
-from tasks.fixtures import Clock, effects, sent
+from tasks.fixtures import Clock, effects, in_pause, sent
 from tasks.task_runs import LATE
 
 from airflow_provider_mosaic.api.endpoints.avatars import AvatarProfile, list_avatar_profiles
@@ -158,12 +158,15 @@ def test_other_response_shape_creates_no_second_profile(
     assert effects(mosaic) == {"avatars_created": 1}
 
 
-def test_delayed_list_is_read_until_it_shows_the_profile(mosaic: Emulator, hook: MosaicHook, clock: Clock) -> None:
-    mosaic.configure(list_lag=0.1)
+def test_delayed_list_is_read_until_it_shows_the_profile(
+    mosaic: Emulator, hook: MosaicHook, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mosaic.configure(list_lag=3600)
+    in_pause(clock, monkeypatch, lambda: mosaic.configure(list_lag=0), number=3)
     mosaic.inject("response_lost", method="POST", path=CREATE)
     profile_id = task_runner(StateStore()).execute()
+    assert sent(mosaic, "GET " + LIST) >= 8
     assert profiles(hook) == [profile_id]
-    assert sent(mosaic, "GET " + LIST) > 3
 
 
 def test_request_without_effect_is_sent_again_after_two_minutes(

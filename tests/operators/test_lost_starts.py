@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from mosaic_emulator import Emulator
 from tasks.fakes import DagRun, StateStore
-from tasks.fixtures import AGENT, START, Clock, effects, sent
+from tasks.fixtures import AGENT, START, Clock, effects, in_pause, sent, until
 from tasks.task_runs import fails_with, run_task
 
 from airflow_provider_mosaic.api.errors import (
@@ -34,9 +34,16 @@ LOST_AFTER: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize("deferrable", [False, True], ids=["worker", "deferrable"])
 @pytest.mark.parametrize(("fault", "options"), LOST_AFTER, ids=lambda value: str(value))
 def test_lost_run_is_found_and_continued(
-    mosaic: Emulator, clock: Clock, fault: str, options: dict[str, Any], deferrable: bool
+    mosaic: Emulator,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+    options: dict[str, Any],
+    deferrable: bool,
 ) -> None:
     mosaic.inject(fault, method="POST", path=START, **options)
+    # By then the late effect of the 504 shows.
+    in_pause(clock, monkeypatch, lambda: until(mosaic.runs), number=3)
     task = run_task(StateStore(), deferrable=deferrable)
     run_id = task.run_to_end()
     assert [run["run_id"] for run in mosaic.runs()] == [run_id]
@@ -93,12 +100,15 @@ def test_rate_limited_start_is_sent_again_without_a_search(mosaic: Emulator, clo
     assert sent(mosaic, "GET /agent/{agent_id}/runs") == 1
 
 
-def test_delayed_list_is_read_until_it_shows_the_run(mosaic: Emulator, clock: Clock) -> None:
-    mosaic.configure(list_lag=0.1)
+def test_delayed_list_is_read_until_it_shows_the_run(
+    mosaic: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mosaic.configure(list_lag=3600)
+    in_pause(clock, monkeypatch, lambda: mosaic.configure(list_lag=0), number=3)
     mosaic.inject("response_lost", method="POST", path=START)
     run_task(StateStore()).run_to_end()
     assert effects(mosaic) == {"runs_started": 1}
-    assert sent(mosaic, "GET /agent/{agent_id}/runs") > 2
+    assert sent(mosaic, "GET /agent/{agent_id}/runs") >= 8
 
 
 def test_list_that_fails_for_a_while_does_not_end_the_search(mosaic: Emulator, clock: Clock) -> None:

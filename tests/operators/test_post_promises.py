@@ -10,8 +10,8 @@ import pytest
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException
 from tasks.fakes import DagRun, Deferred, Killed, StateStore
-from tasks.fixtures import ACCOUNT, OTHER_ACCOUNT, Clock, InBackground, effects, sent, until
-from tasks.task_runs import BOTH, fails_with, one_post, post_task, rendered
+from tasks.fixtures import ACCOUNT, OTHER_ACCOUNT, Clock, InBackground, effects, in_pause, sent, until
+from tasks.task_runs import BOTH, fails_with, let_an_hour_pass, one_post, post_task, rendered
 
 from airflow_provider_mosaic.api.endpoints.posts import Post
 from airflow_provider_mosaic.api.errors import (
@@ -41,8 +41,12 @@ POST = "/social/post"
     ],
     ids=lambda value: str(value),
 )
-def test_lost_post_is_found(mosaic: Emulator, clock: Clock, fault: str, options: dict[str, Any]) -> None:
+def test_lost_post_is_found(
+    mosaic: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch, fault: str, options: dict[str, Any]
+) -> None:
     mosaic.inject(fault, method="POST", path=POST, **options)
+    # By then the late effect of the 504 shows.
+    in_pause(clock, monkeypatch, lambda: until(mosaic.posts), number=3)
     task = post_task(StateStore())
     assert task.execute() == one_post(mosaic)["post_id"] == task.xcom("mosaic_post_id")
     assert sent(mosaic, "POST " + POST) == 1
@@ -74,11 +78,15 @@ def test_post_without_effect_is_sent_again_after_two_minutes(mosaic: Emulator, c
     assert clock.elapsed >= 119
 
 
-def test_delayed_list_is_read_until_it_shows_the_post(mosaic: Emulator, clock: Clock) -> None:
-    mosaic.configure(list_lag=0.1)
+def test_delayed_list_is_read_until_it_shows_the_post(
+    mosaic: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mosaic.configure(list_lag=3600)
+    in_pause(clock, monkeypatch, lambda: mosaic.configure(list_lag=0), number=3)
     mosaic.inject("response_lost", method="POST", path=POST)
     post_task(StateStore()).execute()
     assert effects(mosaic) == {"posts_made": 1}
+    assert sent(mosaic, "GET /social/posts") >= 8
 
 
 @pytest.mark.parametrize("skew", [-540, 540], ids=["behind", "ahead"])
@@ -277,9 +285,12 @@ def test_failed_post_of_outputs_is_created_again_with_new_links(mosaic: Emulator
 
 
 @pytest.mark.parametrize("attempts", [1, 2])
-def test_scheduled_post_that_failed_is_not_created_after_its_time(mosaic: Emulator, attempts: int) -> None:
-    mosaic.configure(failing_platforms={"youtube": "Quota"}, hold_posts=True)
-    soon = datetime.now(timezone.utc) + timedelta(seconds=0.5)
+def test_scheduled_post_that_failed_is_not_created_after_its_time(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, attempts: int
+) -> None:
+    # The server publishes the post at once.
+    mosaic.configure(failing_platforms={"youtube": "Quota"}, hold_posts=True, clock_skew=3600)
+    soon = datetime.now(timezone.utc) + timedelta(minutes=30)
     store = StateStore() if attempts == 1 else StateStore().killing_at("id")
     task = post_task(store, wait_for_completion=True, schedule_date=soon.isoformat())
     if attempts == 2:
@@ -287,7 +298,8 @@ def test_scheduled_post_that_failed_is_not_created_after_its_time(mosaic: Emulat
             task.execute()
 
     def fail_afterwards() -> None:
-        until(lambda: datetime.now(timezone.utc) > soon)
+        until(mosaic.posts)
+        let_an_hour_pass(monkeypatch)
         mosaic.configure(hold_posts=False)
 
     with InBackground(fail_afterwards):
@@ -295,13 +307,17 @@ def test_scheduled_post_that_failed_is_not_created_after_its_time(mosaic: Emulat
     assert effects(mosaic) == {"posts_made": 1}
 
 
-def test_scheduled_post_that_failed_is_no_success_without_a_wait(mosaic: Emulator) -> None:
-    mosaic.configure(failing_platforms={"youtube": "Quota"})
-    soon = datetime.now(timezone.utc) + timedelta(seconds=0.5)
+def test_scheduled_post_that_failed_is_no_success_without_a_wait(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The server publishes the post at once.
+    mosaic.configure(failing_platforms={"youtube": "Quota"}, clock_skew=3600)
+    soon = datetime.now(timezone.utc) + timedelta(minutes=30)
     task = post_task(StateStore().killing_at("id"), wait_for_completion=False, schedule_date=soon.isoformat())
     with pytest.raises(Killed):
         task.execute()
-    until(lambda: datetime.now(timezone.utc) > soon and one_post(mosaic)["status"] == "failed")
+    until(lambda: one_post(mosaic)["status"] == "failed")
+    let_an_hour_pass(monkeypatch)
     assert "youtube" in fails_with(task.execute, MosaicPostFailedError)
     assert effects(mosaic) == {"posts_made": 1}
 

@@ -11,8 +11,8 @@ import pytest
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, AirflowSkipException
 from tasks.fakes import Deferred, Killed, StateStore
-from tasks.fixtures import ACCOUNT, Clock, InBackground, effects, sent, until
-from tasks.task_runs import BOTH, fails_with, one_post, post_task, rendered
+from tasks.fixtures import ACCOUNT, Clock, InBackground, effects, in_pause, sent, until
+from tasks.task_runs import BOTH, fails_with, let_an_hour_pass, one_post, post_task, rendered
 
 from airflow_provider_mosaic.api.errors import (
     MosaicPostFailedError,
@@ -21,6 +21,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicTimeoutError,
     MosaicValidationError,
 )
+from airflow_provider_mosaic.api.poll_state import PollState
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 
 POST = "/social/post"
@@ -123,13 +124,13 @@ def test_failed_request_at_the_timeout_fails_no_published_post(
     # The first poll finds the post processing. The second one is at the timeout.
     mosaic.inject("server_error", method="GET", path=GET_POST, status=502, skip=1)
     task = post_task(StateStore(), wait_for_completion=True, timeout=60, poll_interval=600)
-    sleep = clock.sleep
 
-    def publish_and_sleep(seconds: float) -> None:
+    def publish_at_the_timeout() -> None:
         mosaic.configure(hold_posts=False)
-        sleep(seconds)
+        until(lambda: one_post(mosaic)["status"] == "posted")
+        monkeypatch.setattr(PollState, "expired", True)
 
-    monkeypatch.setattr(clock, "sleep", publish_and_sleep)
+    in_pause(clock, monkeypatch, publish_at_the_timeout)
     assert task.execute() == one_post(mosaic)["post_id"]
     assert mosaic.counts().faults_used == {"server_error": 1}
 
@@ -239,9 +240,11 @@ def test_schedule_in_the_past_is_rejected_on_the_first_attempt(mosaic: Emulator)
 
 
 def test_retry_after_the_schedule_continues_with_or_searches_the_post(
-    mosaic: Emulator, clock: Clock, hook: MosaicHook
+    mosaic: Emulator, clock: Clock, hook: MosaicHook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    soon = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(seconds=1)
+    # The server publishes the posts at once.
+    mosaic.configure(clock_skew=3600)
+    soon = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(minutes=30)
     recorded = post_task(StateStore().killing_at("id"), schedule_date=soon, text="Recorded")
     lost = post_task(StateStore().killing_at("intent"), schedule_date=soon)
     never_made = post_task(StateStore().killing_at("intent"), schedule_date=soon, text="Never made")
@@ -249,7 +252,8 @@ def test_retry_after_the_schedule_continues_with_or_searches_the_post(
         with pytest.raises(Killed):
             task.execute()
     post_id = hook.create_post("Hello", social_connection_ids=[ACCOUNT], schedule_date=soon).post_id
-    until(lambda: datetime.now(timezone.utc) > soon + timedelta(seconds=1.1))
+    until(lambda: all(post["status"] == "posted" for post in mosaic.posts()))
+    let_an_hour_pass(monkeypatch)
     assert recorded.execute() == mosaic.posts()[0]["post_id"]
     assert lost.execute() == post_id
     # If there is none, no late post is published.

@@ -10,15 +10,19 @@ import pytest
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, TaskDeferralTimeout
 from tasks.fakes import Deferred, Killed, StateStore, TaskRunner
-from tasks.fixtures import AGENT, Clock, InBackground, effects, sent, started, until
+from tasks.fixtures import AGENT, Clock, effects, in_pause, sent, started
 from tasks.task_runs import fails_with, run_operator, run_task
 
+from airflow_provider_mosaic.api.endpoints.runs import Run
 from airflow_provider_mosaic.api.errors import MosaicRunCancelledError, MosaicTimeoutError
+from airflow_provider_mosaic.api.outcomes import StatusOutcome
+from airflow_provider_mosaic.api.poll_state import PollState
 from airflow_provider_mosaic.clients.sync_client import SyncClient
 from airflow_provider_mosaic.durable.task_state import TaskState
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicResumeRunOperator
 from airflow_provider_mosaic.tasks import runs
+from airflow_provider_mosaic.tasks.run_waits import RunWait
 
 CANCEL = "/agent_run/{run_id}/cancel"
 RESUME = "/agent_run/{run_id}/resume"
@@ -90,7 +94,7 @@ def test_execution_timeout_counts_while_the_task_is_deferred(mosaic: Emulator) -
         StateStore(), execution_timeout=timedelta(seconds=100), timeout=timedelta(seconds=200), deferrable=True
     )
     deferred = task.execute()
-    assert deferred.trigger_kwargs["deadline"] == pytest.approx(task.start_date.timestamp() + 100)
+    assert deferred.trigger_kwargs["deadline"] == task.start_date.timestamp() + 100
     task.start_date -= timedelta(seconds=150)
     with pytest.raises(MosaicTimeoutError, match="execution_timeout"):
         task.resume(deferred, {"outcome": "timeout", "id": deferred.kwargs["run_id"]})
@@ -164,63 +168,77 @@ def test_failed_request_at_the_timeout_cancels_no_ended_run(
     # The first poll finds the run running. The second one is at the timeout.
     mosaic.inject(fault, method="GET", path=GET_RUN, skip=1, **options)
     task = run_task(StateStore(), timeout=60, poll_interval=600)
-    sleep = clock.sleep
 
-    def end_run_and_sleep(seconds: float) -> None:
+    def end_run_at_the_timeout() -> None:
         mosaic.finish_run(started(mosaic))
-        sleep(seconds)
+        monkeypatch.setattr(PollState, "expired", True)
 
-    monkeypatch.setattr(clock, "sleep", end_run_and_sleep)
+    in_pause(clock, monkeypatch, end_run_at_the_timeout)
     assert task.execute() == started(mosaic)
     assert effects(mosaic) == {"runs_started": 1}
     assert mosaic.counts().faults_used == {fault: 1}
 
 
 @WAITS
-def test_poll_that_was_sent_before_the_timeout_cancels_no_run(mosaic: Emulator, deferrable: bool) -> None:
+def test_poll_that_was_sent_before_the_timeout_cancels_no_run(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, deferrable: bool
+) -> None:
     mosaic.configure(hold_runs=True)
-    # The response is older than the end of the run, and arrives after the timeout.
-    mosaic.inject("hang", method="GET", path=GET_RUN, when="after", seconds=3.2)
-    task = run_task(StateStore(), timeout=3, poll_interval=60, deferrable=deferrable)
+    task = run_task(StateStore(), timeout=60, deferrable=deferrable)
+    record_success = PollState.record_success
 
-    def end_it() -> None:
-        until(lambda: mosaic.counts().faults_used)
-        mosaic.finish_run(started(mosaic))
+    def end_run_and_record(state: PollState[Run], run: Run) -> StatusOutcome:
+        # The response is older than the end of the run, and arrives after the timeout.
+        if run.status == "running":
+            mosaic.finish_run(run.run_id)
+            monkeypatch.setattr(PollState, "expired", True)
+        return record_success(state, run)
 
-    with InBackground(end_it):
-        assert task.execute() == started(mosaic)
+    monkeypatch.setattr(PollState, "record_success", end_run_and_record)
+    assert task.execute() == started(mosaic)
     assert effects(mosaic) == {"runs_started": 1}
 
 
-def test_timeout_takes_one_read(mosaic: Emulator) -> None:
+def test_timeout_takes_one_read(mosaic: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
     mosaic.configure(hold_runs=True)
-    task = run_task(StateStore(), timeout=1.5, poll_interval=60, cancel_on_kill=False)
+    monkeypatch.setattr(RunWait, "sleep", lambda *_: monkeypatch.setattr(PollState, "expired", True))
+    task = run_task(StateStore(), timeout=60, cancel_on_kill=False)
     with pytest.raises(AirflowFailException):
         task.execute()
     # The first poll, the one at the timeout, and the one for the XComs.
     assert sent(mosaic, "GET " + GET_RUN) == 3
 
 
+def end_before_the_cancel(mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, status: str = "completed") -> None:
+    """Let the run end after the last poll and before the task cancels it."""
+    send = SyncClient.send
+
+    def end_and_send(client: SyncClient, call: Any, **options: Any) -> Any:
+        if call.path == CANCEL:
+            mosaic.finish_run(started(mosaic), status)
+        return send(client, call, **options)
+
+    monkeypatch.setattr(SyncClient, "send", end_and_send)
+
+
 @pytest.mark.parametrize("status", [200, 400, 409])
-def test_any_response_to_the_cancel_of_an_ended_run_is_no_failure(mosaic: Emulator, status: int) -> None:
+def test_any_response_to_the_cancel_of_an_ended_run_is_no_failure(
+    mosaic: Emulator, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
     mosaic.configure(hold_runs=True, cancel_terminal_status=status)
     task = run_task(StateStore(), timeout=60, deferrable=True)
     deferred = task.execute()
-    mosaic.inject("hang", method="POST", path=CANCEL, when="before", seconds=0.5)
-
-    def end_it() -> None:
-        until(lambda: sent(mosaic, "POST " + CANCEL))
-        mosaic.finish_run(started(mosaic))
-
-    with InBackground(end_it), pytest.raises(AirflowFailException) as failure:
+    end_before_the_cancel(mosaic, monkeypatch)
+    with pytest.raises(AirflowFailException) as failure:
         task.resume(deferred, {"outcome": "timeout", "id": started(mosaic)})
+    assert sent(mosaic, "POST " + CANCEL) == 1
     assert "may keep running" not in str(failure.value)
 
 
 @pytest.mark.parametrize("status", [200, 400, 409])
 @pytest.mark.parametrize("is_limited", [False, True], ids=["one request", "after a 429"])
 def test_run_that_a_user_cancels_just_before_the_timeout_is_not_resumed(
-    mosaic: Emulator, clock: Clock, is_limited: bool, status: int
+    mosaic: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch, is_limited: bool, status: int
 ) -> None:
     mosaic.configure(hold_runs=True, cancel_terminal_status=status)
     task = run_task(StateStore(), execution_timeout=timedelta(seconds=60), deferrable=True)
@@ -229,13 +247,8 @@ def test_run_that_a_user_cancels_just_before_the_timeout_is_not_resumed(
     if is_limited:
         # It had no effect for certain.
         mosaic.inject("rate_limit", method="POST", path=CANCEL)
-    mosaic.inject("hang", method="POST", path=CANCEL, when="before", seconds=0.5)
-
-    def cancel_in_the_editor() -> None:
-        until(lambda: sent(mosaic, "POST " + CANCEL))
-        mosaic.finish_run(started(mosaic), "cancelled")
-
-    with InBackground(cancel_in_the_editor), pytest.raises(MosaicTimeoutError, match="had ended already, as cancelled"):
+    end_before_the_cancel(mosaic, monkeypatch, "cancelled")
+    with pytest.raises(MosaicTimeoutError, match="had ended already, as cancelled"):
         task.resume(deferred, {"outcome": "timeout", "id": started(mosaic)})
     fails_with(task.execute, MosaicRunCancelledError)
     assert effects(mosaic) == {"runs_started": 1}

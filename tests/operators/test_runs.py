@@ -11,7 +11,7 @@ from mosaic_emulator import Emulator
 from mosaic_emulator.media import SAMPLE_VIDEO
 from tasks.airflow_exceptions import AirflowFailException, AirflowSkipException
 from tasks.fakes import Deferred, StateStore, TaskRunner
-from tasks.fixtures import AGENT, START, InBackground, effects, sent, started, until
+from tasks.fixtures import AGENT, InBackground, effects, sent, started, until
 
 from airflow_provider_mosaic.api.errors import (
     MosaicNeedsCreditsError,
@@ -78,9 +78,15 @@ def test_trigger_arguments_are_json_scalars(mosaic: Emulator) -> None:
 
 
 def test_ended_run_needs_no_triggerer(mosaic: Emulator) -> None:
-    mosaic.configure(node_seconds=0)
-    mosaic.inject("slow_body", method="POST", path=START, seconds=0.3)
-    assert isinstance(task_runner(deferrable=True).execute(), str)
+    mosaic.configure(hold_runs=True)
+    store = StateStore()
+
+    def finish_run(value: dict[str, Any]) -> None:
+        if "id" in value:
+            mosaic.finish_run(value["id"])
+
+    store.after_set = finish_run
+    assert isinstance(task_runner(store, deferrable=True).execute(), str)
 
 
 def test_task_that_does_not_wait_ends_with_the_start(mosaic: Emulator) -> None:

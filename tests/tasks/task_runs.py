@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -57,6 +59,14 @@ def one_post(mosaic: Emulator) -> dict[str, Any]:
     """Return the only post."""
     [post] = mosaic.posts()
     return post
+
+
+def let_an_hour_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the schedules of posts in the next hour pass at once."""
+    later = SimpleNamespace(now=lambda tz: datetime.now(tz) + timedelta(hours=1))
+    # Where a schedule is compared with the current time.
+    for module in ("api.endpoints.posts", "tasks.posts"):
+        monkeypatch.setattr(f"airflow_provider_mosaic.{module}.datetime", later)
 
 
 def rendered(mosaic: Emulator, hook: MosaicHook) -> tuple[str, list[str]]:

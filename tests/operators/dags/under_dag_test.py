@@ -31,7 +31,7 @@ for name, make in CASES.items():
     globals()[f"deferred_{name}"] = made
 
 with DAG("too_long", schedule=None) as too_long:
-    MosaicRunAgentOperator(task_id="run", agent_id=OUT_OF_NOTHING, timeout=timedelta(seconds=4), **WAITING)
+    MosaicRunAgentOperator(task_id="run", agent_id=OUT_OF_NOTHING, timeout=timedelta(seconds=30), **WAITING)
 
 with DAG("in_database", schedule=None) as in_database:
     MosaicRunAgentOperator(task_id="run", agent_id=OUT_OF_NOTHING, mosaic_conn_id="mosaic_in_database", **WAITING)
