@@ -90,8 +90,8 @@ def test_second_deferral_does_not_extend_the_deadline(mosaic: Emulator, run_id: 
         # Airflow 3.1 reports the time of the resume as the start of the attempt.
         task.start_date += timedelta(seconds=900)
     again = task.resume(deferred, {"outcome": "ended", "id": run_id, "status": "failed"})
-    assert again.timeout.total_seconds() == pytest.approx(100, abs=5)
-    assert again.trigger_kwargs["deadline"] == pytest.approx(try_started_at + 2000)
+    assert 40 <= again.timeout.total_seconds() <= 100
+    assert again.trigger_kwargs["deadline"] == try_started_at + 2000
     assert again.kwargs["try_started_at"] == try_started_at
     late = replace(again, kwargs={**again.kwargs, "try_started_at": try_started_at - 900})
     assert task.resume(late, None).timeout == timedelta(0)
