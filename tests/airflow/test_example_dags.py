@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow.sdk import DAG
 
 from airflow_provider_mosaic import operators, sensors
@@ -69,6 +70,7 @@ def test_example_uses_public_names(path: Path) -> None:
     nodes = list(ast.walk(ast.parse(path.read_text())))
     modules = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
     assert modules <= {
+        "airflow.providers.common.compat.sdk",
         "datetime",
         "typing",
         "pendulum",
@@ -120,19 +122,24 @@ def test_started_recording_is_edited_again_only_if_its_mark_is_deleted(
     new_recordings, mark_started, mark_complete = nightly_pipeline()
     for name in ("done", "failed", "new"):
         (tmp_path / f"{name}.mp4").touch()
-    done, failed, new = new_recordings()
+    done, failed, new = new_recordings(run_id="scheduled__1")
     for recording in (done, failed):
         mark_started(recording["destination"], run_id="scheduled__1")
     mark_complete(["first.mp4"], done["destination"])
     # A failed download leaves a part of the files.
     (Path(failed["destination"]) / "first.mp4").touch()
-    assert new_recordings() == [new]
+    # A clear of the whole DAG run starts again.
+    assert new_recordings(run_id="scheduled__1") == [failed, new]
+    mark_started(failed["destination"], run_id="scheduled__1")
+    assert new_recordings(run_id="scheduled__2") == [new]
     [warning] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert warning.startswith(f"{failed['source']} was started in DAG run scheduled__1 and is not complete.")
     mark = Path(failed["destination"]) / "_STARTED"
     assert f"delete {mark}." in warning
+    with pytest.raises(AirflowSkipException, match="DAG run scheduled__1 has started this recording"):
+        mark_started(failed["destination"], run_id="backfill__1")
     mark.unlink()
-    assert new_recordings() == [failed, new]
+    assert new_recordings(run_id="scheduled__2") == [failed, new]
 
 
 def test_recordings_that_differ_only_in_their_suffix_have_own_results(
@@ -143,8 +150,8 @@ def test_recordings_that_differ_only_in_their_suffix_have_own_results(
     new_recordings, mark_started, mark_complete = nightly_pipeline()
     for name in ("talk.mov", "talk.mp4"):
         (tmp_path / name).touch()
-    first, second = new_recordings()
+    first, second = new_recordings(run_id="scheduled__1")
     assert first["destination"] != second["destination"]
     mark_started(first["destination"], run_id="scheduled__1")
     mark_complete(["first.mp4"], first["destination"])
-    assert new_recordings() == [second]
+    assert new_recordings(run_id="scheduled__2") == [second]

@@ -22,6 +22,7 @@ import logging
 from datetime import timedelta
 from typing import Any
 
+from airflow.providers.common.compat.sdk import AirflowSkipException
 from airflow.sdk import ObjectStoragePath, Variable, XComArg, dag, task, task_group
 
 from airflow_provider_mosaic.operators import (
@@ -40,6 +41,11 @@ STARTED = "_STARTED"  # written before the edit, which costs credits
 COMPLETE = "_SUCCESS"  # written after all files: a failed download can leave a part of them
 
 
+def started_in(folder: ObjectStoragePath) -> str | None:
+    """Return the DAG run that started a recording, by the folder for its results."""
+    return (folder / STARTED).read_text() if (folder / STARTED).exists() else None
+
+
 @dag(
     schedule="0 2 * * *",
     catchup=False,  # starts with the next night, or with the last one if that is less than 2.4 hours ago
@@ -50,8 +56,8 @@ COMPLETE = "_SUCCESS"  # written after all files: a failed download can leave a 
 )
 def mosaic_nightly_pipeline() -> None:
     @task
-    def new_recordings() -> list[dict[str, str]]:
-        """Return the recordings that were not started, each with the folder for its results."""
+    def new_recordings(**context: Any) -> list[dict[str, str]]:
+        """Return the recordings that no other DAG run has started, each with the folder for its results."""
         recordings = ObjectStoragePath(Variable.get("mosaic_recordings"))
         results = ObjectStoragePath(Variable.get("mosaic_results"))
         videos = sorted(str(path) for path in recordings.iterdir() if path.suffix.lower() in VIDEOS)
@@ -60,12 +66,13 @@ def mosaic_nightly_pipeline() -> None:
             folder = results / ObjectStoragePath(video).name
             if (folder / COMPLETE).exists():
                 continue
-            if (folder / STARTED).exists():
+            other = started_in(folder)
+            if other not in (None, context["run_id"]):
                 log.warning(
                     "%s was started in DAG run %s and is not complete. The log of its failed task there says how to "
                     "continue. To edit it again, which costs credits, delete %s.",
                     video,
-                    (folder / STARTED).read_text(),
+                    other,
                     folder / STARTED,
                 )
             else:
@@ -76,6 +83,10 @@ def mosaic_nightly_pipeline() -> None:
     def mark_started(destination: str, **context: Any) -> None:
         folder = ObjectStoragePath(destination)
         folder.mkdir(parents=True, exist_ok=True)
+        other = started_in(folder)
+        if other not in (None, context["run_id"]):
+            # The DAG runs of a backfill run beside each other and find the same recordings.
+            raise AirflowSkipException(f"DAG run {other} has started this recording.")
         (folder / STARTED).write_text(context["run_id"])
 
     @task
