@@ -327,14 +327,15 @@ class StartRun(CreateOnce):
     def snapshot_existing(self, record: StartRecord) -> StartRecord:
         """Add the agent's newest runs."""
 
-        def existing_runs() -> tuple[tuple[str, ...], float | None] | None:
-            return runs_before(self._runs_since(self._earliest(record)), most=_MAX_EXISTING)
+        def existing_runs(since: float) -> tuple[tuple[str, ...], float | None] | None:
+            return runs_before(self._runs_since(since), most=_MAX_EXISTING)
 
-        known = self.clock_ahead()
-        found = existing_runs()
-        if self.clock_ahead() > known + SKEW.total_seconds() / 2:
+        since = self._earliest(StartRecord(started_at=time.time()))
+        found = existing_runs(since)
+        corrected = self._earliest(StartRecord(started_at=time.time()))
+        if since > corrected + SKEW.total_seconds() / 2:
             # The first response shows that the list was read from a time in the server's future.
-            found = existing_runs()
+            since, found = corrected, existing_runs(corrected)
         if found is None:
             log.info(
                 "Agent %r has more than %d recent runs. If the response is lost, the search adopts none.",
@@ -342,7 +343,8 @@ class StartRun(CreateOnce):
                 _MAX_EXISTING,
             )
             return record
-        return replace(record, existing_ids=found[0], existing_until=found[1])
+        # A search with another clock, or with a lead that is known by then, must not find older runs than this list.
+        return replace(record, existing_ids=found[0], existing_until=since if found[1] is None else found[1])
 
     def find_candidates(self, record: StartRecord) -> list[Candidate]:
         """Return the agent's runs that did not exist before and that no trigger started."""

@@ -29,6 +29,8 @@ class Mosaic:
         self.ahead = timedelta()
         self.runs: list[tuple[datetime, str]] = []
         self.starts = 0
+        #: Called before each list of runs.
+        self.on_list: Callable[[], None] = lambda: None
 
     @property
     def now(self) -> datetime:
@@ -43,6 +45,7 @@ class Mosaic:
             self.start()
             return None
         if path.endswith("/runs"):
+            self.on_list()
             since = datetime.fromisoformat(query["from"][0].replace("Z", "+00:00"))
             rows = [(at.isoformat(), run_id) for at, run_id in self.runs if at >= since]
             return {"runs": [{"run_id": id, "status": "running", "started_at": at} for at, id in rows]}
@@ -158,3 +161,48 @@ def test_retry_on_another_machine_finds_what_a_worker_with_a_fast_clock_started(
     mosaic.start()
     assert task.execute() == "run-1"
     assert mosaic.starts == 0
+
+
+def test_retry_on_a_machine_with_a_fast_clock_adopts_no_run_from_before_the_request(
+    serve: Callable[[Mosaic], None], clock: Clock
+) -> None:
+    mosaic = Mosaic(timedelta())
+    serve(mosaic)
+    mosaic.start(age=timedelta(minutes=30))
+    task = runner(StateStore().killing_at("intent"))
+    with pytest.raises(Killed):
+        task.execute()
+    mosaic.ahead = timedelta(minutes=40)
+    clock.step(2400)
+    # The first attempt died before it sent anything.
+    assert task.execute() == "run-1"
+    assert mosaic.starts == 1
+
+
+def test_search_of_a_worker_with_a_fast_clock_reads_no_older_runs_than_before_the_request(
+    serve: Callable[[Mosaic], None], clock: Clock
+) -> None:
+    mosaic = Mosaic(timedelta())
+    serve(mosaic)
+    # The list before the request starts six minutes ago: the lead is not known yet.
+    mosaic.ahead = timedelta(minutes=4)
+    clock.step(240)
+    mosaic.start(age=timedelta(minutes=8))
+    assert runner(StateStore()).execute() == "run-1"
+    assert mosaic.starts == 1
+
+
+def test_lost_start_is_found_although_the_clock_was_set_back_before_the_first_response(
+    serve: Callable[[Mosaic], None], clock: Clock
+) -> None:
+    mosaic = Mosaic(timedelta())
+    serve(mosaic)
+    clock.step(3600)
+
+    def set_back() -> None:
+        mosaic.on_list = lambda: None
+        clock.step(-3600)
+
+    mosaic.on_list = set_back
+    assert runner(StateStore()).execute() == "run-0"
+    assert mosaic.starts == 1
