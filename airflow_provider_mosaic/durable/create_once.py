@@ -389,14 +389,17 @@ class CreateOnce(ABC):
 
         :raises MosaicAmbiguousOutcomeError: A task of another DAG run has adopted it at the same moment.
         """
-        self.on_started(found.id)
         siblings = self.siblings()
-        other = siblings.other_dag_run_with(found.id) if siblings else None
-        if other is not None:
-            self.on_replaced(found.id)
-            why = f"{found.id!r} may belong to this task or to DAG run {other!r}, which continues with it too."
-            raise self._unknown_outcome((found,), lost, why) from lost
-        # Not before: after a clear, the task would cancel an item that may be the other DAG run's.
+        if siblings is not None:
+            siblings.push_id(found.id)
+            other = siblings.other_dag_run_with(found.id)
+            if other is not None:
+                self.on_replaced(found.id)
+                why = f"{found.id!r} may belong to this task or to DAG run {other!r}, which continues with it too."
+                raise self._unknown_outcome((found,), lost, why) from lost
+        # Not before: a timeout, the task's page, or the task after a clear would cancel an item that may be the other
+        # DAG run's.
+        self.on_started(found.id)
         return self._save_id(record, found.id)
 
     def _save_started(self, record: StartRecord, id: str) -> StartRecord:

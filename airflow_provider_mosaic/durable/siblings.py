@@ -10,6 +10,7 @@ from typing import Any
 from airflow_provider_mosaic.api.arguments import id_key
 from airflow_provider_mosaic.api.search import Siblings
 from airflow_provider_mosaic.base import is_constant, template_markers
+from airflow_provider_mosaic.durable.failures import save_best_effort
 from airflow_provider_mosaic.durable.running_dag_runs import RunningDagRuns
 from airflow_provider_mosaic.durable.task_state import NOT_STARTED_KEY
 
@@ -84,6 +85,14 @@ class SiblingTasks:
         except Exception:
             _log_unreadable()
             return None
+
+    def push_id(self, id: str) -> None:
+        """Push the id of an item that was found, so that no other task adopts the item."""
+        save_best_effort(
+            lambda: self._ti.xcom_push(key=self._key, value=id),
+            what=f"the XCom {self._key!r} of {id!r}",
+            consequence=f"The task continues with {id!r}. Tasks that read the XCom find nothing.",
+        )
 
     def other_dag_run_with(self, id: str) -> str | None:
         """

@@ -324,6 +324,8 @@ def test_run_that_two_dag_runs_adopt_at_the_same_moment_needs_manual_review(
     run_id = mosaic.runs()[0]["run_id"]
     assert f"{run_id!r} may belong to this task or to DAG run 'other'" in message
     assert task.xcom("mosaic_run_id") is None
+    # The task's page would let a user cancel it.
+    assert task.xcom("mosaic_item") is None
     # After a clear, the task must not cancel the run, which may be the other's.
     assert "id" not in store.get("mosaic_run")
     assert effects(mosaic) == {"runs_started": 1}

@@ -10,7 +10,7 @@ import pytest
 from mosaic_emulator import Emulator
 from tasks.airflow_exceptions import AirflowFailException, TaskDeferralTimeout
 from tasks.fakes import Deferred, Killed, StateStore, TaskRunner
-from tasks.fixtures import AGENT, Clock, effects, in_pause, sent, started
+from tasks.fixtures import AGENT, START, Clock, effects, in_pause, sent, started
 from tasks.task_runs import fails_with, run_operator, run_task
 
 from airflow_provider_mosaic.api.endpoints.runs import Run
@@ -18,6 +18,7 @@ from airflow_provider_mosaic.api.errors import MosaicRunCancelledError, MosaicTi
 from airflow_provider_mosaic.api.outcomes import StatusOutcome
 from airflow_provider_mosaic.api.poll_state import PollState
 from airflow_provider_mosaic.clients.sync_client import SyncClient
+from airflow_provider_mosaic.durable.siblings import SiblingTasks
 from airflow_provider_mosaic.durable.task_state import TaskState
 from airflow_provider_mosaic.hooks.mosaic import MosaicHook
 from airflow_provider_mosaic.operators import MosaicResumeRunOperator
@@ -367,6 +368,21 @@ def test_execution_timeout_between_the_start_and_the_wait_lets_a_retry_resume(
     mosaic.configure(hold_runs=False)
     assert task.run_to_end() == mosaic.runs()[0]["run_id"]
     assert effects(mosaic) == {"runs_started": 1, "runs_cancelled": 1, "runs_resumed": 1}
+
+
+def test_execution_timeout_while_the_owner_of_a_found_run_is_read_cancels_nothing(
+    mosaic: Emulator, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another DAG run may have adopted the run at the same moment."""
+    mosaic.configure(hold_runs=True)
+    task = run_task(StateStore())
+    mosaic.inject("response_lost", method="POST", path=START)
+    time_out_at("other_dag_run_with", task, monkeypatch, owner=SiblingTasks)
+    # Other tasks know already that it is this task's.
+    assert task.xcom("mosaic_run_id") == started(mosaic)
+    mosaic.finish_run(started(mosaic))
+    assert task.run_to_end() == started(mosaic)
+    assert effects(mosaic) == {"runs_started": 1}
 
 
 def test_execution_timeout_while_a_retry_reads_the_run_cancels_it(
