@@ -46,7 +46,7 @@ class StartRecord:
     :param deadline: When to stop waiting, in seconds since the epoch. All attempts share it.
     :param existing_ids: Ids of the items that existed before; None if they are unknown.
     :param existing_until: Items that are not in ``existing_ids`` existed too if they were started until then, in
-        seconds since the epoch by Mosaic's clock. None if ``existing_ids`` are all.
+        seconds since the epoch by Mosaic's clock. None if no search compares times.
     :param clock_ahead: Seconds by which the clock of ``started_at`` was ahead of Mosaic's; 0.0 if that is not known. A
         retry may run on another machine.
     :param facts: Other values of the kind of task.

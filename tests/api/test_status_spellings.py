@@ -233,7 +233,8 @@ class Course:
         course: dict[str, Any] = {"poll_interval": 30.0, "deadline": None, "log": lambda line: None}
         make = {"run": run_poll_state, "post": post_poll_state, "avatar": avatar_profile_poll_state}[noun]
         self.watch: Any = make("it", **course)
-        monkeypatch.setattr(self.watch, "_now", lambda: self.now)
+        for clock in ("_now", "_monotonic"):
+            monkeypatch.setattr(self.watch, clock, lambda: self.now)
         self._noun = noun
 
     def see(self, status: str, *, after: float = 0.0) -> None:
