@@ -153,13 +153,20 @@ class _KilledWait:
             log_in_thread(log.warning if self._sent else log.info, line)
             return
         self._sent = True
+        rejection: MosaicError
         try:
             cancelled = await poller.send_once(cancel_run(self._run_id))
-        except (MosaicConflictError, MosaicValidationError, MosaicResponseError, MosaicNotFoundError):
-            # The API does not document how it rejects the cancel of a run that has ended.
-            if not run_outcome(await poller.send_once(get_run(self._run_id))).ended:
-                raise
-            log_in_thread(log.info, f"The deferred task was killed. Run {self._run_id!r} had ended already.")
+        except (MosaicConflictError, MosaicValidationError, MosaicResponseError, MosaicNotFoundError) as error:
+            rejection = error
         else:
-            response = "found nothing to cancel in" if cancelled.had_no_effect else "accepted the cancel of"
-            log_in_thread(log.info, f"The deferred task was killed. Mosaic {response} run {self._run_id!r}.")
+            if not cancelled.had_no_effect:
+                line = f"The deferred task was killed. Mosaic accepted the cancel of run {self._run_id!r}."
+                log_in_thread(log.info, line)
+                return
+            # A queued run, or one between two nodes, can continue after that.
+            what = f"Mosaic found nothing to cancel in run {self._run_id!r}, which has not ended."
+            rejection = MosaicError(what, transient=True)
+        # The API does not document how it rejects the cancel of a run that has ended.
+        if not run_outcome(await poller.send_once(get_run(self._run_id))).ended:
+            raise rejection
+        log_in_thread(log.info, f"The deferred task was killed. Run {self._run_id!r} had ended already.")

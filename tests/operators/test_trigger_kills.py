@@ -275,6 +275,31 @@ def test_killed_trigger_sends_a_cancel_again_that_gets_a_404_and_then_reads_the_
     assert sent(mosaic, "GET " + GET_RUN) == reads + (missing or 1 + repeats)
 
 
+@pytest.mark.parametrize(
+    ("reads_as_running", "event"),
+    [(1, "had ended already"), (None, "could not be cancelled. It may continue and cost credits")],
+)
+def test_killed_trigger_sends_a_cancel_again_that_stopped_nothing_in_a_running_run(
+    mosaic: Emulator,
+    deferred: Deferred,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    reads_as_running: int | None,
+    event: str,
+) -> None:
+    """Mosaic may stop nothing while a run is queued, or between two nodes."""
+    monkeypatch.setattr(run_triggers, "_PAUSES", (0.01,) * 2)
+    # The emulator stops nothing in a run that has ended. Its reads show the run as running.
+    mosaic.configure(cancel_terminal_status=200)
+    mosaic.finish_run(started(mosaic))
+    mosaic.inject("unknown_status", method="GET", path=GET_RUN, status="running", times=reads_as_running)
+    with caplog.at_level("INFO"):
+        asyncio.run(deferred.trigger().on_kill())
+    assert event in caplog.messages[-1]
+    assert sum("Mosaic found nothing to cancel in run" in line for line in caplog.messages) == (reads_as_running or 3)
+    assert sent(mosaic, "POST " + CANCEL) == 1 + (reads_as_running or 2)
+
+
 @pytest.mark.parametrize("prepare", ["ended", "broken", "forbidden", "no connection"])
 def test_killed_trigger_that_cannot_cancel_raises_nothing(
     mosaic: Emulator, deferred: Deferred, prepare: str, monkeypatch: pytest.MonkeyPatch
