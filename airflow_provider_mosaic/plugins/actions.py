@@ -119,10 +119,20 @@ async def _check_and_send(
         reads.forget(item.conn_id)
     log.info("User %r asked Mosaic to %s run %r of task %s.", viewer.name, name, item.id, task.key)
     if isinstance(result, Cancelled) and result.had_no_effect:
-        return _not_done(f"Mosaic found nothing to cancel in run {item.id}: most likely it had ended already.")
+        status = await _status_after_cancel(reads, item)
+        return _not_done(f"Mosaic found nothing to cancel in run {item.id}. {status}")
     if name == "cancel":
         return ActionResult(done=True, message=f"Mosaic accepted the cancel of run {item.id}.")
     return ActionResult(done=True, message=f"Mosaic resumes run {item.id}.")
+
+
+async def _status_after_cancel(reads: MosaicReads, item: TaskItem) -> str:
+    """Return the status of a run as a sentence. The cancel of a run that is queued can stop nothing."""
+    try:
+        run = await reads.send_once(item.conn_id, get_run(item.id))
+    except MosaicError as error:
+        return f"The run could not be read since: check its status. {error}"
+    return f"The run is {run.status} now."
 
 
 def _action(task: TaskRecord, name: ActionName, label: str, cost: str) -> Action:

@@ -27,6 +27,7 @@ from plugins.runs import held, item
 T = TypeVar("T")
 
 USER = Viewer(id="1", name="editor", may_edit=True)
+GET_RUN = "/agent_run/{run_id}"
 RESUME = "/agent_run/{run_id}/resume"
 
 
@@ -113,13 +114,26 @@ def test_an_action_does_not_use_a_read_that_was_sent_before_it(mosaic: Emulator,
     assert mosaic.counts().requests[f"POST {RESUME}"] == 1
 
 
-def test_a_cancel_that_stops_nothing_is_not_reported_as_accepted(mosaic: Emulator, task: TaskRecord) -> None:
-    # The emulator finds nothing to cancel in a run that has ended. Its reads show the run as running.
+@pytest.mark.parametrize(
+    ("reads_as_running", "fault", "status"),
+    [
+        (1, None, "The run is failed now."),
+        (2, None, "The run is running now."),
+        (1, "server_error", "The run could not be read since: check its status."),
+    ],
+)
+def test_a_cancel_that_stops_nothing_is_not_reported_as_accepted(
+    mosaic: Emulator, task: TaskRecord, reads_as_running: int, fault: str | None, status: str
+) -> None:
+    # The emulator finds nothing to cancel in a run that has ended. Its first reads show the run as running.
     mosaic.configure(cancel_terminal_status=200)
-    mosaic.inject("unknown_status", method="GET", path="/agent_run/{run_id}", status="running")
+    mosaic.inject("unknown_status", method="GET", path=GET_RUN, status="running", times=reads_as_running)
+    if fault:
+        mosaic.inject(fault, method="GET", path=GET_RUN)
     result = run(lambda reads: act(reads, task, "cancel", USER))
     assert not result.done
-    assert "found nothing to cancel" in result.message
+    assert f"found nothing to cancel in run {task.item and task.item.id}. {status}" in result.message
+    assert mosaic.counts().requests["GET " + GET_RUN] == 2
 
 
 def test_an_action_is_sent_in_a_pause_of_the_connection(mosaic: Emulator, task: TaskRecord) -> None:
