@@ -20,8 +20,8 @@ the one whose last own poll, or progress of its nodes, is longest ago. If two au
 list is not used for a while.
 
 **Respect rate limits.** After a 429 or a ``Retry-After``, no wait of the connection sends a request until the cooldown
-is over, not even at its deadline: its last poll is still to come. The cancels of killed triggers wait too, the first
-one of each for at most half a minute.
+is over, not even at its deadline: its last poll is still to come. The cancels of killed triggers wait too. Half a
+minute after the kill, the first one of each no longer waits for a cooldown of which more than half a minute is left.
 
 **Tolerate errors.** Each wait counts its own errors and ends when its
 :class:`~airflow_provider_mosaic.api.poll_state.FailureTolerance` is exhausted. After 20 requests in a row with a
@@ -199,19 +199,26 @@ class Poller:
         await self._client.aclose()
 
     @asynccontextmanager
-    async def slot_for_cancel(self, *, send_by: float) -> AsyncIterator[None]:
+    async def slot_for_cancel(self, killed_at: float, *, max_cooldown: float) -> AsyncIterator[None]:
         """
         Wait until another cancel may be sent: no cooldown is active, and few cancels are running.
 
-        :param send_by: When it may be sent during a cooldown too, by the loop's clock.
+        :param max_cooldown: Seconds after the kill from which the cancel may be sent during a cooldown too, if more
+            seconds of it are left. A short cooldown is waited for: all cancels of a mass kill would extend it.
         """
         while True:
             # Not in the slot: cancels that may be sent during the cooldown need it.
-            await asyncio.sleep(min(self._rate_limit.cooldown_until, send_by) - self._loop.time())
+            await asyncio.sleep(self._cancel_at(killed_at, max_cooldown) - self._loop.time())
             async with self._cancels:
-                if min(self._rate_limit.cooldown_until, send_by) <= self._loop.time():
+                if self._cancel_at(killed_at, max_cooldown) <= self._loop.time():
                     yield
                     return
+
+    def _cancel_at(self, killed_at: float, max_cooldown: float) -> float:
+        """Return when a cancel may be sent."""
+        cooldown_until, send_by = self._rate_limit.cooldown_until, killed_at + max_cooldown
+        is_long = cooldown_until - max(send_by, self._loop.time()) > max_cooldown
+        return send_by if is_long else cooldown_until
 
     async def open_client(self) -> None:
         """Look up the connection, if that was never done: the next request is sent without a delay."""

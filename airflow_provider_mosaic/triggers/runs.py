@@ -31,10 +31,12 @@ from airflow_provider_mosaic.triggers.task_states import read_state
 
 #: Seconds between the attempts to cancel a run after a kill. A server can ask for longer pauses.
 _PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-#: Seconds for all of them, enough for a rate limit of a minute. A late cancel could end a run that a user has resumed.
+#: Seconds for all of them, without the waits for a slot. A late cancel could end a run that a user has resumed.
 _TIME_LIMIT = 120.0
-#: Seconds that the first attempt waits for a slot, and for the end of a cooldown: the kills of a DAG run come at once.
-_MAX_QUEUE, _MAX_COOLDOWN = 600.0, 30.0
+#: Seconds after the kill in which the waits for a slot do not count: the kills of a DAG run come at once.
+_MAX_QUEUE = 600.0
+#: Seconds that the first attempt waits for the end of a cooldown. It always waits if fewer seconds of it are left.
+_MAX_COOLDOWN = 30.0
 #: States of a task that needs its run. Neither a mark nor a clear of a deferred task leads to them: another triggerer
 #: waits, or it has ended the wait, and a worker the attempt.
 _MOVED = {"deferred": "is deferred", "up_for_retry": "waits for its retry"}
@@ -117,13 +119,16 @@ class _KilledWait:
 
     async def _cancel_with_retries(self, poller: Poller, limit: anyio.CancelScope) -> None:
         loop = asyncio.get_running_loop()
-        pauses, killed_at, end = iter(_PAUSES), loop.time(), 0.0
+        pauses, killed_at, queue_end = iter(_PAUSES), loop.time(), limit.deadline
+        end = killed_at + _TIME_LIMIT
         while True:
             since = loop.time()
+            limit.deadline = max(queue_end, end)
             try:
                 # A cooldown can be longer than the rest of the run, so the first cancel does not wait for its end.
-                async with poller.slot_for_cancel(send_by=inf if self._sent else killed_at + _MAX_COOLDOWN):
-                    limit.deadline = end = end or anyio.current_time() + _TIME_LIMIT
+                async with poller.slot_for_cancel(killed_at, max_cooldown=inf if self._sent else _MAX_COOLDOWN):
+                    # After a mass kill, a repeated cancel waits behind all others.
+                    limit.deadline = end = min(end + loop.time() - since, queue_end + _TIME_LIMIT)
                     await self._cancel_once(poller, since)
                 return
             except MosaicError as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import selectors
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -24,6 +26,7 @@ from airflow_provider_mosaic.api.errors import (
     MosaicError,
     MosaicPermissionError,
     MosaicRateLimitError,
+    MosaicServerError,
 )
 from airflow_provider_mosaic.clients import async_client
 from airflow_provider_mosaic.clients.async_client import AsyncClient
@@ -396,6 +399,65 @@ def test_all_cancels_of_a_mass_kill_arrive_although_the_server_limits_each_burst
     assert sorted(client.cancelled) == sorted(run_ids)
 
 
+class Jumps(selectors.DefaultSelector):
+    """A selector that does not wait."""
+
+    waited = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        assert timeout is not None, "Nothing is left to wait for."
+        self.waited += max(timeout, 0.0)
+        return super().select(0)
+
+
+class JumpingLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock jumps to the next timer: minutes take no time. It waits for no other thread."""
+
+    def __init__(self) -> None:
+        self._jumps = Jumps()
+        super().__init__(self._jumps)
+
+    def time(self) -> float:
+        return self._jumps.waited
+
+
+@pytest.mark.parametrize("has_errors", [False, True])
+def test_all_cancels_of_a_mass_kill_arrive_although_the_server_permits_few_a_second(
+    client: Client, monkeypatch: pytest.MonkeyPatch, has_errors: bool
+) -> None:
+    """The queue takes longer than the first cancel waits for a cooldown, and than the time limit of each cancel."""
+
+    async def is_logged() -> None: ...
+
+    monkeypatch.setattr(run_triggers, "log_in_thread", lambda log, line: None)
+    monkeypatch.setattr(run_triggers, "wait_until_logged", is_logged)
+    run_ids = [f"r{number}" for number in range(400)]
+    requests: Counter[int] = Counter()
+    failed: set[str] = set()
+
+    async def limit(call: Call[Any]) -> None:
+        second = int(asyncio.get_running_loop().time())
+        requests[second] += 1
+        is_limited = requests[second] > 2
+        await asyncio.sleep(0.1)
+        if is_limited:
+            raise MosaicRateLimitError("slow down", retry_after=1.0)
+        run_id = call.ids["run_id"]
+        if has_errors and run_id.endswith("0") and run_id not in failed:
+            failed.add(run_id)
+            raise MosaicServerError("away")
+
+    client.respond = limit
+    loop = JumpingLoop()
+    try:
+        loop.run_until_complete(kill(*run_ids))
+    finally:
+        loop.close()
+    assert sorted(client.cancelled) == sorted(run_ids)
+    # Few are sent before the first 429 of a second arrives, and none after it.
+    assert max(requests.values()) < 2 * poller._MAX_CANCELS
+
+
 @pytest.mark.parametrize("error", [MosaicConflictError, MosaicAuthenticationError, MosaicPermissionError])
 def test_cancel_that_is_rejected_once_is_sent_again(client: Client, error: type[MosaicError]) -> None:
     errors = [error("rejected")]
@@ -442,7 +504,8 @@ def test_first_cancel_does_not_wait_for_the_end_of_a_long_cooldown(
 ) -> None:
     """A server that limits polls for minutes may still accept a cancel."""
     monkeypatch.setattr(run_triggers, "_MAX_COOLDOWN", 0.1, raising=False)
-    monkeypatch.setattr(run_triggers, "_TIME_LIMIT", 1.0)
+    for limit_name in ("_TIME_LIMIT", "_MAX_QUEUE"):
+        monkeypatch.setattr(run_triggers, limit_name, 1.0)
 
     async def limit(call: Call[Any]) -> None:
         if call.method == "GET" or is_limited:
