@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 import jsonschema
@@ -234,7 +235,8 @@ def test_a_key_may_override_a_merged_key() -> None:
 
 def test_deep_json_is_rejected() -> None:
     data = read_definition_text('{"nodes": ' + "[" * 900 + "]" * 900 + "}", name="agent.yaml")
-    assert "can't be written as JSON" in validation_error(data)
+    # Python 3.13 writes it, and the schema rejects it then.
+    assert re.search("can't be written as JSON|it must be an object", validation_error(data))
 
 
 def test_an_alias_of_an_enclosing_node_is_rejected() -> None:
