@@ -108,7 +108,7 @@ class FailureTolerance:
     - Any other error ends it at once.
 
     :param not_found_until: Until when "not found" does not count, in seconds since the epoch.
-    :param monotonic: Measures how long errors last, since the wall clock may be set meanwhile.
+    :param monotonic: Returns the seconds that measure how long errors last. The wall clock may be set during a wait.
     """
 
     name: str

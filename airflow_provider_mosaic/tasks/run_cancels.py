@@ -214,7 +214,10 @@ def cancel_at_kill(hook: MosaicHook, run_id: str, own: OwnCancels) -> CancelResu
     except MosaicError as error:
         return _failed_cancel(run_id, error)
     if cancelled.had_no_effect:
-        return CancelResult(f"Mosaic found nothing to cancel in run {run_id!r}: most likely it had ended already.")
+        return CancelResult(
+            f"Mosaic found nothing to cancel in run {run_id!r}: most likely it had ended already. If it runs, cancel "
+            "it in the editor."
+        )
     # There is no time to read the run: the cancel must be saved.
     return CancelResult(f"Mosaic accepted the cancel of run {run_id!r}.", is_accepted=True)
 

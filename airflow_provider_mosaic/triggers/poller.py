@@ -20,8 +20,9 @@ the one whose last own poll, or progress of its nodes, is longest ago. If two au
 list is not used for a while.
 
 **Respect rate limits.** After a 429 or a ``Retry-After``, no wait of the connection sends a request until the cooldown
-is over, not even at its deadline: its last poll is still to come. The cancels of killed triggers wait too. Half a
-minute after the kill, the first one of each no longer waits for a cooldown of which more than half a minute is left.
+is over, not even at its deadline: its last poll is still to come. The cancels of killed triggers wait too, with
+one exception: from half a minute after the kill, the first cancel of a run is sent although more than half a minute of
+a cooldown is left.
 
 **Tolerate errors.** Each wait counts its own errors and ends when its
 :class:`~airflow_provider_mosaic.api.poll_state.FailureTolerance` is exhausted. After 20 requests in a row with a
